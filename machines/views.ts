@@ -1,0 +1,93 @@
+/**
+ * The read model: what the API, the command line and the page show of a job, a worker and a model.
+ * Pure data derived from snapshots; the projector writes it, the gateway answers with it.
+ */
+import type { JobSpec } from './spec.ts'
+
+export type JobState =
+  | 'submitted'
+  | 'validating'
+  | 'preparing'
+  | 'queued'
+  | 'training'
+  | 'evaluating'
+  | 'registering'
+  | 'completed'
+  | 'failed'
+  | 'cancelling'
+  | 'cancelled'
+
+export interface JobView {
+  readonly id: string
+  readonly name: string
+  readonly state: JobState
+  /** The state inside `training`: dispatching, collecting, reducing, checkpointing. */
+  readonly phase?: string
+  readonly owner: string
+  readonly spec: JobSpec
+  readonly createdAt: number
+  readonly changedAt: number
+  readonly endedAt?: number
+  /** How many transitions the job has made: the ETag. */
+  readonly seq: number
+  readonly progress: { readonly round: number; readonly rounds: number; readonly step: number; readonly steps: number }
+  /** Mean over the replicas of the last round. */
+  readonly metrics?: { readonly loss: number; readonly accuracy?: number }
+  readonly evaluation?: { readonly loss: number; readonly accuracy?: number; readonly examples: number }
+  /** sha256 of the newest checkpoint's weights; of the final weights once the job is completed. */
+  readonly weights?: string
+  readonly model?: { readonly name: string; readonly version: number }
+  /** Workers that have finished at least one round of this job, with how many. */
+  readonly workers: Readonly<Record<string, number>>
+  readonly error?: { readonly code: string; readonly message: string; readonly remedy?: string }
+}
+
+/** One line of `job:<id>:metrics`: what a replica reports while it trains. */
+export interface MetricLine {
+  readonly at: number
+  readonly round: number
+  readonly replica: number
+  readonly step: number
+  readonly steps: number
+  readonly loss: number
+  readonly accuracy?: number
+  readonly examplesPerS: number
+  readonly worker: string
+}
+
+/** One line of `job:<id>:logs`. */
+export interface LogLine {
+  readonly at: number
+  readonly level: 'info' | 'warn' | 'error'
+  readonly source: string
+  readonly message: string
+}
+
+export interface WorkerView {
+  readonly id: string
+  readonly state: 'idle' | 'busy' | 'draining' | 'gone'
+  readonly slots: number
+  readonly busy: number
+  readonly backend: string
+  readonly fingerprint: string
+  readonly host: string
+  readonly pid: number
+  readonly joinedAt: number
+  readonly tasks: readonly string[]
+}
+
+export interface ModelVersionView {
+  readonly name: string
+  readonly version: number
+  readonly createdAt: number
+  readonly job: string
+  readonly owner: string
+  readonly dataset: { readonly name: string; readonly version: number }
+  readonly weights: { readonly sha256: string; readonly sizeBytes: number }
+  readonly topology: { readonly sha256: string; readonly sizeBytes: number }
+  readonly preprocess: JobSpec['preprocess']
+  readonly input: { readonly shape: readonly number[]; readonly dtype: string }
+  readonly target: { readonly kind: 'class'; readonly classes: number; readonly names?: readonly string[] } | { readonly kind: 'value'; readonly shape: readonly number[] }
+  readonly evaluation?: { readonly loss: number; readonly accuracy?: number; readonly examples: number }
+  readonly spec: JobSpec
+}

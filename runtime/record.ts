@@ -1,0 +1,52 @@
+/**
+ * An actor's record: the one JSON document that is its durable state, at `{tf:<shard>}:st:<actor>`.
+ * Beside the chart's own state it holds what the runtime owes the actor: effects under way and timers that wait.
+ */
+import type { Fault } from './errors.ts'
+import type { Json } from './json.ts'
+
+/** The chart's state as XState needs it to go on: nothing in it belongs to a process. */
+export interface ChartState {
+  readonly value: Json
+  readonly context: Json
+  readonly status: 'active' | 'done' | 'error'
+  readonly history?: Json
+  readonly output?: Json
+  readonly error?: Fault
+}
+
+/** An invoked effect that has not ended. `gen` tells its result from that of an earlier run of the same id. */
+export interface EffectRow {
+  readonly src: string
+  readonly input?: Json
+  readonly gen: number
+}
+
+/** A timer that waits. `event` is absent for an `after`, whose event is found by its delay's name. */
+export interface TimerRow {
+  readonly gen: number
+  readonly due: number
+  readonly event?: Json
+}
+
+export interface ActorRecord {
+  /** The version of the definition that wrote it. */
+  readonly v: number
+  /** How many transitions the actor has made. */
+  readonly n: number
+  readonly born: number
+  readonly at: number
+  readonly s: ChartState
+  readonly fx?: Readonly<Record<string, EffectRow>>
+  readonly tm?: Readonly<Record<string, TimerRow>>
+  /** Who spawned it. */
+  readonly by?: string
+}
+
+export function encodeRecord(record: ActorRecord): string {
+  return JSON.stringify(record)
+}
+
+export function decodeRecord(text: string): ActorRecord {
+  return JSON.parse(text) as ActorRecord // written by encodeRecord; its version is checked by who reads it
+}

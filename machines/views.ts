@@ -87,7 +87,9 @@ export interface ModelVersionView {
   readonly topology: { readonly sha256: string; readonly sizeBytes: number }
   readonly preprocess: JobSpec['preprocess']
   readonly input: { readonly shape: readonly number[]; readonly dtype: string }
-  readonly target: { readonly kind: 'class'; readonly classes: number; readonly names?: readonly string[] } | { readonly kind: 'value'; readonly shape: readonly number[] }
+  readonly target:
+    | { readonly kind: 'class'; readonly classes: number; readonly names?: readonly string[] }
+    | { readonly kind: 'value'; readonly shape: readonly number[] }
   readonly evaluation?: { readonly loss: number; readonly accuracy?: number; readonly examples: number }
   readonly spec: JobSpec
 }

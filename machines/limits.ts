@@ -1,0 +1,69 @@
+/**
+ * Every limit of the charts: how long each wait may take, how often a thing is tried, how much is kept. The relations
+ * between them are asserted at load, since a limit that fires before the one it relies on is a bug that hides for months.
+ */
+const SECOND = 1_000
+const MINUTE = 60 * SECOND
+const HOUR = 60 * MINUTE
+
+export const JOB_LIMITS = {
+  validateMs: MINUTE,
+  /** The first use of a dataset may have to bring it in. */
+  prepareMs: HOUR,
+  /** How long a job waits for its first worker. */
+  queueMs: 24 * HOUR,
+  initialiseMs: 24 * HOUR,
+  /** A round's tasks have limits of their own; this one covers a fleet that stays empty. */
+  collectMs: 24 * HOUR,
+  reduceMs: HOUR,
+  evaluateMs: 24 * HOUR,
+  registerMs: 10 * MINUTE,
+  /** After this a cancelled job ends without its tasks' word. */
+  cancelMs: 15 * SECOND,
+  checkpointsKept: 3,
+} as const
+
+export const TASK_LIMITS = {
+  queueMs: 24 * HOUR,
+  /** From the assignment to the worker's word that it has the task. */
+  assignMs: 15 * SECOND,
+  /** Until a round's time is known, this is the limit of one run. */
+  runMs: HOUR,
+  runMinMs: 2 * MINUTE,
+  /** A run may take this many times the slowest of the round before. */
+  runFactor: 20,
+  stopMs: 5 * SECOND,
+  withdrawMs: 5 * SECOND,
+  /** Runs that end in an error worth retrying. */
+  failuresMax: 4,
+  /** Workers that may vanish under one task before it counts as what kills them. */
+  lossesMax: 16,
+  backoffBaseMs: 250,
+  backoffMaxMs: 30 * SECOND,
+} as const
+
+export const WORKER_LIMITS = {
+  openMs: 3 * MINUTE,
+  /** The scheduler's welcome is asked for again after this. */
+  welcomeMs: 5 * SECOND,
+  drainMs: 10 * MINUTE,
+  /** How long a worker that is gone still answers those who have not heard. */
+  lingerMs: 10 * MINUTE,
+} as const
+
+export const SCHEDULER_LIMITS = {
+  /** How often work of a class may be passed over by a higher class before it goes first. */
+  passedOverMax: { normal: 8, low: 32 },
+  /** Workers that are gone and still shown. */
+  departedKept: 8,
+} as const
+
+const relations: [holds: boolean, law: string][] = [
+  [TASK_LIMITS.stopMs < JOB_LIMITS.cancelMs, 'a task that is cancelled gives up waiting before its job does'],
+  [TASK_LIMITS.withdrawMs < JOB_LIMITS.cancelMs, 'a withdrawn task gives up waiting before its job does'],
+  [TASK_LIMITS.runMinMs < TASK_LIMITS.runMs, 'the least limit of a run is below its first one'],
+  [TASK_LIMITS.backoffBaseMs < TASK_LIMITS.backoffMaxMs, 'a backoff can grow'],
+  [TASK_LIMITS.assignMs < WORKER_LIMITS.lingerMs, 'a worker that is gone answers for longer than a task waits for it'],
+  [TASK_LIMITS.queueMs <= JOB_LIMITS.collectMs, 'a task gives up queueing no later than its job'],
+]
+for (const [holds, law] of relations) if (!holds) throw new Error(`limits.ts contradicts itself: ${law}`)

@@ -1,0 +1,304 @@
+/**
+ * A task is one piece of work on its way through the fleet: it waits in the scheduler's queue, is given to a worker,
+ * runs, and tells its job how that ended. It lives in its job's shard.
+ *
+ *   queued → assigned → running → succeeded | failed
+ *      ↑________|__________|  (lost worker: at once; an error worth retrying: through backoff)
+ *   cancelled by way of withdrawing (it was queued) or stopping (a worker had it)
+ *
+ * Invariants:
+ * 1. `attempt` grows by one each time the task is queued. Words about an earlier attempt are not heard, except a
+ *    result: every attempt computes the same, so the first result wins.
+ * 2. An error that the user must mend ends the task at once. One worth retrying counts as a failure, a lost worker as
+ *    a loss; both are bounded.
+ * 3. The job hears exactly one of `task.done`, `task.failed`, `task.cancelled`.
+ */
+import { assign, setup } from 'xstate'
+import { jobAddress, schedulerAddress, taskAddress } from './address.ts'
+import { isWorthRetrying, timeoutFault } from './fault.ts'
+import type { Fault } from './fault.ts'
+import type { JobEvent } from './job.ts'
+import { TASK_LIMITS } from './limits.ts'
+import type { SchedulerEvent } from './scheduler.ts'
+import type { Priority } from './spec.ts'
+import { vocabulary } from './vocabulary.ts'
+import type { Tell } from './vocabulary.ts'
+import type { WorkerEvent } from './worker.ts'
+import type { Work, WorkOutput } from './work.ts'
+
+export interface TaskInput {
+  /** `<job>.<round>.<replica>`: what stands before the first dot places it beside its job. */
+  readonly id: string
+  readonly job: string
+  readonly owner: string
+  readonly pool: string
+  readonly priority: Priority
+  /** Tasks with the same home key do best on the same worker: it has their data and optimiser state. */
+  readonly home: string
+  readonly work: Work
+  readonly runLimitMs: number
+}
+
+export interface TaskContext extends TaskInput {
+  readonly attempt: number
+  readonly failures: number
+  readonly losses: number
+  /** The address of the worker that has it, or had it last. */
+  readonly worker: string | null
+  /** The worker that the next attempt should not go to. */
+  readonly avoid: string | null
+  readonly output: WorkOutput | null
+  /** The last one; a task that was tried again keeps it. */
+  readonly fault: Fault | null
+}
+
+export type TaskEvent =
+  | { readonly type: 'assigned'; readonly worker: string; readonly attempt: number }
+  | { readonly type: 'withdrawn' }
+  | { readonly type: 'accepted'; readonly worker: string; readonly attempt: number }
+  | { readonly type: 'rejected'; readonly worker: string; readonly attempt: number }
+  | { readonly type: 'done'; readonly worker: string; readonly attempt: number; readonly output: WorkOutput }
+  | { readonly type: 'failed'; readonly worker: string; readonly attempt: number; readonly fault: Fault }
+  | { readonly type: 'stopped'; readonly worker: string; readonly attempt: number }
+  | { readonly type: 'worker.lost'; readonly worker: string; readonly attempt: number }
+  | { readonly type: 'cancel' }
+
+type Args = { readonly context: TaskContext; readonly event: TaskEvent }
+
+export const taskMachine = setup({
+  types: { context: {} as TaskContext, events: {} as TaskEvent, input: {} as TaskInput },
+  actions: {
+    ...vocabulary,
+    countAttempt: assign({ attempt: ({ context }) => context.attempt + 1 }),
+    takeWorker: assign({ worker: ({ context, event }) => ('worker' in event ? event.worker : context.worker) }),
+    takeOutput: assign({ output: ({ event }) => (event.type === 'done' ? event.output : null) }),
+    takeFault: assign({ fault: ({ event }) => (event.type === 'failed' ? event.fault : null) }),
+    countFailure: assign({
+      failures: ({ context }) => context.failures + 1,
+      avoid: ({ context }) => (context.fault?.remedy === 'retry-elsewhere' ? context.worker : context.avoid),
+    }),
+    countLoss: assign({ losses: ({ context }) => context.losses + 1 }),
+    giveUp: assign((_, fault: Fault) => ({ fault })),
+  },
+  guards: {
+    isCurrent: ({ context, event }) => 'attempt' in event && event.attempt === context.attempt,
+    isStale: ({ context, event }) => 'attempt' in event && event.attempt !== context.attempt,
+    canRetry: ({ context }) =>
+      context.fault !== null && isWorthRetrying(context.fault) && context.failures + 1 < TASK_LIMITS.failuresMax,
+    canLoseMore: ({ context }) => context.losses + 1 < TASK_LIMITS.lossesMax,
+  },
+  delays: {
+    queueLimit: TASK_LIMITS.queueMs,
+    assignLimit: TASK_LIMITS.assignMs,
+    runLimit: ({ context }) => context.runLimitMs,
+    backoff: ({ context }) => backoffMs(context.failures),
+    withdrawLimit: TASK_LIMITS.withdrawMs,
+    stopLimit: TASK_LIMITS.stopMs,
+  },
+}).createMachine({
+  id: 'task',
+  context: ({ input }) => ({
+    ...input,
+    attempt: 0,
+    failures: 0,
+    losses: 0,
+    worker: null,
+    avoid: null,
+    output: null,
+    fault: null,
+  }),
+  on: {
+    accepted: { guard: 'isStale', actions: { type: 'tell', params: stopOfStale } },
+  },
+  initial: 'queued',
+  states: {
+    queued: {
+      entry: ['countAttempt', { type: 'tell', params: submission }],
+      on: {
+        assigned: { guard: 'isCurrent', target: 'assigned', actions: 'takeWorker' },
+        done: { target: 'succeeded', actions: ['takeWorker', 'takeOutput', { type: 'tell', params: quietWithdrawal }] },
+        cancel: 'withdrawing',
+      },
+      after: {
+        queueLimit: {
+          target: 'failed',
+          actions: [
+            { type: 'tell', params: quietWithdrawal },
+            { type: 'giveUp', params: timeoutFault('task.queue-timeout', 'Waiting for a worker', TASK_LIMITS.queueMs) },
+          ],
+        },
+      },
+    },
+    assigned: {
+      entry: { type: 'tell', params: runOrder },
+      on: {
+        accepted: { guard: 'isCurrent', target: 'running' },
+        rejected: { guard: 'isCurrent', target: 'backoff' },
+        'worker.lost': { guard: 'isCurrent', target: 'lost' },
+        done: { target: 'succeeded', actions: [{ type: 'tell', params: stopOfOther }, 'takeWorker', 'takeOutput'] },
+        failed: { guard: 'isCurrent', target: 'erred', actions: 'takeFault' },
+        cancel: 'stopping',
+      },
+      after: { assignLimit: { target: 'lost', actions: { type: 'tell', params: stopOrder } } },
+    },
+    running: {
+      entry: { type: 'tell', params: started },
+      on: {
+        'worker.lost': { guard: 'isCurrent', target: 'lost' },
+        done: { target: 'succeeded', actions: [{ type: 'tell', params: stopOfOther }, 'takeWorker', 'takeOutput'] },
+        failed: { guard: 'isCurrent', target: 'erred', actions: 'takeFault' },
+        cancel: 'stopping',
+      },
+      after: {
+        runLimit: {
+          target: 'erred',
+          actions: [
+            { type: 'tell', params: stopOrder },
+            { type: 'giveUp', params: runTookTooLong },
+          ],
+        },
+      },
+    },
+    /** Its worker vanished, or never said that it had it. */
+    lost: {
+      always: [
+        { guard: 'canLoseMore', target: 'queued', actions: 'countLoss' },
+        { target: 'failed', actions: { type: 'giveUp', params: tooManyLosses } },
+      ],
+    },
+    erred: {
+      always: [{ guard: 'canRetry', target: 'backoff', actions: 'countFailure' }, { target: 'failed' }],
+    },
+    backoff: {
+      on: {
+        done: { target: 'succeeded', actions: ['takeWorker', 'takeOutput', { type: 'tell', params: quietWithdrawal }] },
+        cancel: 'withdrawing',
+      },
+      after: { backoff: 'queued' },
+    },
+    withdrawing: {
+      entry: { type: 'tell', params: withdrawal },
+      on: { withdrawn: 'cancelled', cancel: {} },
+      after: { withdrawLimit: 'cancelled' },
+    },
+    stopping: {
+      entry: { type: 'tell', params: stopOrder },
+      on: {
+        stopped: { guard: 'isCurrent', target: 'cancelled' },
+        rejected: { guard: 'isCurrent', target: 'cancelled' },
+        done: { guard: 'isCurrent', target: 'cancelled' },
+        failed: { guard: 'isCurrent', target: 'cancelled' },
+        'worker.lost': { guard: 'isCurrent', target: 'cancelled' },
+        accepted: {}, // it crossed the order to stop, which the worker takes next
+        cancel: {},
+      },
+      after: { stopLimit: 'cancelled' },
+    },
+    succeeded: { type: 'final', entry: { type: 'tell', params: done } },
+    failed: { type: 'final', entry: { type: 'tell', params: failed } },
+    cancelled: { type: 'final', entry: { type: 'tell', params: cancelled } },
+  },
+})
+
+/** Exponential, without jitter: a chart knows no chance, and the fleet is not a crowd at one door. */
+export function backoffMs(failures: number): number {
+  return Math.min(TASK_LIMITS.backoffMaxMs, TASK_LIMITS.backoffBaseMs * 2 ** Math.max(0, failures - 1))
+}
+
+/** How long one run of a round may take, from how long the slowest of the round before took; 0 when none is known. */
+export function runLimitMs(slowestMs: number): number {
+  if (slowestMs <= 0) return TASK_LIMITS.runMs
+  return Math.min(TASK_LIMITS.runMs, Math.max(TASK_LIMITS.runMinMs, TASK_LIMITS.runFactor * slowestMs))
+}
+
+function toScheduler(context: TaskContext, event: SchedulerEvent): Tell {
+  return { to: schedulerAddress(context.pool), event }
+}
+
+function toJob(context: TaskContext, event: JobEvent): Tell {
+  return { to: jobAddress(context.job), event }
+}
+
+function toWorker(worker: string | null, event: WorkerEvent): readonly Tell[] {
+  return worker === null ? [] : [{ to: worker, event }]
+}
+
+function submission({ context }: Args): Tell {
+  const { id, attempt, job, owner, priority, home, avoid } = context
+  return toScheduler(context, {
+    type: 'task.submit',
+    task: taskAddress(id),
+    attempt,
+    job,
+    owner,
+    priority,
+    home,
+    ...(avoid !== null && { avoid }),
+  })
+}
+
+function withdrawal({ context }: Args): Tell {
+  return toScheduler(context, { type: 'task.withdraw', task: taskAddress(context.id), job: context.job, ack: true })
+}
+
+/** Nobody is there any more to hear the answer. */
+function quietWithdrawal({ context }: Args): Tell {
+  return toScheduler(context, { type: 'task.withdraw', task: taskAddress(context.id), job: context.job, ack: false })
+}
+
+function runOrder({ context }: Args): readonly Tell[] {
+  const { id, attempt, job, work, worker } = context
+  return toWorker(worker, { type: 'run', task: taskAddress(id), attempt, job, work })
+}
+
+// In the normal lane: in the control lane it could overtake the order to run.
+function stopOrder({ context }: Args): readonly Tell[] {
+  return toWorker(context.worker, { type: 'cancel', task: taskAddress(context.id), attempt: context.attempt })
+}
+
+/** A worker took an attempt that has been given up. */
+function stopOfStale({ context, event }: Args): readonly Tell[] {
+  if (event.type !== 'accepted') return []
+  return toWorker(event.worker, { type: 'cancel', task: taskAddress(context.id), attempt: event.attempt })
+}
+
+/** An earlier attempt brought the result, and the present one is no longer needed. */
+function stopOfOther({ context, event }: Args): readonly Tell[] {
+  if (event.type !== 'done' || event.attempt === context.attempt) return []
+  return stopOrder({ context, event })
+}
+
+function started({ context }: Args): Tell {
+  return toJob(context, { type: 'task.started', task: taskAddress(context.id), worker: context.worker ?? '' })
+}
+
+function done({ context }: Args): readonly Tell[] {
+  const { id, output, worker } = context
+  if (output === null) return []
+  return [toJob(context, { type: 'task.done', task: taskAddress(id), worker: worker ?? '', output })]
+}
+
+function failed({ context }: Args): readonly Tell[] {
+  const { id, fault } = context
+  if (fault === null) return []
+  return [toJob(context, { type: 'task.failed', task: taskAddress(id), fault })]
+}
+
+function cancelled({ context }: Args): Tell {
+  return toJob(context, { type: 'task.cancelled', task: taskAddress(context.id) })
+}
+
+function tooManyLosses({ context }: Args): Fault {
+  const losses = context.losses + 1
+  return {
+    code: 'task.workers-lost',
+    message: `${losses} workers were lost while they had this task`,
+    remedy: 'give-up',
+    data: { losses, worker: context.worker },
+  }
+}
+
+function runTookTooLong({ context }: Args): Fault {
+  const fault = timeoutFault('task.run-timeout', `Running on ${context.worker ?? 'a worker'}`, context.runLimitMs)
+  return { ...fault, remedy: 'retry-elsewhere' }
+}

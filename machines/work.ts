@@ -1,0 +1,73 @@
+/**
+ * Work is what a task carries to a worker: a pure function of content-addressed inputs, small enough to stand in a
+ * message. Every tensor is named by its sha256; a worker that has the blobs needs nothing else.
+ */
+import type { JobSpec, OptimizerSpec, PreprocessStep } from './spec.ts'
+
+/** Bytes in the blob store. */
+export interface Blob {
+  readonly sha256: string
+  readonly sizeBytes: number
+}
+
+/** What all work of a job has in common; fixed when the job is prepared. */
+export interface Recipe {
+  /** sha256 of the model's Keras-style JSON. */
+  readonly topology: string
+  /** sha256 of the dataset's manifest. */
+  readonly manifest: string
+  readonly preprocess: readonly PreprocessStep[]
+  readonly loss: JobSpec['train']['loss']
+  readonly optimizer: OptimizerSpec
+  readonly batchSize: number
+  readonly seed: number
+  readonly replicas: number
+}
+
+export type Work =
+  | { readonly kind: 'initialise'; readonly recipe: Recipe }
+  | {
+      readonly kind: 'round'
+      readonly recipe: Recipe
+      readonly round: number
+      readonly replica: number
+      /** The job's step at which the round starts, counted from 0, and how many it takes. */
+      readonly stepStart: number
+      readonly steps: number
+      /** All steps of the job, for progress. */
+      readonly stepsTotal: number
+      readonly weights: string
+      /** This replica's optimiser after the round before; null in the first. */
+      readonly optimizerState: string | null
+    }
+  | {
+      readonly kind: 'evaluate'
+      readonly recipe: Recipe
+      readonly slice: number
+      readonly slices: number
+      readonly weights: string
+    }
+
+export type WorkOutput = (
+  | { readonly kind: 'initialise'; readonly weights: Blob }
+  | {
+      readonly kind: 'round'
+      readonly round: number
+      readonly replica: number
+      readonly weights: Blob
+      readonly optimizerState: Blob
+      readonly loss: number
+      readonly accuracy?: number
+      readonly examples: number
+    }
+  | {
+      readonly kind: 'evaluate'
+      readonly slice: number
+      readonly examples: number
+      readonly lossSum: number
+      /** Of a classification: how many were right. */
+      readonly correct?: number
+    }
+) & { readonly elapsedMs: number }
+
+export type OutputOf<Kind extends WorkOutput['kind']> = Extract<WorkOutput, { kind: Kind }>

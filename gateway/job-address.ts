@@ -1,0 +1,26 @@
+/** A job's actor and its streams, by the job's id. */
+import type { Client } from '../runtime/client.ts'
+import { GatewayError } from './problems.ts'
+
+export type ActorAddress = Parameters<Client['read']>[0]
+
+/** No dot: what stands before it decides the shard, and a job is the first of its tasks. */
+const JOB_ID = /^[A-Za-z0-9_-]{1,64}$/
+
+/** Throws `resource.unknown` for what cannot be a job's id, so that no other text ever reaches a key. */
+export function jobAddress(id: string): ActorAddress {
+  if (!JOB_ID.test(id)) throw unknownJob(id)
+  return `job/${id}` as ActorAddress // of the form that the runtime's parseAddress accepts, which we may not import
+}
+
+export function metricsStream(id: string): string {
+  return `job:${id}:metrics`
+}
+
+export function logsStream(id: string): string {
+  return `job:${id}:logs`
+}
+
+export function unknownJob(id: string): GatewayError {
+  return new GatewayError('resource.unknown', `There is no job ${JSON.stringify(id.slice(0, 80))}`)
+}

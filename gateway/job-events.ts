@@ -1,0 +1,202 @@
+/**
+ * A job's life as events: `state` (the job's view), `metrics`, `log`, and `end`. Three durable sources are merged,
+ * the journal of the job's shard and its two capped streams, and each event's id is a cursor over all three.
+ *
+ * Invariants:
+ * 1. Each metric line and log line that is kept is sent once, in order, however often the client reconnects with the
+ *    id of the last event it got.
+ * 2. `state` is sent for a job's newest view, never twice for one `seq`, and never back: a newer view stands for those
+ *    that it overtook.
+ * 3. `gap` says that positions after the cursor were trimmed before they could be sent.
+ * 4. `end` comes after everything that was kept when the job was seen to be over.
+ */
+import type { JobView } from '../machines/views.ts'
+import type { Client, ReadFrom } from '../runtime/client.ts'
+import type { EventChannel, Frame } from './event-channel.ts'
+import { jobAddress, logsStream, metricsStream } from './job-address.ts'
+import { problemOf } from './problems.ts'
+
+export interface Cursor {
+  /** The newest view that was sent. */
+  readonly seq: number
+  readonly journal?: string
+  readonly metrics?: string
+  readonly logs?: string
+  /** `end` was sent: there is nothing to come. */
+  readonly ended?: true
+}
+
+const NOTHING_SENT: Cursor = { seq: -1 }
+
+export interface JobEventSources {
+  readonly client: Client
+  readonly id: string
+  /** The job as it is now; null when nothing is left of it. */
+  view(): Promise<JobView | null>
+}
+
+/** Feeds the channel until the job is over or the client is gone. Never throws: what fails is sent as `problem`. */
+export async function sendJobEvents(
+  sources: JobEventSources,
+  channel: EventChannel,
+  from: Cursor | 'start' | 'unreadable',
+): Promise<void> {
+  try {
+    await new JobEvents(sources, channel, typeof from === 'string' ? NOTHING_SENT : from).run(from === 'unreadable')
+  } catch (error) {
+    if (!channel.signal.aborted) await channel.send(() => ({ event: 'problem', data: problemOf(error).problem }))
+  } finally {
+    channel.close()
+  }
+}
+
+/** Whether a job in this state will change no more. */
+export function isOver({ state }: Pick<JobView, 'state'>): boolean {
+  return state === 'completed' || state === 'failed' || state === 'cancelled'
+}
+
+export function encodeCursor(cursor: Cursor): string {
+  const { seq, journal, metrics, logs, ended } = cursor
+  return btoa(JSON.stringify([seq, journal ?? null, metrics ?? null, logs ?? null, ended ?? false]))
+}
+
+/** `unreadable` for what this gateway never wrote. */
+export function decodeCursor(text: string): Cursor | 'unreadable' {
+  let parts: unknown
+  try {
+    parts = JSON.parse(atob(text))
+  } catch {
+    return 'unreadable' // the caller tells the client, by `resync`
+  }
+  if (!Array.isArray(parts) || parts.length !== 5) return 'unreadable'
+  const [seq, journal, metrics, logs, ended] = parts as unknown[] // each is checked below
+  if (!Number.isSafeInteger(seq) || ![journal, metrics, logs].every(isPosition)) return 'unreadable'
+  return {
+    seq: Number(seq),
+    ...(typeof journal === 'string' && { journal }),
+    ...(typeof metrics === 'string' && { metrics }),
+    ...(typeof logs === 'string' && { logs }),
+    ...(ended === true && { ended }),
+  }
+}
+
+/** Positions are the runtime's own words; what could not be one never gets there. */
+function isPosition(value: unknown): boolean {
+  return value === null || (typeof value === 'string' && /^[\w.:-]{1,100}$/.test(value))
+}
+
+class JobEvents {
+  readonly #sources: JobEventSources
+  readonly #channel: EventChannel
+  /** Aborted when the job is over: nothing is to be followed any more. */
+  readonly #over = new AbortController()
+  readonly #following: AbortSignal
+  #cursor: Cursor
+
+  constructor(sources: JobEventSources, channel: EventChannel, cursor: Cursor) {
+    this.#sources = sources
+    this.#channel = channel
+    this.#cursor = cursor
+    this.#following = AbortSignal.any([this.#over.signal, channel.signal])
+  }
+
+  async run(unreadable: boolean): Promise<void> {
+    if (unreadable)
+      await this.#send('resync', { reason: 'Last-Event-ID is not one of ours; here is all from the start.' })
+    await this.#sendState()
+    try {
+      await Promise.all([this.#followJournal(), this.#followState(), this.#follow('metrics'), this.#follow('logs')])
+    } finally {
+      this.#over.abort() // when one source fails, the others stop with it
+    }
+    if (this.#channel.signal.aborted) return
+    await this.#drain('metrics')
+    await this.#drain('logs')
+    await this.#send('end', { state: (await this.#sources.view())?.state ?? null }, { ended: true })
+  }
+
+  async #followJournal(): Promise<void> {
+    if (this.#following.aborted) return
+    const actor = jobAddress(this.#sources.id)
+    const from = readFrom(this.#cursor.journal, 'now')
+    for await (const line of this.#sources.client.journal(actor, from, this.#following)) {
+      if ('gap' in line) {
+        await this.#send('gap', { source: 'journal' })
+        await this.#sendState()
+        continue
+      }
+      this.#cursor = { ...this.#cursor, journal: line.position }
+      if (line.actor === actor && line.seq > this.#cursor.seq) await this.#sendState()
+    }
+  }
+
+  /**
+   * A journal followed from now begins a moment after the first view was read, and what fell in between would be
+   * missed until the next transition. So the state is read once more when the client has had time to go live.
+   */
+  async #followState(): Promise<void> {
+    for await (const _ of ticks(STATE_CHECK_MS, this.#following)) await this.#sendState()
+  }
+
+  async #follow(source: 'metrics' | 'logs'): Promise<void> {
+    if (!this.#following.aborted) await this.#forward(source, { signal: this.#following, follow: true })
+  }
+
+  async #drain(source: 'metrics' | 'logs'): Promise<void> {
+    await this.#forward(source, { signal: this.#channel.signal, follow: false })
+  }
+
+  async #forward(source: 'metrics' | 'logs', options: { signal: AbortSignal; follow: boolean }): Promise<void> {
+    const { client, id } = this.#sources
+    const stream = source === 'metrics' ? metricsStream(id) : logsStream(id)
+    const event = source === 'metrics' ? 'metrics' : 'log'
+    for await (const entry of client.stream(stream, readFrom(this.#cursor[source], 'oldest'), options)) {
+      await this.#send(event, entry.data, { [source]: entry.id })
+    }
+  }
+
+  async #sendState(): Promise<void> {
+    const view = await this.#sources.view()
+    if (view === null) {
+      this.#over.abort()
+      return
+    }
+    await this.#channel.send(() => {
+      // Looked at when its turn has come: another reader of the state may have sent a newer one meanwhile.
+      if (view.seq <= this.#cursor.seq) return null
+      return this.#frame('state', view, { seq: view.seq })
+    })
+    if (isOver(view)) this.#over.abort()
+  }
+
+  async #send(event: string, data: unknown, move: Partial<Cursor> = {}): Promise<void> {
+    await this.#channel.send(() => this.#frame(event, data, move))
+  }
+
+  /** The cursor moves in the turn in which the frame is queued, so that no other source slips in between. */
+  #frame(event: string, data: unknown, move: Partial<Cursor>): Frame {
+    this.#cursor = { ...this.#cursor, ...move }
+    return { event, data, id: encodeCursor(this.#cursor) }
+  }
+}
+
+const STATE_CHECK_MS = 5_000
+
+function readFrom(position: string | undefined, otherwise: 'oldest' | 'now'): ReadFrom {
+  return position === undefined ? otherwise : { after: position }
+}
+
+/** Yields every so often until the signal aborts. */
+async function* ticks(everyMs: number, signal: AbortSignal): AsyncGenerator<void> {
+  while (!signal.aborted) {
+    const tick = Promise.withResolvers<void>()
+    const wake = (): void => tick.resolve()
+    const timer = setTimeout(wake, everyMs)
+    signal.addEventListener('abort', wake, { once: true })
+    await tick.promise
+    clearTimeout(timer)
+    signal.removeEventListener('abort', wake)
+    if (signal.aborted) return
+    yield
+  }
+}

@@ -1,0 +1,202 @@
+/** `/v1/jobs`: submit, list, look, cancel, read the log. What happens while a job runs is in job-events.ts. */
+import { z } from 'zod'
+import type { JobView, LogLine } from '../../machines/views.ts'
+import type { Answer as ActorAnswer } from '../../runtime/client.ts'
+import { pathParam, principalOf, queryOf, type Api, type Context } from '../api.ts'
+import { checkBody, readBody, SPEC_TYPES } from '../body.ts'
+import { isSameJson, jobIdOf } from '../idempotency.ts'
+import { findJob, jobFor, mayChange } from '../job-access.ts'
+import { jobAddress, logsStream } from '../job-address.ts'
+import { isOver } from '../job-events.ts'
+import { LIMITS } from '../limits.ts'
+import { GatewayError } from '../problems.ts'
+import { jobSpecSchema } from '../schemas/job-spec.ts'
+import { jobStates, jobViewSchema, logLineSchema, pageOf } from '../schemas/views.ts'
+import type { NewJob, Services } from '../services.ts'
+import { traceOf } from '../trace.ts'
+
+const listQuery = z.strictObject({
+  state: z.enum(jobStates).optional(),
+  owner: z.string().max(200).optional().describe("Somebody's jobs. A user sees their own alone."),
+  cursor: z.string().optional().describe('`next` of the page before.'),
+  limit: z.coerce.number().int().min(1).max(LIMITS.pageMax).default(LIMITS.pageDefault),
+})
+
+export function jobRoutes(api: Api, services: Services): void {
+  api.on(
+    {
+      method: 'post',
+      path: '/v1/jobs',
+      tag: 'jobs',
+      summary: 'Submit a job. With an Idempotency-Key, sending it again gives the same job.',
+      access: 'user',
+      headers: { 'Idempotency-Key': 'Names this submission among those of its owner.' },
+      body: { schema: jobSpecSchema, types: SPEC_TYPES },
+      answers: { 201: { description: 'The job. `Location` is its address.', content: jobViewSchema } },
+    },
+    (c) => submit(c, services),
+  )
+
+  api.on(
+    {
+      method: 'get',
+      path: '/v1/jobs',
+      tag: 'jobs',
+      summary: 'Jobs, newest first. A new one shows up here a moment after its submission.',
+      access: 'viewer',
+      query: listQuery,
+      answers: { 200: { description: 'A page of jobs.', content: pageOf(jobViewSchema) } },
+    },
+    async (c) => {
+      const { state, owner, cursor, limit } = queryOf(c, listQuery)
+      const { role, subject } = principalOf(c)
+      if (role === 'user' && owner !== undefined && owner !== subject) return c.json({ items: [] })
+      const ownerFilter = role === 'user' ? subject : owner
+      const page = await services.jobs.find({
+        where: { ...(state !== undefined && { state }), ...(ownerFilter !== undefined && { owner: ownerFilter }) },
+        order: { by: 'createdAt', direction: 'descending' },
+        limit,
+        ...(cursor !== undefined && { cursor }),
+      })
+      const items = page.items.map(({ value }) => value)
+      return c.json({ items, ...(page.next !== undefined && { next: page.next }) })
+    },
+  )
+
+  api.on(
+    {
+      method: 'get',
+      path: '/v1/jobs/:id',
+      tag: 'jobs',
+      summary: 'A job as it is now.',
+      access: 'viewer',
+      headers: { 'If-None-Match': 'The ETag of an earlier answer.' },
+      answers: {
+        200: { description: 'The job, with its ETag.', content: jobViewSchema },
+        304: { description: 'It is as it was.' },
+      },
+    },
+    async (c) => {
+      const job = await jobFor(services, pathParam(c, 'id'), principalOf(c))
+      const headers = { ETag: `"${job.seq}"`, 'Cache-Control': 'no-cache' }
+      if (matches(c.req.header('if-none-match'), headers.ETag)) return new Response(null, { status: 304, headers })
+      return c.json(job, 200, headers)
+    },
+  )
+
+  api.on(
+    {
+      method: 'post',
+      path: '/v1/jobs/:id/cancel',
+      tag: 'jobs',
+      summary: 'Cancel a job. It is over when its state is `cancelled`.',
+      access: 'user',
+      answers: { 202: { description: 'The job, which is being cancelled.', content: jobViewSchema } },
+    },
+    (c) => cancel(c, services),
+  )
+
+  api.on(
+    {
+      method: 'get',
+      path: '/v1/jobs/:id/logs',
+      tag: 'jobs',
+      summary: 'The lines of a job’s log that are kept, oldest first.',
+      access: 'viewer',
+      answers: {
+        200: {
+          description: 'JSON, or plain text where `Accept` asks for it.',
+          content: { 'application/json': z.object({ items: z.array(logLineSchema) }), 'text/plain': 'text' },
+        },
+      },
+    },
+    async (c) => {
+      const id = pathParam(c, 'id')
+      await jobFor(services, id, principalOf(c))
+      const items: LogLine[] = []
+      const options = { signal: c.get('signal'), follow: false }
+      for await (const { data } of services.client.stream(logsStream(id), 'oldest', options)) {
+        const line = logLineSchema.safeParse(data)
+        if (line.success) items.push(line.data)
+        else services.trouble(`the log of job ${id}`, line.error)
+      }
+      if (!(c.req.header('accept') ?? '').includes('text/plain')) return c.json({ items })
+      return c.text(items.map(logText).join(''))
+    },
+  )
+}
+
+async function submit(c: Context, services: Services): Promise<Response> {
+  const { subject: owner } = principalOf(c)
+  const spec = checkBody(jobSpecSchema, await readBody(c, SPEC_TYPES, LIMITS.specBytesMax), 'spec.invalid')
+  const key = c.req.header('idempotency-key')
+  const id = key === undefined ? services.newJobId() : await jobIdOf(owner, key)
+  if (key !== undefined) {
+    // Before admission: what it says may have changed since the first time, and the job is there all the same.
+    const before = await findJob(services, id)
+    if (before !== null)
+      return c.json(sameJob(before, spec), 201, { ...locationOf(id), 'Idempotency-Replayed': 'true' })
+  }
+  const errors = await services.admit(spec, c.get('signal'))
+  if (errors.length > 0) {
+    throw new GatewayError('spec.not-admitted', `This job cannot run: ${errors[0]?.message ?? ''}`, { errors })
+  }
+  const { answer, job } = await spawn(c, services, { id, owner, spec })
+  const headers = { ...locationOf(id), ...(!answer.handled && { 'Idempotency-Replayed': 'true' }) }
+  return c.json(answer.handled ? job : sameJob(job, spec), 201, headers)
+}
+
+async function spawn(c: Context, services: Services, job: NewJob): Promise<{ answer: ActorAnswer; job: JobView }> {
+  const answer = await services.client.spawn(jobAddress(job.id), services.jobInput(job), {
+    ...traceOf(c.req),
+    signal: c.get('signal'),
+    timeoutMs: LIMITS.askMs,
+  })
+  const view = await findJob(services, job.id)
+  if (view === null) throw new Error(`Job ${job.id} was brought to life and is not there`)
+  return { answer, job: view }
+}
+
+function sameJob(job: JobView, spec: unknown): JobView {
+  if (isSameJson(job.spec, spec)) return job
+  throw new GatewayError(
+    'idempotency.mismatch',
+    `This Idempotency-Key belongs to job ${job.id}, which is another one`,
+    {
+      state: job.state,
+    },
+  )
+}
+
+async function cancel(c: Context, services: Services): Promise<Response> {
+  const id = pathParam(c, 'id')
+  const principal = principalOf(c)
+  const job = await jobFor(services, id, principal)
+  if (!mayChange(principal, job)) {
+    throw new GatewayError('auth.forbidden', `Job ${id} belongs to ${job.owner}: only they and admins may cancel it`)
+  }
+  if (isOver(job)) throw notCancellable(job)
+  const options = { ...traceOf(c.req), control: true, signal: c.get('signal'), timeoutMs: LIMITS.askMs }
+  const answer = await services.client.ask(jobAddress(id), { type: 'cancel' }, options)
+  const after = await findJob(services, id)
+  if (!answer.handled) throw notCancellable(after ?? job)
+  return c.json(after ?? job, 202)
+}
+
+function notCancellable({ id, state }: JobView): GatewayError {
+  return new GatewayError('job.not-cancellable', `Cannot cancel job ${id}: it is ${state}`, { state })
+}
+
+function locationOf(id: string): { Location: string } {
+  return { Location: `/v1/jobs/${id}` }
+}
+
+/** If-None-Match may list several tags, weak ones among them. */
+function matches(header: string | undefined, etag: string): boolean {
+  if (header === undefined) return false
+  return header.split(',').some((tag) => tag.trim().replace(/^W\//, '') === etag || tag.trim() === '*')
+}
+
+function logText({ at, level, source, message }: LogLine): string {
+  return `${new Date(at).toISOString()} ${level.padEnd(5)} ${source}: ${message}\n`
+}

@@ -1,0 +1,184 @@
+/** `/v1/models`: the registry, downloads, and predictions. */
+import { z } from 'zod'
+import type { ModelVersionView } from '../../machines/views.ts'
+import { pathParam, principalOf, queryOf, type Api, type Context } from '../api.ts'
+import { checkBody, JSON_TYPES, readBody } from '../body.ts'
+import { LIMITS } from '../limits.ts'
+import { classesOf, rowsOf } from '../predictions.ts'
+import { GatewayError } from '../problems.ts'
+import { modelVersionSchema, pageOf } from '../schemas/views.ts'
+import type { Services } from '../services.ts'
+
+const pageQuery = z.strictObject({
+  cursor: z.string().optional().describe('`next` of the page before.'),
+  limit: z.coerce.number().int().min(1).max(LIMITS.pageMax).default(LIMITS.pageDefault),
+})
+
+const FILES = {
+  weights: { type: 'application/octet-stream', suffix: '.safetensors' },
+  topology: { type: 'application/json', suffix: '.json' },
+} as const
+
+const downloadQuery = z.strictObject({ file: z.enum(['weights', 'topology']).default('weights') })
+
+const predictBody = z
+  .strictObject({
+    inputs: z
+      .array(z.unknown())
+      .min(1)
+      .max(LIMITS.predictRowsMax)
+      .describe('Examples: nested lists of the shape that the model takes, or each one flat.'),
+  })
+  .meta({ id: 'PredictRequest' })
+
+const predictAnswer = z
+  .object({
+    model: z.object({ name: z.string(), version: z.int() }),
+    outputs: z.array(z.array(z.number())),
+    classes: z
+      .array(z.union([z.int(), z.string()]))
+      .exactOptional()
+      .describe('The likeliest class of each example.'),
+  })
+  .meta({ id: 'Predictions' })
+
+export function modelRoutes(api: Api, services: Services): void {
+  const { models } = services
+  const listed = async (c: Context, name?: string): Promise<Response> => {
+    const { cursor, limit } = queryOf(c, pageQuery)
+    const page = await models.find({
+      where: name === undefined ? {} : { name },
+      order: { by: name === undefined ? 'createdAt' : 'version', direction: 'descending' },
+      limit,
+      ...(cursor !== undefined && { cursor }),
+    })
+    if (name !== undefined && cursor === undefined && page.items.length === 0) throw unknownModel(name)
+    const items = page.items.map(({ value }) => value)
+    return c.json({ items, ...(page.next !== undefined && { next: page.next }) })
+  }
+
+  api.on(
+    {
+      method: 'get',
+      path: '/v1/models',
+      tag: 'models',
+      summary: 'Versions of all models, newest first.',
+      access: 'viewer',
+      query: pageQuery,
+      answers: { 200: { description: 'A page of versions.', content: pageOf(modelVersionSchema) } },
+    },
+    (c) => listed(c),
+  )
+
+  api.on(
+    {
+      method: 'get',
+      path: '/v1/models/:name',
+      tag: 'models',
+      summary: 'The versions of a model, newest first.',
+      access: 'viewer',
+      query: pageQuery,
+      answers: { 200: { description: 'A page of versions.', content: pageOf(modelVersionSchema) } },
+    },
+    (c) => listed(c, pathParam(c, 'name')),
+  )
+
+  api.on(
+    {
+      method: 'get',
+      path: '/v1/models/:name/versions/:version',
+      tag: 'models',
+      summary: 'One version of a model; `latest` is the newest.',
+      access: 'viewer',
+      answers: { 200: { description: 'The version.', content: modelVersionSchema } },
+    },
+    async (c) => c.json(await modelOf(c, services)),
+  )
+
+  api.on(
+    {
+      method: 'get',
+      path: '/v1/models/:name/versions/:version/download',
+      tag: 'models',
+      summary: 'The weights (safetensors) or the topology (Keras-style JSON) of a model.',
+      access: 'viewer',
+      deadline: 'none',
+      query: downloadQuery,
+      headers: { 'If-None-Match': "The file's sha256, as its ETag says it." },
+      answers: {
+        200: {
+          description: 'The file. Its ETag is its sha256.',
+          content: { 'application/octet-stream': 'binary', 'application/json': z.record(z.string(), z.unknown()) },
+        },
+        304: { description: 'You have it.' },
+      },
+    },
+    async (c) => {
+      const { file } = queryOf(c, downloadQuery)
+      return download(c, services, await modelOf(c, services), file)
+    },
+  )
+
+  api.on(
+    {
+      method: 'post',
+      path: '/v1/models/:name/versions/:version/predict',
+      tag: 'models',
+      summary: 'What a model says of examples.',
+      access: 'user',
+      body: { schema: predictBody, types: JSON_TYPES },
+      answers: { 200: { description: 'An output for each example.', content: predictAnswer } },
+    },
+    async (c) => {
+      const model = await modelOf(c, services)
+      const body = await readBody(c, JSON_TYPES, LIMITS.predictBytesMax)
+      const { inputs } = checkBody(predictBody, body, 'request.invalid')
+      const { outputs } = await services.predict(model, rowsOf(inputs, model.input.shape), c.get('signal'))
+      const classes = classesOf(model, outputs)
+      return c.json({
+        model: { name: model.name, version: model.version },
+        outputs,
+        ...(classes !== undefined && { classes }),
+      })
+    },
+  )
+}
+
+async function modelOf(c: Context, { models }: Services): Promise<ModelVersionView> {
+  principalOf(c)
+  const name = pathParam(c, 'name')
+  const text = pathParam(c, 'version')
+  if (text !== 'latest' && !/^[1-9]\d{0,8}$/.test(text)) throw unknownModel(name, text)
+  const page = await models.find({
+    where: { name, ...(text !== 'latest' && { version: Number(text) }) },
+    order: { by: 'version', direction: 'descending' },
+    limit: 1,
+  })
+  const [model] = page.items
+  if (model === undefined) throw unknownModel(name, text)
+  return model.value
+}
+
+async function download(
+  c: Context,
+  { blobs }: Services,
+  model: ModelVersionView,
+  file: keyof typeof FILES,
+): Promise<Response> {
+  const { sha256, sizeBytes } = model[file]
+  const { type, suffix } = FILES[file]
+  const headers = {
+    ETag: `"${sha256}"`,
+    'Cache-Control': 'private, max-age=31536000, immutable', // what a hash names never changes
+    'Content-Type': type,
+    'Content-Disposition': `attachment; filename="${model.name}-v${model.version}${suffix}"`,
+  }
+  if (c.req.header('if-none-match') === headers.ETag) return new Response(null, { status: 304, headers })
+  const body = c.req.method === 'HEAD' ? null : await blobs.get(sha256, { signal: c.req.raw.signal })
+  return new Response(body, { headers: { ...headers, 'Content-Length': String(sizeBytes) } })
+}
+
+function unknownModel(name: string, version?: string): GatewayError {
+  const what = version === undefined ? 'model' : `version ${JSON.stringify(version.slice(0, 20))} of model`
+  return new GatewayError('resource.unknown', `There is no ${what} ${JSON.stringify(name.slice(0, 100))}`)
+}

@@ -1,0 +1,91 @@
+/** `/v1/system`, and what machines ask: `/healthz`, `/readyz`, `/metrics`. The last three are open, as probes need them. */
+import { z } from 'zod'
+import type { Api } from '../api.ts'
+import type { Services } from '../services.ts'
+
+const checkSchema = z.object({ ok: z.boolean(), detail: z.string().exactOptional() })
+const readySchema = z.object({ ok: z.boolean(), checks: z.record(z.string(), checkSchema) }).meta({ id: 'Readiness' })
+
+const systemSchema = z
+  .object({
+    version: z.string(),
+    transport: z.object({ ok: z.boolean(), transport: z.string(), detail: z.string().exactOptional() }),
+    workers: z.object({ total: z.int(), idle: z.int(), busy: z.int(), slots: z.int(), slotsBusy: z.int() }),
+  })
+  .meta({ id: 'System' })
+
+export function systemRoutes(api: Api, services: Services): void {
+  api.on(
+    {
+      method: 'get',
+      path: '/v1/system',
+      tag: 'system',
+      summary: 'Version, the state of the transport, and how many workers there are.',
+      access: 'viewer',
+      answers: { 200: { description: 'The system.', content: systemSchema } },
+    },
+    async (c) => {
+      const [transport, all] = await Promise.all([services.client.health(), services.workers()])
+      const workers = all.filter(({ state }) => state !== 'gone')
+      const sum = (count: (worker: (typeof workers)[number]) => number): number =>
+        workers.reduce((total, worker) => total + count(worker), 0)
+      return c.json({
+        version: services.version,
+        transport,
+        workers: {
+          total: workers.length,
+          idle: sum(({ state }) => (state === 'idle' ? 1 : 0)),
+          busy: sum(({ state }) => (state === 'busy' ? 1 : 0)),
+          slots: sum(({ slots }) => slots),
+          slotsBusy: sum(({ busy }) => busy),
+        },
+      })
+    },
+  )
+
+  api.on(
+    {
+      method: 'get',
+      path: '/healthz',
+      tag: 'probes',
+      summary: 'Whether the process lives.',
+      access: 'anyone',
+      answers: { 200: { description: 'It lives.', content: z.object({ ok: z.literal(true) }) } },
+    },
+    (c) => c.json({ ok: true }),
+  )
+
+  api.on(
+    {
+      method: 'get',
+      path: '/readyz',
+      tag: 'probes',
+      summary: 'Whether the gateway can serve: one check for each part that it needs.',
+      access: 'anyone',
+      answers: {
+        200: { description: 'It can.', content: readySchema },
+        503: { description: 'It cannot now; the checks say why.', content: readySchema },
+      },
+    },
+    async (c) => {
+      const checks = await services.ready()
+      const ok = Object.values(checks).every((check) => check.ok)
+      return c.json({ ok, checks }, ok ? 200 : 503)
+    },
+  )
+
+  api.on(
+    {
+      method: 'get',
+      path: '/metrics',
+      tag: 'probes',
+      summary: 'Metrics for Prometheus.',
+      access: 'anyone',
+      answers: { 200: { description: 'Text format.', content: { 'text/plain': 'text' } } },
+    },
+    async () => {
+      const { contentType, body } = await services.metrics()
+      return new Response(body, { headers: { 'Content-Type': contentType } })
+    },
+  )
+}

@@ -1,0 +1,116 @@
+/**
+ * What the API answers with, as schemas: for OpenAPI, and for tests that hold the answers to it. The types are those
+ * of machines/views.ts; the compiler keeps the two equal.
+ */
+import { z } from 'zod'
+import type { JobView, LogLine, MetricLine, ModelVersionView, WorkerView } from '../../machines/views.ts'
+import { jobSpecSchema } from './job-spec.ts'
+
+const time = z.number().describe('Milliseconds since 1970.')
+const sha256 = z.string().regex(/^[0-9a-f]{64}$/)
+const evaluation = z.object({ loss: z.number(), accuracy: z.number().exactOptional(), examples: z.int() })
+
+export const jobStates = [
+  'submitted',
+  'validating',
+  'preparing',
+  'queued',
+  'training',
+  'evaluating',
+  'registering',
+  'completed',
+  'failed',
+  'cancelling',
+  'cancelled',
+] as const satisfies readonly JobView['state'][]
+
+export const jobViewSchema = z
+  .object({
+    id: z.string(),
+    name: z.string(),
+    state: z.enum(jobStates),
+    phase: z.string().exactOptional().describe('The state inside `training`.'),
+    owner: z.string(),
+    spec: jobSpecSchema,
+    createdAt: time,
+    changedAt: time,
+    endedAt: time.exactOptional(),
+    seq: z.int().describe('How many transitions the job has made: the ETag.'),
+    progress: z.object({ round: z.int(), rounds: z.int(), step: z.int(), steps: z.int() }),
+    metrics: z
+      .object({ loss: z.number(), accuracy: z.number().exactOptional() })
+      .exactOptional()
+      .describe('Mean over the replicas of the last round.'),
+    evaluation: evaluation.exactOptional(),
+    weights: sha256.exactOptional().describe("sha256 of the newest checkpoint's weights; the final ones at the end."),
+    model: z.object({ name: z.string(), version: z.int() }).exactOptional(),
+    workers: z.record(z.string(), z.int()).describe('Workers that finished rounds of this job, with how many.'),
+    error: z.object({ code: z.string(), message: z.string(), remedy: z.string().exactOptional() }).exactOptional(),
+  })
+  .meta({ id: 'Job' }) satisfies z.ZodType<JobView>
+
+export const metricLineSchema = z
+  .object({
+    at: time,
+    round: z.int(),
+    replica: z.int(),
+    step: z.int(),
+    steps: z.int(),
+    loss: z.number(),
+    accuracy: z.number().exactOptional(),
+    examplesPerS: z.number(),
+    worker: z.string(),
+  })
+  .meta({ id: 'MetricLine' }) satisfies z.ZodType<MetricLine>
+
+export const logLineSchema = z
+  .object({ at: time, level: z.enum(['info', 'warn', 'error']), source: z.string(), message: z.string() })
+  .meta({ id: 'LogLine' }) satisfies z.ZodType<LogLine>
+
+export const workerViewSchema = z
+  .object({
+    id: z.string(),
+    state: z.enum(['idle', 'busy', 'draining', 'gone']),
+    slots: z.int(),
+    busy: z.int(),
+    backend: z.string(),
+    fingerprint: z.string().describe('Workers of one fingerprint compute the same bits.'),
+    host: z.string(),
+    pid: z.int(),
+    joinedAt: time,
+    tasks: z.array(z.string()),
+  })
+  .meta({ id: 'Worker' }) satisfies z.ZodType<WorkerView>
+
+const blob = z.object({ sha256, sizeBytes: z.int() })
+
+export const modelVersionSchema = z
+  .object({
+    name: z.string(),
+    version: z.int(),
+    createdAt: time,
+    job: z.string(),
+    owner: z.string(),
+    dataset: z.object({ name: z.string(), version: z.int() }),
+    weights: blob,
+    topology: blob,
+    preprocess: z.array(z.object({ op: z.literal('scale'), factor: z.number() })),
+    input: z.object({ shape: z.array(z.int()).describe('Of one example, without the batch.'), dtype: z.string() }),
+    target: z.union([
+      z.object({ kind: z.literal('class'), classes: z.int(), names: z.array(z.string()).exactOptional() }),
+      z.object({ kind: z.literal('value'), shape: z.array(z.int()) }),
+    ]),
+    evaluation: evaluation.exactOptional(),
+    spec: jobSpecSchema,
+  })
+  .meta({ id: 'ModelVersion' }) satisfies z.ZodType<ModelVersionView>
+
+/** A page of a list. `next` is absent on the last. */
+export function pageOf<Item extends z.ZodType>(
+  item: Item,
+): z.ZodObject<{
+  items: z.ZodArray<Item>
+  next: z.ZodExactOptional<z.ZodString>
+}> {
+  return z.object({ items: z.array(item), next: z.string().describe('Give it back as `cursor`.').exactOptional() })
+}

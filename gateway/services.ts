@@ -1,0 +1,77 @@
+/**
+ * What the gateway needs of the house, and nothing more. The command line puts the real things in; each is as narrow
+ * as its use, so that what a route can do is seen here.
+ */
+import type { JobSpec } from '../machines/spec.ts'
+import type { JobView, ModelVersionView, WorkerView } from '../machines/views.ts'
+import type { ActorSnapshot, Client } from '../runtime/client.ts'
+import type { Blobs, Collection } from '../stores/mod.ts'
+import type { Tokens } from './auth.ts'
+import type { PageFiles } from './page.ts'
+import type { FieldError } from './problems.ts'
+
+export interface Services {
+  readonly client: Client
+  /** The read model of jobs. Searched by `owner`, `state`, ordered by `createdAt`: these must be indexed. */
+  readonly jobs: Pick<Collection<JobView>, 'get' | 'find'>
+  /** The registry. Searched by `name` and `version`, ordered by either `createdAt` or `version`. */
+  readonly models: Pick<Collection<ModelVersionView>, 'find'>
+  readonly blobs: Pick<Blobs, 'get' | 'head'>
+  /** A job as its snapshot tells it: fresher than the read model, which a projector writes a moment later. */
+  jobView(snapshot: ActorSnapshot): JobView
+  /** What the job's actor is brought to life with. */
+  jobInput(job: NewJob): unknown
+  workers(): Promise<readonly WorkerView[]>
+  /** What speaks against this job, found before it starts: an unknown dataset, shapes that do not fit. */
+  admit(spec: JobSpec, signal: AbortSignal): Promise<readonly FieldError[]>
+  predict(model: ModelVersionView, rows: Rows, signal: AbortSignal): Promise<Predictions>
+  /** A new id, of characters that an actor's address allows. */
+  newJobId(): string
+  /** `none` lets everybody do everything, and is refused on anything but loopback. */
+  readonly auth: Tokens | 'none'
+  metrics(): Promise<{ readonly contentType: string; readonly body: string }>
+  /** One check per part that the gateway cannot do without. */
+  ready(): Promise<Readonly<Record<string, Check>>>
+  readonly version: string
+  /** Told of each finished request. `route` is a pattern, never an address: its values are few. */
+  observeRequest?(route: string, method: string, status: number, seconds: number): void
+  /** Told of what the gateway did not foresee, for the log. */
+  trouble(where: string, error: unknown): void
+}
+
+export interface NewJob {
+  readonly id: string
+  readonly owner: string
+  readonly spec: JobSpec
+}
+
+export interface Check {
+  readonly ok: boolean
+  readonly detail?: string
+}
+
+/** Examples as the model takes them, before its preprocessing: [count, ...model.input.shape], row by row. */
+export interface Rows {
+  readonly count: number
+  readonly data: Float32Array<ArrayBuffer>
+}
+
+/** One list of numbers for each row: the probabilities of the classes, or the values. */
+export interface Predictions {
+  readonly outputs: readonly (readonly number[])[]
+}
+
+/** How this gateway stands in the network. */
+export interface Settings {
+  /** Where it listens. On loopback every request must name loopback as its host. */
+  readonly hostname: string
+  /** Other origins whose pages may use the API from a browser: `https://ml.example.org`. */
+  readonly allowedOrigins?: readonly string[]
+  /** Aborted when the gateway stops: streams of events end then. */
+  readonly stopping: AbortSignal
+  /** The page's files, as `readPage` of an entry gives them. */
+  readonly page: PageFiles
+  readonly heartbeatMs?: number
+  readonly eventStallMs?: number
+  readonly requestMs?: number
+}

@@ -19,8 +19,6 @@ export interface Services {
   readonly blobs: Pick<Blobs, 'get' | 'head'>
   /** A job as its snapshot tells it: fresher than the read model, which a projector writes a moment later. */
   jobView(snapshot: ActorSnapshot): JobView
-  /** What the job's actor is brought to life with. */
-  jobInput(job: NewJob): unknown
   workers(): Promise<readonly WorkerView[]>
   /** What speaks against this job, found before it starts: an unknown dataset, shapes that do not fit. */
   admit(spec: JobSpec, signal: AbortSignal): Promise<readonly FieldError[]>
@@ -37,12 +35,6 @@ export interface Services {
   observeRequest?(route: string, method: string, status: number, seconds: number): void
   /** Told of what the gateway did not foresee, for the log. */
   trouble(where: string, error: unknown): void
-}
-
-export interface NewJob {
-  readonly id: string
-  readonly owner: string
-  readonly spec: JobSpec
 }
 
 export interface Check {

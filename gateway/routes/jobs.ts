@@ -1,7 +1,9 @@
 /** `/v1/jobs`: submit, list, look, cancel, read the log. What happens while a job runs is in job-events.ts. */
 import { z } from 'zod'
+import type { JobInput } from '../../machines/job.ts'
 import type { JobView, LogLine } from '../../machines/views.ts'
 import type { Answer as ActorAnswer } from '../../runtime/client.ts'
+import { RuntimeError } from '../../runtime/errors.ts'
 import { pathParam, principalOf, queryOf, type Api, type Context } from '../api.ts'
 import { checkBody, readBody, SPEC_TYPES } from '../body.ts'
 import { isSameJson, jobIdOf } from '../idempotency.ts'
@@ -12,7 +14,7 @@ import { LIMITS } from '../limits.ts'
 import { GatewayError } from '../problems.ts'
 import { jobSpecSchema } from '../schemas/job-spec.ts'
 import { jobStates, jobViewSchema, logLineSchema, pageOf } from '../schemas/views.ts'
-import type { NewJob, Services } from '../services.ts'
+import type { Services } from '../services.ts'
 import { traceOf } from '../trace.ts'
 
 const listQuery = z.strictObject({
@@ -146,8 +148,8 @@ async function submit(c: Context, services: Services): Promise<Response> {
   return c.json(answer.handled ? job : sameJob(job, spec), 201, headers)
 }
 
-async function spawn(c: Context, services: Services, job: NewJob): Promise<{ answer: ActorAnswer; job: JobView }> {
-  const answer = await services.client.spawn(jobAddress(job.id), services.jobInput(job), {
+async function spawn(c: Context, services: Services, job: JobInput): Promise<{ answer: ActorAnswer; job: JobView }> {
+  const answer = await services.client.spawn(jobAddress(job.id), job, {
     ...traceOf(c.req),
     signal: c.get('signal'),
     timeoutMs: LIMITS.askMs,
@@ -177,10 +179,16 @@ async function cancel(c: Context, services: Services): Promise<Response> {
   }
   if (isOver(job)) throw notCancellable(job)
   const options = { ...traceOf(c.req), control: true, signal: c.get('signal'), timeoutMs: LIMITS.askMs }
-  const answer = await services.client.ask(jobAddress(id), { type: 'cancel' }, options)
-  const after = await findJob(services, id)
-  if (!answer.handled) throw notCancellable(after ?? job)
-  return c.json(after ?? job, 202)
+  const handled = await services.client.ask(jobAddress(id), { type: 'cancel' }, options).then(
+    (answer) => answer.handled,
+    (error: unknown) => {
+      if (error instanceof RuntimeError && error.code === 'actor.done') return false // it ended since we looked
+      throw error
+    },
+  )
+  const after = (await findJob(services, id)) ?? job
+  if (!handled) throw notCancellable(after)
+  return c.json(after, 202)
 }
 
 function notCancellable({ id, state }: JobView): GatewayError {

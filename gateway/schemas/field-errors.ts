@@ -88,11 +88,21 @@ function valueAt(input: unknown, path: readonly PropertyKey[]): unknown {
 
 /** A value as a person reads it in a sentence: short, and never the whole of something large. */
 export function describe(value: unknown): string {
-  if (value === undefined) return 'nothing'
-  if (value === null) return 'null'
-  if (Array.isArray(value)) return value.length === 1 ? 'a list of 1 item' : `a list of ${value.length} items`
-  if (typeof value === 'string') return JSON.stringify(value.length > 60 ? `${value.slice(0, 57)}...` : value)
-  return typeof value === 'object' ? 'an object' : String(value)
+  switch (typeof value) {
+    case 'undefined':
+      return 'nothing'
+    case 'string':
+      return JSON.stringify(value.length > 60 ? `${value.slice(0, 57)}...` : value)
+    case 'object':
+      if (value === null) return 'null'
+      if (!Array.isArray(value)) return 'an object'
+      return value.length === 1 ? 'a list of 1 item' : `a list of ${value.length} items`
+    case 'number':
+    case 'boolean':
+      return String(value)
+    default:
+      return typeof value
+  }
 }
 
 /** `train.layers[2].units` */

@@ -188,7 +188,9 @@ export function documentsContract(name: string, open: () => Promise<DocumentsUnd
     })
 
     test('any JSON value comes back equal', async () => {
-      const law = fc.asyncProperty(fc.jsonValue({ noUnicodeString: false }), async (note) => {
+      // By way of JSON's own text, which has no -0.
+      const jsonValues = fc.json().map((text): unknown => JSON.parse(JSON.stringify(JSON.parse(text))))
+      const law = fc.asyncProperty(jsonValues, async (note) => {
         await collection.put('a', job({ note }))
         expect((await collection.get('a'))?.value.note).toEqual(note)
       })

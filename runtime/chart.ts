@@ -28,9 +28,10 @@ export function checkChart(kind: string, machine: AnyStateMachine): void {
   const faults: string[] = []
   const delays = new Map<string, string>()
   for (const node of nodesOf(machine.root)) {
-    for (const invoke of node.invoke) {
-      if (/^\d+\./.test(invoke.id)) faults.push(`state "${node.id}": invoke of "${String(invoke.src)}" has no id`)
-      if (String(invoke.src).startsWith('xstate.invoke.')) faults.push(`state "${node.id}": invoke "${invoke.id}" has an inline source`)
+    for (const { id, src } of node.invoke) {
+      if (/^\d+\./.test(id)) faults.push(`state "${node.id}": an invoke has no id`)
+      const named = typeof src === 'string' && !src.startsWith('xstate.invoke.')
+      if (!named) faults.push(`state "${node.id}": the source of invoke "${id}" has no name in setup({ actors })`)
     }
     for (const { delay } of node.after) {
       const name = String(delay)

@@ -2,9 +2,24 @@
  * The runtime as seen from outside: a gateway, a worker's effects, a command line. A client writes to mailboxes and
  * reads snapshots; it owns no shard and runs no actor.
  */
-import type { ActorAddress } from './address.ts'
+import { parseAddress, shardOf } from './address.ts'
+import type { ActorAddress, Directory } from './address.ts'
+import { Bell } from './bell.ts'
+import { systemClock, systemRandom } from './clock.ts'
+import type { Clock, Random } from './clock.ts'
+import { Courier } from './courier.ts'
+import { encodeEnvelope, SPAWN } from './envelope.ts'
+import type { Envelope, Lane } from './envelope.ts'
+import { RuntimeError } from './errors.ts'
 import type { Fault } from './errors.ts'
+import { RuntimeEvents } from './events.ts'
 import type { Json } from './json.ts'
+import { LIMITS } from './limits.ts'
+import type { Limits } from './limits.ts'
+import type { Line, Reply } from './plan.ts'
+import { decodeRecord } from './record.ts'
+import { compareIds, journalStream } from './transport.ts'
+import type { StreamRow, Transport } from './transport.ts'
 
 /** What an actor's owner says when a message has been taken. */
 export interface Answer {
@@ -94,4 +109,252 @@ export interface Client {
   /** Whether the transport answers now. */
   health(): Promise<{ readonly ok: boolean; readonly transport: string; readonly detail?: string }>
   stop(): Promise<void>
+}
+
+export interface ClientOptions {
+  readonly transport: Transport
+  readonly directory: Directory
+  readonly clock?: Clock
+  readonly random?: Random
+  readonly events?: RuntimeEvents
+  readonly limits?: Partial<Limits>
+}
+
+/** Opens a client on a transport that has been started. */
+export async function openClient(options: ClientOptions): Promise<Client> {
+  const client = new RuntimeClient(options)
+  await client.start()
+  return client
+}
+
+class RuntimeClient implements Client {
+  readonly #id: string
+  readonly #transport: Transport
+  readonly #directory: Directory
+  readonly #clock: Clock
+  readonly #limits: Limits
+  readonly #courier: Courier
+  readonly #asks = new Map<string, (reply: Reply) => void>()
+  readonly #abort = new AbortController()
+  #unsubscribe: (() => Promise<void>) | null = null
+  #count = 0
+  #sent = 0
+
+  constructor(options: ClientOptions) {
+    const random = options.random ?? systemRandom
+    this.#id = `c${random.word()}`
+    this.#transport = options.transport
+    this.#directory = options.directory
+    this.#clock = options.clock ?? systemClock
+    this.#limits = { ...LIMITS, ...options.limits }
+    this.#courier = new Courier({
+      transport: this.#transport,
+      clock: this.#clock,
+      random,
+      events: options.events ?? new RuntimeEvents(),
+      limits: this.#limits,
+      onBusy: 'refuse',
+    })
+  }
+
+  async start(): Promise<void> {
+    this.#unsubscribe = await this.#transport.subscribe(this.#channel, (body) => {
+      const reply = JSON.parse(body) as Reply // written by an owner's shard.ts
+      this.#asks.get(reply.id)?.(reply)
+    })
+  }
+
+  async stop(): Promise<void> {
+    this.#abort.abort()
+    this.#courier.stop()
+    await this.#unsubscribe?.().catch(() => {}) // a subscription dies with its connection
+  }
+
+  async tell(to: ActorAddress, event: { readonly type: string }, options: SendOptions = {}): Promise<void> {
+    await this.#send(this.#envelope(to, event, options), options)
+  }
+
+  async ask(to: ActorAddress, event: { readonly type: string }, options: AskOptions = {}): Promise<Answer> {
+    const timeoutMs = options.timeoutMs ?? this.#limits.askTimeoutMs
+    const deadline = this.#clock.now() + timeoutMs
+    const envelope: Envelope = { ...this.#envelope(to, event, options), replyTo: this.#channel, deadline }
+    const over = new AbortController()
+    const { promise, resolve, reject } = Promise.withResolvers<Answer>()
+    this.#asks.set(envelope.id, (reply) => {
+      if ('answer' in reply) resolve(reply.answer)
+      else reject(faultError(reply.fault))
+    })
+    const givenUp = options.signal === undefined ? [] : [options.signal]
+    const waiting = AbortSignal.any([over.signal, this.#abort.signal, ...givenUp])
+    void this.#clock.sleep(timeoutMs, waiting).then(() => {
+      over.abort() // whether answered or not: what still waits in the courier is no longer wanted
+      reject(unanswered(to, event.type, timeoutMs))
+    })
+    try {
+      const [answer] = await Promise.all([promise, this.#send(envelope, { ...options, signal: waiting })])
+      return answer
+    } finally {
+      over.abort()
+      this.#asks.delete(envelope.id)
+    }
+  }
+
+  spawn(to: ActorAddress, input: unknown, options: AskOptions = {}): Promise<Answer> {
+    const event: { readonly type: string } & Record<string, unknown> = { type: SPAWN, input }
+    return this.ask(to, event, options)
+  }
+
+  async read(actor: ActorAddress): Promise<ActorSnapshot | null> {
+    const [body] = await this.#transport.load(shardOf(parseAddress(actor), this.#directory), [actor])
+    if (body === null || body === undefined) return null
+    const { v, n, born, at, s, fx, tm } = decodeRecord(body)
+    return {
+      actor,
+      version: v,
+      seq: n,
+      createdAt: born,
+      changedAt: at,
+      value: s.value,
+      context: s.context,
+      status: s.status,
+      ...(s.output !== undefined && { output: s.output }),
+      ...(s.error !== undefined && { error: s.error }),
+      effects: Object.keys(fx ?? {}),
+      timers: Object.entries(tm ?? {}).map(([name, { due }]) => ({ name, due })),
+    }
+  }
+
+  async *journal(
+    actor: ActorAddress,
+    from: ReadFrom,
+    signal: AbortSignal,
+  ): AsyncIterable<JournalLine | { readonly gap: true }> {
+    const stream = journalStream(shardOf(actor, this.#directory))
+    // A position is `<commit's id>.<line in it>`: the lines of one commit share a stream entry.
+    const [commitId = '0-0', line = ''] = typeof from === 'object' ? from.after.split('.') : []
+    const start = typeof from === 'object' ? { after: previousId(commitId) } : from
+    for await (const row of this.#follow(stream, start, signal, true)) {
+      if ('gap' in row) {
+        yield row
+        continue
+      }
+      for (const [i, each] of (JSON.parse(row.body) as Line[]).entries()) {
+        if (row.id === commitId && i <= Number(line)) continue
+        yield { position: `${row.id}.${i}`, ...each }
+      }
+    }
+  }
+
+  async append(stream: string, entries: readonly Json[]): Promise<void> {
+    const bodies = entries.map((entry) => JSON.stringify(entry))
+    await this.#transport.append(stream, bodies, this.#limits.streamEntriesMax)
+  }
+
+  async *stream(
+    stream: string,
+    from: ReadFrom,
+    { signal, follow }: { readonly signal: AbortSignal; readonly follow: boolean },
+  ): AsyncIterable<StreamEntry> {
+    for await (const row of this.#follow(stream, from, signal, follow)) {
+      if (!('gap' in row)) yield { id: row.id, data: JSON.parse(row.body) as Json }
+    }
+  }
+
+  async health(): Promise<{ readonly ok: boolean; readonly transport: string; readonly detail?: string }> {
+    return { ...(await this.#transport.health()), transport: this.#transport.name }
+  }
+
+  get #channel(): string {
+    return `answers/${this.#id}`
+  }
+
+  /** Rows after `from` as they come: read what is there, then wait for the stream's channel or the watchdog. */
+  async *#follow(
+    stream: string,
+    from: ReadFrom,
+    signal: AbortSignal,
+    follow: boolean,
+  ): AsyncIterable<StreamRow | { readonly gap: true }> {
+    const bell = new Bell(this.#clock)
+    const stop = AbortSignal.any([signal, this.#abort.signal])
+    const unsubscribe = follow ? await this.#transport.subscribe(stream, () => bell.ring()) : null
+    try {
+      const { trimmed, newest } = await this.#transport.ends(stream)
+      let after = typeof from === 'object' ? from.after : from === 'now' ? newest : '0-0'
+      if (typeof from === 'object' && compareIds(after, trimmed) < 0) yield { gap: true }
+      while (!stop.aborted) {
+        const rows = await this.#transport.range(stream, after, FOLLOW_BATCH)
+        for (const row of rows) {
+          yield row
+          after = row.id
+        }
+        if (rows.length > 0) continue
+        if (!follow) return
+        await bell.wait(this.#limits.watchdogMs, stop)
+      }
+    } finally {
+      await unsubscribe?.().catch(() => {}) // a subscription dies with its connection
+    }
+  }
+
+  #envelope(to: ActorAddress, event: { readonly type: string }, options: SendOptions): Envelope {
+    if (this.#abort.signal.aborted) {
+      throw new RuntimeError('client.stopped', 'This client has been stopped', { remedy: 'give-up' })
+    }
+    const { type, ...data } = event
+    return {
+      id: `${this.#id}:${++this.#count}`,
+      to: parseAddress(to),
+      type,
+      data,
+      sentAt: this.#clock.now(),
+      ...(options.trace !== undefined && { trace: options.trace }),
+    }
+  }
+
+  #send(envelope: Envelope, options: SendOptions): Promise<void> {
+    const { promise, resolve, reject } = Promise.withResolvers<void>()
+    const body = encodeEnvelope(envelope)
+    const lane: Lane = options.control === true ? 'hi' : 'in'
+    const delivery = { source: this.#id, incarnation: 1, seq: ++this.#sent, body }
+    this.#courier.send(
+      shardOf(envelope.to, this.#directory),
+      lane,
+      delivery,
+      (outcome) => {
+        if (outcome === 'ok') resolve()
+        else if (outcome === 'gone') reject(gone(envelope.to))
+        else reject(outcome)
+      },
+      options.signal,
+    )
+    return promise
+  }
+}
+
+const FOLLOW_BATCH = 256
+
+/** The id just before this one, so that a read "after" it begins with this one. */
+function previousId(id: string): string {
+  const [ms = 0, n = 0] = id.split('-').map(Number)
+  if (n > 0) return `${ms}-${n - 1}`
+  return ms > 0 ? `${ms - 1}-${Number.MAX_SAFE_INTEGER}` : '0-0'
+}
+
+function gone(to: ActorAddress): RuntimeError {
+  return new RuntimeError('actor.unknown', `There is no actor ${to}`, { remedy: 'fix-request', data: { actor: to } })
+}
+
+function unanswered(to: ActorAddress, type: string, timeoutMs: number): RuntimeError {
+  return new RuntimeError('ask.timeout', `${to} did not answer "${type}" within ${timeoutMs} ms`, {
+    remedy: 'retry',
+    data: { actor: to, event: type, timeoutMs },
+  })
+}
+
+function faultError(fault: Fault): RuntimeError {
+  return new RuntimeError(fault.code as RuntimeError['code'], fault.message, {
+    remedy: fault.remedy,
+    ...(fault.data !== undefined && { data: fault.data }),
+  })
 }

@@ -1,0 +1,106 @@
+/**
+ * A cell is an actor in its owner's memory: its record as the last planned commit leaves it, and the chart's live
+ * snapshot. A cell may be dropped whenever none of its commits is in flight: everything in it is in Redis.
+ */
+import type { AnyMachineSnapshot } from 'xstate'
+import type { ActorDefinition } from './actor.ts'
+import type { ActorAddress } from './address.ts'
+import { kindOf } from './address.ts'
+import { RuntimeError } from './errors.ts'
+import type { ActorRecord } from './record.ts'
+import { thaw } from './step.ts'
+
+export interface Cell {
+  readonly actor: ActorAddress
+  /** Null while there is no such actor. */
+  record: ActorRecord | null
+  /** Thawed when first needed. */
+  snapshot: AnyMachineSnapshot | null
+  /** Commits planned with this cell and not yet acknowledged. */
+  inFlight: number
+  /** The number of the batch that used it last. */
+  usedAt: number
+}
+
+export type Definitions = ReadonlyMap<string, ActorDefinition>
+
+/** Throws `actor.kind-unknown`. */
+export function definitionOf(definitions: Definitions, actor: ActorAddress): ActorDefinition {
+  const definition = definitions.get(kindOf(actor))
+  if (definition !== undefined) return definition
+  throw new RuntimeError('actor.kind-unknown', `Nobody here knows how to run an actor of kind "${kindOf(actor)}"`, {
+    remedy: 'retry-elsewhere',
+    data: { actor, known: [...definitions.keys()] },
+  })
+}
+
+/** The chart's live snapshot. Migrates a record of an older version; throws `actor.version-unknown` when it can't. */
+export function snapshotOf(cell: Cell, record: ActorRecord, definition: ActorDefinition): AnyMachineSnapshot {
+  if (cell.snapshot !== null) return cell.snapshot
+  const state = record.v === definition.version ? record.s : migrated(cell.actor, record, definition)
+  cell.snapshot = thaw(definition, state, Object.keys(record.fx ?? {}))
+  return cell.snapshot
+}
+
+function migrated(actor: ActorAddress, record: ActorRecord, definition: ActorDefinition): ActorRecord['s'] {
+  if (definition.migrate !== undefined && record.v < definition.version) {
+    return definition.migrate(record.v, record.s)
+  }
+  throw new RuntimeError(
+    'actor.version-unknown',
+    `${actor} was written by version ${record.v} of "${definition.kind}"; this process has version ${definition.version}`,
+    { remedy: 'retry-elsewhere', data: { actor, found: record.v, expected: definition.version } },
+  )
+}
+
+/**
+ * The cells of one shard. When there are more than `max`, the ones used least recently go.
+ * Returns from `passivate` how many were dropped.
+ */
+export class Cells {
+  readonly #cells = new Map<ActorAddress, Cell>()
+  readonly #max: number
+  #batch = 0
+
+  constructor(max: number) {
+    this.#max = max
+  }
+
+  get size(): number {
+    return this.#cells.size
+  }
+
+  get(actor: ActorAddress): Cell | undefined {
+    const cell = this.#cells.get(actor)
+    if (cell !== undefined) cell.usedAt = this.#batch
+    return cell
+  }
+
+  put(actor: ActorAddress, record: ActorRecord | null): Cell {
+    const cell: Cell = { actor, record, snapshot: null, inFlight: 0, usedAt: this.#batch }
+    this.#cells.set(actor, cell)
+    return cell
+  }
+
+  nextBatch(): void {
+    this.#batch++
+  }
+
+  passivate(): number {
+    if (this.#cells.size <= this.#max) return 0
+    const before = this.#cells.size
+    const target = Math.floor(this.#max * 0.75)
+    // Two passes: cells unused for a while first, then, when that is not enough, any that rests.
+    for (const ageMin of [4, 1]) {
+      for (const cell of this.#cells.values()) {
+        if (this.#cells.size <= target) break
+        if (cell.inFlight === 0 && this.#batch - cell.usedAt >= ageMin) this.#cells.delete(cell.actor)
+      }
+    }
+    return before - this.#cells.size
+  }
+
+  clear(): void {
+    this.#cells.clear()
+  }
+}

@@ -1,0 +1,121 @@
+/**
+ * The courier carries messages into mailboxes: outbox entries between shards, and what clients send. For each lane of
+ * each shard it has one queue and one delivery under way, so messages of one source arrive in the order of their seqs,
+ * and a delivery whose answer was lost is repeated safely: the mailbox drops what it has seen (transport, T3).
+ */
+import type { ShardName } from './address.ts'
+import type { Clock, Random } from './clock.ts'
+import type { Lane } from './envelope.ts'
+import { RuntimeError } from './errors.ts'
+import type { RuntimeEvents } from './events.ts'
+import type { Limits } from './limits.ts'
+import type { Delivery, Transport } from './transport.ts'
+
+interface Parcel {
+  readonly delivery: Delivery
+  readonly done: (outcome: 'ok' | 'gone' | RuntimeError) => void
+  /** When a client stops waiting; outbox entries wait for ever. */
+  readonly signal: AbortSignal | undefined
+}
+
+interface Queue {
+  readonly shard: ShardName
+  readonly lane: Lane
+  parcels: Parcel[]
+  running: boolean
+}
+
+export class Courier {
+  readonly #transport: Transport
+  readonly #clock: Clock
+  readonly #random: Random
+  readonly #events: RuntimeEvents
+  readonly #limits: Limits
+  readonly #onBusy: 'wait' | 'refuse'
+  readonly #queues = new Map<string, Queue>()
+  readonly #abort = new AbortController()
+
+  constructor(options: {
+    transport: Transport
+    clock: Clock
+    random: Random
+    events: RuntimeEvents
+    limits: Limits
+    /** What a full mailbox means: the outbox waits, a client is refused. */
+    onBusy: 'wait' | 'refuse'
+  }) {
+    this.#transport = options.transport
+    this.#clock = options.clock
+    this.#random = options.random
+    this.#events = options.events
+    this.#limits = options.limits
+    this.#onBusy = options.onBusy
+  }
+
+  /** `done` is called once, unless the courier is stopped first. */
+  send(shard: ShardName, lane: Lane, delivery: Delivery, done: Parcel['done'], signal?: AbortSignal): void {
+    const key = `${lane}${shard}`
+    let queue = this.#queues.get(key)
+    if (queue === undefined) {
+      queue = { shard, lane, parcels: [], running: false }
+      this.#queues.set(key, queue)
+    }
+    queue.parcels.push({ delivery, done, signal })
+    if (queue.running) return
+    queue.running = true
+    void this.#run(key, queue)
+  }
+
+  stop(): void {
+    this.#abort.abort()
+  }
+
+  async #run(key: string, queue: Queue): Promise<void> {
+    const { signal } = this.#abort
+    await Promise.resolve() // what is sent in the same turn travels together
+    let failures = 0
+    while (queue.parcels.length > 0 && !signal.aborted) {
+      queue.parcels = queue.parcels.filter((parcel) => !this.#givenUp(parcel))
+      const batch = queue.parcels.slice(0, this.#limits.deliveryMax)
+      if (batch.length === 0) break
+      const outcome = await this.#deliver(queue, batch)
+      if (outcome === 'failed' || (outcome === 'busy' && this.#onBusy === 'wait')) {
+        failures++
+        await this.#clock.sleep(Math.min(1_000, 10 * 2 ** failures) * (0.5 + this.#random.next() / 2), signal)
+        continue
+      }
+      failures = 0
+      queue.parcels.splice(0, batch.length)
+      for (const parcel of batch) parcel.done(outcome === 'busy' ? full(queue.shard) : outcome)
+    }
+    queue.running = false
+    this.#queues.delete(key)
+  }
+
+  async #deliver(queue: Queue, batch: readonly Parcel[]): Promise<'ok' | 'busy' | 'gone' | 'failed'> {
+    try {
+      const deliveries = batch.map((parcel) => parcel.delivery)
+      const outcome = await this.#transport.deliver(queue.shard, queue.lane, deliveries, this.#limits.mailboxMax)
+      if (outcome === 'ok') this.#events.emit({ type: 'delivered', shard: queue.shard, messages: batch.length })
+      if (outcome === 'busy') this.#events.emit({ type: 'mailbox.full', shard: queue.shard })
+      return outcome
+    } catch (error) {
+      this.#events.emit({ type: 'trouble', where: `delivery to shard ${queue.shard}`, error })
+      return 'failed'
+    }
+  }
+
+  #givenUp(parcel: Parcel): boolean {
+    if (parcel.signal?.aborted !== true) return false
+    parcel.done(
+      new RuntimeError('redis.unreachable', 'The message could not be delivered in time; it may still have arrived', {
+        remedy: 'retry',
+      }),
+    )
+    return true
+  }
+}
+
+function full(shard: ShardName): RuntimeError {
+  return new RuntimeError('mailbox.full', 'The mailbox is full: try again later', { remedy: 'retry', data: { shard } })
+}

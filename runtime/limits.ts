@@ -1,0 +1,52 @@
+/** All maxima and defaults of the runtime, and how they must stand to each other. */
+export const LIMITS = {
+  /** Messages in one commit. Larger batches gain little and hold up the answer to the first. */
+  batchMax: 256,
+  /** Commits sent to the transport and not yet acknowledged, per shard. */
+  commitsInFlightMax: 3,
+  /** Messages that may wait in a normal lane before a sender is told BUSY. */
+  mailboxMax: 100_000,
+  /** Messages in one delivery to a mailbox. */
+  deliveryMax: 512,
+  envelopeBytesMax: 1_048_576,
+  /** Transition lines kept per shard, counted in commits. */
+  journalCommitsMax: 20_000,
+  deadLettersMax: 10_000,
+  /** Entries kept in a capped stream (metrics, logs). */
+  streamEntriesMax: 50_000,
+  /** Timers taken from a shard at once. */
+  timersDueMax: 1_000,
+  /** Idle cells kept in memory per shard before the oldest are dropped. */
+  cellsMax: 20_000,
+
+  leaseMs: 1_500,
+  /** A lease is renewed this often. */
+  leaseRenewMs: 500,
+  /** An owner that could not renew for so long stops by itself. */
+  leaseSuspendMs: 1_000,
+  /** A pinned shard without a lease for so long is adopted: its process is gone. */
+  orphanMs: 2_000,
+  /** A parked owner looks into its mailbox at least so often, whatever the doorbell says. */
+  watchdogMs: 1_000,
+  askTimeoutMs: 5_000,
+  /** No single answer of the transport is waited for longer. */
+  commandTimeoutMs: 5_000,
+} as const
+
+export type Limits = { readonly [K in keyof typeof LIMITS]: number }
+
+/** Throws when a set of limits contradicts itself. */
+export function checkLimits(limits: Limits): Limits {
+  const rules: [boolean, string][] = [
+    [limits.leaseRenewMs * 2 <= limits.leaseMs, 'leaseRenewMs must be at most half of leaseMs'],
+    [limits.leaseSuspendMs < limits.leaseMs, 'leaseSuspendMs must be below leaseMs'],
+    [limits.leaseRenewMs < limits.leaseSuspendMs, 'leaseRenewMs must be below leaseSuspendMs'],
+    [limits.orphanMs >= limits.leaseMs, 'orphanMs must be at least leaseMs'],
+    [limits.batchMax <= limits.mailboxMax, 'batchMax must not exceed mailboxMax'],
+  ]
+  const broken = rules.filter(([holds]) => !holds).map(([, rule]) => rule)
+  if (broken.length > 0) throw new RangeError(broken.join('; '))
+  return limits
+}
+
+checkLimits(LIMITS)

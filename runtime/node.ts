@@ -1,0 +1,249 @@
+/**
+ * A node is one process's part in the runtime: it says that it lives, claims the shards that fall to it, renews their
+ * leases, hands them over when it leaves, and adopts pinned shards whose process is gone. All of that is about who
+ * should own a shard; that only one owner can commit is the transport's business (T1, T2), not the node's.
+ */
+import type { ActorDefinition } from './actor.ts'
+import { kindOf, pinnedActor, pinnedShard } from './address.ts'
+import type { ActorAddress, Directory, ShardName } from './address.ts'
+import type { Definitions } from './cell.ts'
+import { systemClock, systemRandom } from './clock.ts'
+import type { Clock, Random } from './clock.ts'
+import { Courier } from './courier.ts'
+import { RuntimeError } from './errors.ts'
+import { RuntimeEvents } from './events.ts'
+import { checkLimits, LIMITS } from './limits.ts'
+import type { Limits } from './limits.ts'
+import { placement } from './placement.ts'
+import { service } from './service.ts'
+import type { Service } from './service.ts'
+import { Shard } from './shard.ts'
+import type { Transport } from './transport.ts'
+
+export interface NodeOptions {
+  readonly transport: Transport
+  readonly actors: readonly ActorDefinition[]
+  readonly directory: Directory
+  /** `sharded`: takes its share of the numbered shards and adopts orphans. `pinned`: hosts its own pinned actors only. */
+  readonly hosts: 'sharded' | 'pinned'
+  readonly id?: string
+  readonly clock?: Clock
+  readonly random?: Random
+  readonly events?: RuntimeEvents
+  readonly limits?: Partial<Limits>
+}
+
+const MEMBERS_CHANNEL = 'members'
+
+export class Node {
+  readonly id: string
+  readonly events: RuntimeEvents
+  readonly #transport: Transport
+  readonly #definitions: Definitions
+  readonly #directory: Directory
+  readonly #hosts: 'sharded' | 'pinned'
+  readonly #clock: Clock
+  readonly #random: Random
+  readonly #limits: Limits
+  readonly #courier: Courier
+  readonly #shards = new Map<ShardName, Shard>()
+  readonly #renewedAt = new Map<ShardName, number>()
+  readonly #orphanSince = new Map<ShardName, number>()
+  readonly #leaving = new Set<Promise<void>>()
+  #services: Service[] = []
+  #unsubscribe: (() => Promise<void>) | null = null
+  #placeNow: (() => void) | null = null
+
+  constructor(options: NodeOptions) {
+    this.#transport = options.transport
+    this.#definitions = new Map(options.actors.map((definition) => [definition.kind, definition]))
+    this.#directory = options.directory
+    this.#hosts = options.hosts
+    this.#clock = options.clock ?? systemClock
+    this.#random = options.random ?? systemRandom
+    this.#limits = checkLimits({ ...LIMITS, ...options.limits })
+    this.events = options.events ?? new RuntimeEvents()
+    this.id = options.id ?? `node-${this.#random.word()}`
+    this.#courier = new Courier({
+      transport: this.#transport,
+      clock: this.#clock,
+      random: this.#random,
+      events: this.events,
+      limits: this.#limits,
+      onBusy: 'wait',
+    })
+  }
+
+  get shards(): readonly ShardName[] {
+    return [...this.#shards.keys()]
+  }
+
+  /** The transport must have been started. */
+  async start(): Promise<void> {
+    const at = { clock: this.#clock, events: this.events }
+    const renewing = service('lease renewal', at, () => this.#renewAll())
+    this.#services.push(renewing)
+    if (this.#hosts === 'sharded') {
+      await this.#place()
+      this.#services.push(service('placement', at, (signal) => this.#placeTurn(signal)))
+      this.#services.push(service('orphans', at, () => this.#adoptOrphans()))
+      this.#unsubscribe = await this.#transport.subscribe(MEMBERS_CHANNEL, () => this.#placeNow?.())
+    }
+    this.events.emit({ type: 'node.started', node: this.id })
+  }
+
+  /** Hands its shards over, each after the batch under way, and leaves. */
+  async stop(): Promise<void> {
+    const services = this.#services
+    this.#services = []
+    await Promise.all(services.map((each) => each.stop()))
+    await this.#unsubscribe?.().catch(() => {}) // a subscription dies with its connection
+    if (this.#hosts === 'sharded') await this.#quietly('leaving', this.#transport.withdraw(this.id))
+    await Promise.all([...this.#shards.values()].map((shard) => this.#handOver(shard)))
+    await Promise.all(this.#leaving)
+    this.#courier.stop()
+    await this.#quietly('leaving', this.#transport.publish(MEMBERS_CHANNEL, ''))
+    this.events.emit({ type: 'node.stopped', node: this.id })
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.stop()
+  }
+
+  /** Becomes the owner of a pinned actor's shard. Throws `shard.fenced` while another process has it. */
+  async host(actor: ActorAddress): Promise<void> {
+    if (!this.#directory.pinned.has(kindOf(actor))) {
+      throw new RuntimeError('shard.fenced', `Cannot host ${actor}: its kind is not a pinned one`, {
+        remedy: 'fix-request',
+        data: { actor },
+      })
+    }
+    if (await this.#claim(pinnedShard(actor), false)) return
+    throw new RuntimeError('shard.fenced', `Cannot host ${actor}: another process does`, {
+      remedy: 'retry',
+      data: { actor },
+    })
+  }
+
+  async #placeTurn(signal: AbortSignal): Promise<number> {
+    await new Promise<void>((resolve) => {
+      this.#placeNow = resolve
+      void this.#clock.sleep(this.#limits.leaseRenewMs, signal).then(resolve)
+    })
+    if (!signal.aborted) await this.#place()
+    return 0
+  }
+
+  async #place(): Promise<void> {
+    const members = await this.#transport.announce(this.id, this.#limits.leaseMs)
+    const owners = placement(members, this.#directory.shards)
+    const claims: Promise<boolean>[] = []
+    for (const [shard, node] of owners) {
+      const owned = this.#shards.get(shard)
+      if (node === this.id && owned === undefined) claims.push(this.#claim(shard, false))
+      if (node !== this.id && owned !== undefined) this.#track(this.#handOver(owned, true))
+    }
+    await Promise.all(claims)
+  }
+
+  async #claim(name: ShardName, adopted: boolean): Promise<boolean> {
+    const claim = await this.#transport.claim(name, this.id, this.#limits.leaseMs, this.#random.word())
+    if (claim === null || this.#shards.has(name)) return false
+    const shard = new Shard(
+      {
+        name,
+        owner: this.id,
+        transport: this.#transport,
+        courier: this.#courier,
+        definitions: this.#definitions,
+        directory: this.#directory,
+        clock: this.#clock,
+        random: this.#random,
+        events: this.events,
+        limits: this.#limits,
+        onEnd: (ended) => this.#forget(ended),
+      },
+      claim,
+      adopted,
+    )
+    this.#shards.set(name, shard)
+    this.#renewedAt.set(name, this.#clock.now())
+    this.events.emit({ type: 'lease.claimed', shard: name, epoch: claim.epoch, adopted })
+    shard.start()
+    return true
+  }
+
+  #forget(shard: Shard): void {
+    if (this.#shards.get(shard.name) !== shard) return
+    this.#shards.delete(shard.name)
+    this.#renewedAt.delete(shard.name)
+  }
+
+  async #handOver(shard: Shard, announce = false): Promise<void> {
+    this.#forget(shard)
+    await shard.stop()
+    await this.#quietly(`release of shard ${shard.name}`, this.#transport.release(shard.name, shard.epoch))
+    this.events.emit({ type: 'lease.released', shard: shard.name })
+    if (announce) await this.#quietly('handover', this.#transport.publish(MEMBERS_CHANNEL, ''))
+  }
+
+  async #renewAll(): Promise<number> {
+    await Promise.all([...this.#shards.values()].map((shard) => this.#renew(shard)))
+    return this.#limits.leaseRenewMs
+  }
+
+  async #renew(shard: Shard): Promise<void> {
+    const { leaseMs, leaseSuspendMs } = this.#limits
+    const asked = this.#clock.now()
+    if (asked - (this.#renewedAt.get(shard.name) ?? 0) > leaseSuspendMs) shard.suspend(true)
+    // An answer that takes longer than the lease is worth nothing; the loop must come round to suspend the shard.
+    const renewal = this.#transport.renew(shard.name, shard.epoch, this.id, leaseMs)
+    const timeout = this.#clock.sleep(this.#limits.leaseRenewMs).then(() => 'late' as const)
+    const outcome = await Promise.race([renewal.catch(() => 'late' as const), timeout])
+    if (this.#shards.get(shard.name) !== shard || outcome === 'late') return
+    if (outcome) {
+      this.#renewedAt.set(shard.name, asked)
+      shard.suspend(false)
+    } else if (!(await this.#claimedAnew(shard))) shard.lose()
+  }
+
+  /** A renewal that raced with the shard's own new claim is not a loss. */
+  async #claimedAnew(shard: Shard): Promise<boolean> {
+    const position = await this.#transport.position(shard.name).catch(() => null)
+    return position === null || position.epoch === shard.epoch
+  }
+
+  /** Pinned shards that nobody has renewed for a while, as seen by this node, come here and hear `owner.lost`. */
+  async #adoptOrphans(): Promise<number> {
+    const { orphanMs, leaseRenewMs } = this.#limits
+    const now = this.#clock.now()
+    const seen = new Set<ShardName>()
+    for (const { shard, leased } of await this.#transport.pinned()) {
+      if (leased || this.#shards.has(shard) || !this.#knows(shard)) continue
+      seen.add(shard)
+      const since = this.#orphanSince.get(shard)
+      if (since === undefined) this.#orphanSince.set(shard, now)
+      else if (now - since >= orphanMs) await this.#claim(shard, true)
+    }
+    for (const shard of this.#orphanSince.keys()) if (!seen.has(shard)) this.#orphanSince.delete(shard)
+    return leaseRenewMs
+  }
+
+  #knows(shard: ShardName): boolean {
+    const actor = pinnedActor(shard)
+    return actor !== null && this.#definitions.has(kindOf(actor))
+  }
+
+  #track(work: Promise<void>): void {
+    this.#leaving.add(work)
+    void work.finally(() => this.#leaving.delete(work))
+  }
+
+  async #quietly(where: string, work: Promise<void>): Promise<void> {
+    try {
+      await work
+    } catch (error) {
+      this.events.emit({ type: 'trouble', where, error })
+    }
+  }
+}

@@ -1,0 +1,16 @@
+-- Makes the caller a shard's owner and every former epoch stale (transport T2).
+-- An epoch is a counter and a nonce, compared for equality only: a failover may lose the counter's last increment and
+-- hand the number out again, but not the nonce.
+-- KEYS  1 meta  2 lease
+-- ARGV  1 owner  2 lease ttl in ms  3 nonce
+-- Reply: {} while another owner's lease lasts; otherwise {epoch, seq, hi, in, outSeq, incarnation}
+local holder = redis.call('GET', KEYS[2])
+if holder and holder ~= ARGV[1] then
+  return {}
+end
+local epoch = redis.call('HINCRBY', KEYS[1], 'epochs', 1) .. '-' .. ARGV[3]
+redis.call('HSET', KEYS[1], 'epoch', epoch, 'owner', ARGV[1])
+redis.call('HDEL', KEYS[1], 'parked')
+redis.call('SET', KEYS[2], ARGV[1], 'PX', ARGV[2])
+local at = redis.call('HMGET', KEYS[1], 'seq', 'hi', 'in', 'outSeq', 'incarnation')
+return { epoch, at[1] or '0', at[2] or '0-0', at[3] or '0-0', at[4] or '0', at[5] or '1' }

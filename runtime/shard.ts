@@ -1,0 +1,391 @@
+/**
+ * A shard is the unit of single-writer ownership: one mailbox, and all that its actors own. This is its owner's loop:
+ * read a batch, load the records it needs, plan, commit, and only then act.
+ *
+ * Invariants:
+ * S1. Nothing leaves a shard except through `commit`, and a commit under an old epoch changes nothing.
+ * S2. Effects start, asks are answered and the outbox is carried only after the commit that says so.
+ * S3. After anything unexpected (a lost answer, a sequence that is not ours) the owner claims anew and starts from what
+ *     the transport holds: cells are a cache, never a source.
+ * S4. A suspended owner plans nothing. Effects under way go on: their results wait.
+ */
+import { parseAddress, pinnedActor } from './address.ts'
+import type { ActorAddress, Directory, ShardName } from './address.ts'
+import { Bell } from './bell.ts'
+import { Cells, definitionOf } from './cell.ts'
+import type { Definitions } from './cell.ts'
+import type { Clock, Random } from './clock.ts'
+import type { Courier } from './courier.ts'
+import { Effects } from './effects.ts'
+import { faultOf, RuntimeError } from './errors.ts'
+import type { RuntimeEvents } from './events.ts'
+import type { Limits } from './limits.ts'
+import { open, plan } from './plan.ts'
+import type { EffectStart, Message, Plan, Standing, Taken } from './plan.ts'
+import { Outbox } from './outbox.ts'
+import { decodeRecord } from './record.ts'
+import { deadLetterStream, doorbell } from './transport.ts'
+import type { Claim, Cursor, Entry, OutboxEntry, Transport } from './transport.ts'
+
+export interface ShardOptions {
+  readonly name: ShardName
+  readonly owner: string
+  readonly transport: Transport
+  readonly courier: Courier
+  readonly definitions: Definitions
+  readonly directory: Directory
+  readonly clock: Clock
+  readonly random: Random
+  readonly events: RuntimeEvents
+  readonly limits: Limits
+  /** Told once, when somebody else owns the shard or its pinned actor has left. */
+  readonly onEnd: (shard: Shard) => void
+}
+
+export class Shard {
+  readonly name: ShardName
+  readonly #options: ShardOptions
+  readonly #cells: Cells
+  readonly #effects: Effects
+  readonly #bell: Bell
+  readonly #abort = new AbortController()
+  /** Results of effects, and what adoption has to say: messages that need no mailbox, since only an owner makes them. */
+  #local: Message[] = []
+  #claim: Claim
+  #seq: number
+  #cursor: Cursor
+  #read: Cursor
+  #outSeq: number
+  #outbox: Outbox
+  #nextDue = 0
+  #inFlight: Promise<boolean>[] = []
+  #suspended = false
+  #adopted: boolean
+  #loop: Promise<void> = Promise.resolve()
+
+  /** `adopted`: a pinned shard whose process is gone. Its effects cannot be started again, and its actor is told. */
+  constructor(options: ShardOptions, claim: Claim, adopted: boolean) {
+    this.name = options.name
+    this.#options = options
+    this.#claim = claim
+    this.#seq = claim.seq
+    this.#cursor = claim.cursor
+    this.#read = claim.cursor
+    this.#outSeq = claim.outSeq
+    this.#outbox = new Outbox(claim.outSeq)
+    this.#adopted = adopted
+    this.#cells = new Cells(options.limits.cellsMax)
+    this.#bell = new Bell(options.clock)
+    this.#effects = new Effects({
+      clock: options.clock,
+      random: options.random,
+      events: options.events,
+      report: (message) => {
+        this.#local.push(message)
+        this.#bell.ring()
+      },
+    })
+  }
+
+  get epoch(): string {
+    return this.#claim.epoch
+  }
+
+  start(): void {
+    this.#loop = this.#run()
+  }
+
+  /** Ends the loop after the commits under way, aborts the effects, and waits for both. */
+  async stop(): Promise<void> {
+    this.#abort.abort()
+    this.#bell.ring()
+    await this.#loop
+    await this.#effects.stopAll()
+  }
+
+  /** S4. Told by the lease keeper. */
+  suspend(suspended: boolean): void {
+    if (this.#suspended === suspended) return
+    this.#suspended = suspended
+    this.#options.events.emit({ type: suspended ? 'lease.suspended' : 'lease.resumed', shard: this.name })
+    this.#bell.ring()
+  }
+
+  /** Somebody else owns the shard: forget everything, act on nothing more. */
+  lose(): void {
+    if (this.#abort.signal.aborted) return
+    this.#abort.abort()
+    this.#bell.ring()
+    this.#options.events.emit({ type: 'lease.lost', shard: this.name, epoch: this.#claim.epoch })
+    void this.#effects.stopAll()
+    this.#options.onEnd(this)
+  }
+
+  async #run(): Promise<void> {
+    const { signal } = this.#abort
+    const { transport, events, clock } = this.#options
+    let unsubscribe: (() => Promise<void>) | null = null
+    let standing = false
+    while (!signal.aborted) {
+      try {
+        unsubscribe ??= await transport.subscribe(doorbell(this.name), () => this.#bell.ring())
+        if (!standing) await this.#recover()
+        standing = true
+        await this.#turn(signal)
+      } catch (error) {
+        if (signal.aborted) break
+        events.emit({ type: 'trouble', where: `shard ${this.name}`, error })
+        await Promise.all(this.#inFlight)
+        this.#inFlight = []
+        standing = false
+        await clock.sleep(100, signal)
+        if (!signal.aborted) await this.#claimAnew()
+      }
+    }
+    await Promise.allSettled(this.#inFlight)
+    await unsubscribe?.().catch(() => {}) // the transport may be gone; a subscription dies with its connection
+  }
+
+  /** S3. A new epoch makes every command of ours that may still be on its way a stale one. */
+  async #claimAnew(): Promise<void> {
+    const { transport, owner, limits, random, events } = this.#options
+    try {
+      const claim = await transport.claim(this.name, owner, limits.leaseMs, random.word())
+      if (claim === null) {
+        this.lose()
+        return
+      }
+      this.#claim = claim
+    } catch (error) {
+      events.emit({ type: 'trouble', where: `claim of shard ${this.name}`, error })
+    }
+  }
+
+  /** Takes up what the transport holds: position, outbox, timers, effects. */
+  async #recover(): Promise<void> {
+    const { transport, definitions } = this.#options
+    const claim = this.#claim
+    this.#cells.clear()
+    this.#seq = claim.seq
+    this.#cursor = claim.cursor
+    this.#read = claim.cursor
+    this.#outSeq = claim.outSeq
+    this.#outbox = new Outbox(claim.outSeq)
+    this.#nextDue = 0
+    this.#carry(await transport.outbox(this.name))
+    const starts: EffectStart[] = []
+    const actors = await transport.active(this.name)
+    const bodies = await transport.load(this.name, actors)
+    for (const [i, actor] of actors.entries()) {
+      const body = bodies[i]
+      if (body === null || body === undefined) continue
+      const cell = this.#cells.put(actor, decodeRecord(body))
+      for (const [id, row] of Object.entries(cell.record?.fx ?? {})) starts.push({ actor, id, row, trace: undefined })
+    }
+    if (this.#adopted) this.#orphan(starts)
+    else {
+      this.#effects.keepOnly(starts)
+      for (const start of starts) this.#effects.start(definitionOf(definitions, start.actor), start)
+    }
+  }
+
+  #orphan(lost: readonly EffectStart[]): void {
+    const fault = faultOf(
+      new RuntimeError('effect.lost', 'The process that ran this effect is gone', { remedy: 'retry-elsewhere' }),
+      'effect.lost',
+    )
+    this.#local = lost.map(({ actor, id, row }) => ({
+      kind: 'effect',
+      actor,
+      id,
+      gen: row.gen,
+      result: { ok: false, fault },
+    }))
+    const actor = pinnedActor(this.name)
+    if (actor !== null) this.#local.push({ kind: 'orphaned', actor })
+  }
+
+  /** One batch, or one rest. */
+  async #turn(signal: AbortSignal): Promise<void> {
+    if (this.#suspended) {
+      await this.#bell.wait(this.#options.limits.watchdogMs, signal)
+      return
+    }
+    const batch = await this.#gather()
+    if (batch.length === 0) await this.#rest(signal)
+    else await this.#take(batch)
+  }
+
+  async #gather(): Promise<Message[]> {
+    const { transport, clock, limits } = this.#options
+    const batch = this.#local.splice(0, limits.batchMax)
+    const now = clock.now()
+    if (now >= this.#nextDue) {
+      const { timers, next } = await transport.due(this.name, now, limits.timersDueMax)
+      this.#nextDue = next ?? Infinity
+      for (const timer of timers) batch.push({ kind: 'timer', timer })
+    }
+    const entries = await transport.read(this.name, this.#read, limits.batchMax)
+    this.#read = after(this.#read, entries)
+    for (const entry of entries) batch.push({ kind: 'mail', entry })
+    return batch
+  }
+
+  async #rest(signal: AbortSignal): Promise<void> {
+    const { transport, clock, limits } = this.#options
+    await this.#settle(0)
+    const parked = await transport.park(this.name, this.#claim.epoch, this.#cursor, this.#outbox.trimmed)
+    if (parked === 'fenced') this.lose()
+    if (parked !== 'parked') return
+    const untilDue = this.#nextDue - clock.now()
+    await this.#bell.wait(Math.min(limits.watchdogMs, untilDue), signal)
+  }
+
+  async #take(messages: readonly Message[]): Promise<void> {
+    const { definitions, directory, transport, clock } = this.#options
+    const batch = messages.map(open)
+    await this.#load(batch)
+    this.#cells.nextBatch()
+    const standing: Standing = {
+      shard: this.name,
+      epoch: this.#claim.epoch,
+      seq: this.#seq,
+      cursor: this.#cursor,
+      outSeq: this.#outSeq,
+      outTrim: this.#outbox.trimmed,
+      incarnation: this.#claim.incarnation,
+      now: clock.now(),
+    }
+    const planned = plan(batch, this.#cells, definitions, directory, standing)
+    this.#seq++
+    this.#cursor = planned.commit.cursor
+    this.#outSeq = planned.commit.outSeq
+    this.#nextDue = Math.min(this.#nextDue, planned.nextDue)
+    for (const cell of planned.touched) cell.inFlight++
+    const committing = transport.commit(planned.commit)
+    this.#inFlight.push(this.#afterCommit(planned, batch.length, standing.now, committing))
+    await this.#settle(this.#options.limits.commitsInFlightMax - 1)
+  }
+
+  /** Waits until at most `max` commits are in flight. Throws when one of them did not take effect. */
+  async #settle(max: number): Promise<void> {
+    while (this.#inFlight.length > max) {
+      const ok = await this.#inFlight.shift()
+      if (ok === false && !this.#abort.signal.aborted) {
+        throw new RuntimeError('shard.fenced', `Shard ${this.name}: a commit did not take effect`, { remedy: 'retry' })
+      }
+    }
+  }
+
+  /** S2. Never throws: false says that the owner must start anew. */
+  async #afterCommit(
+    planned: Plan,
+    messages: number,
+    startedAt: number,
+    committing: Promise<unknown>,
+  ): Promise<boolean> {
+    const { events, definitions, transport, clock } = this.#options
+    try {
+      const outcome = (await committing) as Awaited<ReturnType<Transport['commit']>>
+      if (!outcome.ok) {
+        if (outcome.why === 'fenced') this.lose()
+        return false
+      }
+    } catch (error) {
+      events.emit({ type: 'trouble', where: `commit of shard ${this.name}`, error })
+      return false
+    } finally {
+      for (const cell of planned.touched) cell.inFlight--
+    }
+    if (this.#abort.signal.aborted) return true // a new owner starts the effects; the outbox is in the transport
+    const { commit } = planned
+    for (const { actor, id, gen } of planned.stops) this.#effects.stop(actor, id, gen)
+    for (const start of planned.starts) this.#effects.start(definitionOf(definitions, start.actor), start)
+    this.#carry(commit.outbox.map((entry) => ({ ...entry, incarnation: commit.incarnation })))
+    for (const { channel, reply } of planned.replies) {
+      transport.publish(channel, JSON.stringify(reply)).catch((error: unknown) => {
+        events.emit({ type: 'trouble', where: `answer to ${channel}`, error })
+      })
+    }
+    if (commit.sends.length > 0) this.#bell.ring()
+    this.#tell(planned, messages, clock.now() - startedAt)
+    await this.#dropIfLeft(planned)
+    const passivated = this.#cells.passivate()
+    if (passivated > 0) events.emit({ type: 'passivation', actors: passivated })
+    return true
+  }
+
+  #tell(planned: Plan, messages: number, ms: number): void {
+    const { events, clock } = this.#options
+    const { commit, lines, oldest, dead } = planned
+    const ageMs = oldest === Infinity ? 0 : Math.max(0, clock.now() - oldest)
+    const sends = commit.sends.length + commit.outbox.length
+    events.emit({ type: 'commit', shard: this.name, seq: commit.seq + 1, messages, sends, ms, ageMs, lines })
+    for (const { to, fault } of dead) events.emit({ type: 'dead-letter', shard: this.name, to, fault })
+    for (const timer of planned.fired) {
+      events.emit({ type: 'timer.fired', actor: timer.actor, timer: timer.name, lateMs: clock.now() - timer.due })
+    }
+  }
+
+  /** A pinned shard ends with its actor. */
+  async #dropIfLeft(planned: Plan): Promise<void> {
+    const actor = pinnedActor(this.name)
+    if (actor === null || !planned.commit.records.some((row) => row.actor === actor && row.body === null)) return
+    await this.#options.transport.drop(this.name, this.#claim.epoch)
+    this.#abort.abort()
+    this.#options.onEnd(this)
+  }
+
+  #carry(entries: readonly OutboxEntry[]): void {
+    const { courier, events, transport } = this.#options
+    const outbox = this.#outbox
+    for (const { seq, incarnation, shard, lane, body } of entries) {
+      outbox.add(seq)
+      courier.send(shard, lane, { source: `s${this.name}`, incarnation, seq, body }, (outcome) => {
+        outbox.delivered(seq)
+        if (outcome === 'ok') return
+        const fault = faultOf(
+          new RuntimeError('shard.gone', `There is no mailbox ${shard} any more`, {
+            remedy: 'give-up',
+            data: { shard },
+          }),
+          'shard.gone',
+        )
+        events.emit({ type: 'dead-letter', shard: this.name, to: shard, fault })
+        const letter = JSON.stringify({ to: shard, at: this.#options.clock.now(), fault, message: body })
+        transport
+          .append(deadLetterStream(this.name), [letter], this.#options.limits.deadLettersMax)
+          .catch((error: unknown) => {
+            events.emit({ type: 'trouble', where: `dead letter of shard ${this.name}`, error })
+          })
+      })
+    }
+  }
+
+  async #load(batch: readonly Taken[]): Promise<void> {
+    const missing = new Set<ActorAddress>()
+    for (const { actor } of batch) {
+      if (actor !== null && this.#cells.get(actor) === undefined) missing.add(actor)
+    }
+    if (missing.size === 0) return
+    const actors = [...missing]
+    const bodies = await this.#options.transport.load(this.name, actors)
+    const activated = new Map<string, number>()
+    for (const [i, actor] of actors.entries()) {
+      const body = bodies[i]
+      this.#cells.put(parseAddress(actor), body === null || body === undefined ? null : decodeRecord(body))
+      const kind = actor.slice(0, actor.indexOf('/'))
+      activated.set(kind, (activated.get(kind) ?? 0) + 1)
+    }
+    for (const [kind, count] of activated) this.#options.events.emit({ type: 'activation', kind, actors: count })
+  }
+}
+
+function after(cursor: Cursor, entries: readonly Entry[]): Cursor {
+  let { hi, in: normal } = cursor
+  for (const entry of entries) {
+    if (entry.lane === 'hi') hi = entry.id
+    else normal = entry.id
+  }
+  return { hi, in: normal }
+}

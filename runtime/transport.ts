@@ -1,0 +1,175 @@
+/**
+ * The transport: everything that the runtime asks of Redis, as one contract with two implementations
+ * (`transports/redis.ts`, `transports/memory.ts`) and one suite (`tests/contracts/transport.ts`).
+ *
+ * Its invariants, on which all promises of the runtime rest:
+ * T1. `commit` is atomic, and changes nothing unless `epoch` and `seq` are the shard's own.
+ * T2. `claim` hands out an epoch that was never handed out before, and at once makes the former one stale.
+ * T3. `deliver` takes each (source, seq) once, in order of seq.
+ * T4. Entries of a lane are read in the order in which they were added.
+ * T5. Commands of one shard take effect in the order in which they were issued, unless one of them throws.
+ */
+import type { ActorAddress, ShardName } from './address.ts'
+import type { Lane } from './envelope.ts'
+
+/** How far the owner has taken each lane: ids of the last entries taken. */
+export interface Cursor {
+  readonly hi: string
+  readonly in: string
+}
+
+export const CURSOR_START: Cursor = { hi: '0-0', in: '0-0' }
+
+export interface Entry {
+  readonly id: string
+  readonly lane: Lane
+  /** An encoded envelope. */
+  readonly body: string
+}
+
+/** What a new owner needs to know to go on. */
+export interface Claim {
+  readonly epoch: string
+  readonly seq: number
+  readonly cursor: Cursor
+  readonly outSeq: number
+  /** Bumped when the shard was found rolled back: sends of another incarnation are other sends. */
+  readonly incarnation: number
+}
+
+export interface OutboxEntry {
+  readonly seq: number
+  readonly incarnation: number
+  readonly shard: ShardName
+  readonly lane: Lane
+  readonly body: string
+}
+
+/** A timer as it waits in the shard; `id` is unique among the shard's timers. */
+export interface TimerEntry {
+  readonly actor: ActorAddress
+  readonly name: string
+  readonly gen: number
+  readonly due: number
+}
+
+/** One batch of messages with all its consequences. */
+export interface Commit {
+  readonly shard: ShardName
+  readonly epoch: string
+  /** The shard's sequence before this commit; after it, one more. */
+  readonly seq: number
+  readonly cursor: Cursor
+  readonly outSeq: number
+  readonly incarnation: number
+  /** New records; null deletes. */
+  readonly records: readonly { readonly actor: ActorAddress; readonly body: string | null }[]
+  /** Sends to this shard's own actors. */
+  readonly sends: readonly { readonly lane: Lane; readonly body: string }[]
+  /** Sends to other shards; their seqs end at `outSeq`. */
+  readonly outbox: readonly Omit<OutboxEntry, 'incarnation'>[]
+  /** Outbox entries up to this seq have been delivered and may go. */
+  readonly outTrim: number
+  readonly timersSet: readonly TimerEntry[]
+  readonly timersCleared: readonly Omit<TimerEntry, 'due'>[]
+  /** Actors that have (true) or no longer have (false) effects under way. */
+  readonly effects: readonly { readonly actor: ActorAddress; readonly active: boolean }[]
+  /** One entry for the journal, or null. */
+  readonly journal: string | null
+  readonly dead: readonly string[]
+}
+
+/** `fenced`: another epoch. `seq`: the epoch is ours, yet the shard is not where we thought. */
+export type CommitOutcome =
+  | { readonly ok: true }
+  | { readonly ok: false; readonly why: 'fenced' | 'seq'; readonly seq: number }
+
+/** A message on its way into a mailbox. Per source and lane, seqs rise. */
+export interface Delivery {
+  readonly source: string
+  readonly incarnation: number
+  readonly seq: number
+  readonly body: string
+}
+
+export interface StreamRow {
+  readonly id: string
+  readonly body: string
+}
+
+export interface Transport {
+  readonly name: string
+  /** Connects, checks versions, makes sure that the namespace has this number of shards. Throws `redis.*`. */
+  start(namespace: { readonly shards: number }): Promise<void>
+  stop(): Promise<void>
+  health(): Promise<{ readonly ok: boolean; readonly detail?: string }>
+
+  /** Says that a node lives, and returns all that live. */
+  announce(node: string, ttlMs: number): Promise<readonly string[]>
+  withdraw(node: string): Promise<void>
+
+  /** Null while another owner's lease lasts. */
+  claim(shard: ShardName, owner: string, ttlMs: number, nonce: string): Promise<Claim | null>
+  /** False when the epoch is stale. Works after the lease has run out too, as long as nobody has claimed since. */
+  renew(shard: ShardName, epoch: string, owner: string, ttlMs: number): Promise<boolean>
+  release(shard: ShardName, epoch: string): Promise<void>
+  /** Pinned shards, and whether each has a lease now. */
+  pinned(): Promise<readonly { readonly shard: ShardName; readonly leased: boolean }[]>
+  /** Removes a pinned shard with everything in it, if the epoch is its own. */
+  drop(shard: ShardName, epoch: string): Promise<void>
+
+  /** Entries after the cursor, control lane first, at most `limit` of each lane. */
+  read(shard: ShardName, after: Cursor, limit: number): Promise<readonly Entry[]>
+  /** Tells senders to ring the doorbell at the next delivery, unless there are entries after the cursor. */
+  park(shard: ShardName, epoch: string, at: Cursor, outTrim: number): Promise<'parked' | 'news' | 'fenced'>
+  load(shard: ShardName, actors: readonly ActorAddress[]): Promise<readonly (string | null)[]>
+  commit(commit: Commit): Promise<CommitOutcome>
+  /** Where the shard stands, whoever asks. */
+  position(shard: ShardName): Promise<{ readonly epoch: string; readonly seq: number } | null>
+  /** Actors with effects under way. */
+  active(shard: ShardName): Promise<readonly ActorAddress[]>
+  /** Timers due until then, earliest first, and when the earliest of all is due. */
+  due(
+    shard: ShardName,
+    until: number,
+    limit: number,
+  ): Promise<{ readonly timers: readonly TimerEntry[]; readonly next: number | null }>
+  outbox(shard: ShardName): Promise<readonly OutboxEntry[]>
+
+  /** `busy`: the lane is at its cap and nothing was added. `gone`: a pinned shard that does not exist (any more). */
+  deliver(shard: ShardName, lane: Lane, batch: readonly Delivery[], cap: number): Promise<'ok' | 'busy' | 'gone'>
+
+  /**
+   * Appends to a capped stream beside the mailboxes (telemetry is not mail) and publishes on the channel of its name.
+   * A shard's journal and dead letters are such streams too, written by commits.
+   */
+  append(stream: string, bodies: readonly string[], max: number): Promise<void>
+  range(stream: string, after: string, limit: number): Promise<readonly StreamRow[]>
+  /** Ids of the last entry that was trimmed (or '0-0') and of the newest one (or '0-0'). */
+  ends(stream: string): Promise<{ readonly trimmed: string; readonly newest: string }>
+
+  /** Fleeting signals: doorbells and answers. Lost when nobody listens; nothing durable may depend on them. */
+  publish(channel: string, body: string): Promise<void>
+  subscribe(channel: string, listener: (body: string) => void): Promise<() => Promise<void>>
+}
+
+/** The channel on which a shard's doorbell rings. */
+export function doorbell(shard: ShardName): string {
+  return `shard/${shard}/bell`
+}
+
+/** The stream of a shard's transitions; its channel announces each commit that wrote some. */
+export function journalStream(shard: ShardName): string {
+  return `shard/${shard}/ev`
+}
+
+export function deadLetterStream(shard: ShardName): string {
+  return `shard/${shard}/dlq`
+}
+
+/** Compares two stream ids, `ms-n` each. */
+export function compareIds(a: string, b: string): number {
+  const [aMs = 0, aN = 0] = a.split('-').map(Number)
+  const [bMs = 0, bN = 0] = b.split('-').map(Number)
+  return aMs - bMs || aN - bN
+}

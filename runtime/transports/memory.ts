@@ -1,0 +1,353 @@
+/**
+ * The transport in memory: one `MemoryServer` stands for Redis, and each node or client has a connection to it. It
+ * serves tests, simulation and `--transport memory`; nothing in it outlives the process. Its rules are those of
+ * `runtime/redis/*.lua`, and one contract suite holds both to them.
+ */
+import type { ActorAddress, ShardName } from '../address.ts'
+import { systemClock } from '../clock.ts'
+import type { Clock } from '../clock.ts'
+import type { Lane } from '../envelope.ts'
+import { RuntimeError } from '../errors.ts'
+import { LIMITS } from '../limits.ts'
+import { compareIds, CURSOR_START, deadLetterStream, doorbell, journalStream } from '../transport.ts'
+import type {
+  Claim,
+  Commit,
+  CommitOutcome,
+  Cursor,
+  Delivery,
+  Entry,
+  OutboxEntry,
+  StreamRow,
+  TimerEntry,
+  Transport,
+} from '../transport.ts'
+
+/** A stream of rows with rising ids, of which the oldest are trimmed. */
+class Stream {
+  rows: StreamRow[] = []
+  newest = '0-0'
+  trimmed = '0-0'
+  #count = 0
+
+  add(body: string): void {
+    this.newest = `${++this.#count}-0`
+    this.rows.push({ id: this.newest, body })
+  }
+
+  after(id: string, limit: number): StreamRow[] {
+    // Ids are counted: the place of the next row follows from the first one's.
+    const first = this.rows[0]
+    if (first === undefined) return []
+    const from = Math.max(0, Number.parseInt(id, 10) + 1 - Number.parseInt(first.id, 10))
+    return this.rows.slice(from, from + limit)
+  }
+
+  trimTo(id: string): void {
+    let gone = 0
+    for (const row of this.rows) {
+      if (compareIds(row.id, id) > 0) break
+      gone++
+    }
+    this.#drop(gone)
+  }
+
+  cap(max: number): void {
+    this.#drop(Math.max(0, this.rows.length - max))
+  }
+
+  #drop(count: number): void {
+    if (count === 0) return
+    this.trimmed = this.rows[count - 1]?.id ?? this.trimmed
+    this.rows = this.rows.slice(count)
+  }
+}
+
+interface ShardData {
+  epoch: string
+  epochs: number
+  owner: string | null
+  leaseUntil: number
+  seq: number
+  cursor: Cursor
+  outSeq: number
+  incarnation: number
+  parked: boolean
+  readonly lanes: Record<Lane, Stream>
+  outbox: OutboxEntry[]
+  readonly records: Map<ActorAddress, string>
+  readonly timers: Map<string, TimerEntry>
+  readonly effects: Set<ActorAddress>
+  readonly seen: Map<string, { incarnation: number; seq: number }>
+}
+
+export class MemoryServer {
+  readonly clock: Clock
+  readonly shards = new Map<ShardName, ShardData>()
+  readonly streams = new Map<string, Stream>()
+  readonly nodes = new Map<string, number>()
+  readonly listeners = new Map<string, Set<(body: string) => void>>()
+  shardCount: number | null = null
+
+  constructor(options: { readonly clock?: Clock } = {}) {
+    this.clock = options.clock ?? systemClock
+  }
+
+  connect(): Transport {
+    return new MemoryTransport(this)
+  }
+
+  shard(name: ShardName): ShardData {
+    let shard = this.shards.get(name)
+    if (shard === undefined) {
+      shard = {
+        epoch: '',
+        epochs: 0,
+        owner: null,
+        leaseUntil: 0,
+        seq: 0,
+        cursor: CURSOR_START,
+        outSeq: 0,
+        incarnation: 1,
+        parked: false,
+        lanes: { hi: new Stream(), in: new Stream() },
+        outbox: [],
+        records: new Map(),
+        timers: new Map(),
+        effects: new Set(),
+        seen: new Map(),
+      }
+      this.shards.set(name, shard)
+    }
+    return shard
+  }
+
+  stream(name: string): Stream {
+    let stream = this.streams.get(name)
+    if (stream === undefined) {
+      stream = new Stream()
+      this.streams.set(name, stream)
+    }
+    return stream
+  }
+
+  publish(channel: string, body: string): void {
+    for (const listener of this.listeners.get(channel) ?? []) queueMicrotask(() => listener(body))
+  }
+}
+
+class MemoryTransport implements Transport {
+  readonly name = 'memory'
+  readonly #server: MemoryServer
+  #stopped = false
+
+  constructor(server: MemoryServer) {
+    this.#server = server
+  }
+
+  async start({ shards }: { readonly shards: number }): Promise<void> {
+    this.#server.shardCount ??= shards
+    if (this.#server.shardCount !== shards) throw shardsDiffer(this.#server.shardCount, shards)
+  }
+
+  async stop(): Promise<void> {
+    this.#stopped = true
+  }
+
+  async health(): Promise<{ readonly ok: boolean }> {
+    return { ok: !this.#stopped }
+  }
+
+  async announce(node: string, ttlMs: number): Promise<readonly string[]> {
+    const { nodes, clock } = this.#server
+    nodes.set(node, clock.now() + ttlMs)
+    for (const [id, until] of nodes) if (until <= clock.now()) nodes.delete(id)
+    return [...nodes.keys()].sort()
+  }
+
+  async withdraw(node: string): Promise<void> {
+    this.#server.nodes.delete(node)
+  }
+
+  async claim(name: ShardName, owner: string, ttlMs: number, nonce: string): Promise<Claim | null> {
+    const shard = this.#server.shard(name)
+    const now = this.#server.clock.now()
+    if (shard.owner !== null && shard.owner !== owner && shard.leaseUntil > now) return null
+    shard.epoch = `${++shard.epochs}-${nonce}`
+    shard.owner = owner
+    shard.leaseUntil = now + ttlMs
+    shard.parked = false
+    const { epoch, seq, cursor, outSeq, incarnation } = shard
+    return { epoch, seq, cursor, outSeq, incarnation }
+  }
+
+  async renew(name: ShardName, epoch: string, owner: string, ttlMs: number): Promise<boolean> {
+    const shard = this.#server.shards.get(name)
+    if (shard === undefined || shard.epoch !== epoch) return false
+    shard.owner = owner
+    shard.leaseUntil = this.#server.clock.now() + ttlMs
+    return true
+  }
+
+  async release(name: ShardName, epoch: string): Promise<void> {
+    const shard = this.#server.shards.get(name)
+    if (shard !== undefined && shard.epoch === epoch) shard.owner = null
+  }
+
+  async pinned(): Promise<readonly { readonly shard: ShardName; readonly leased: boolean }[]> {
+    const now = this.#server.clock.now()
+    return [...this.#server.shards]
+      .filter(([name]) => name.startsWith('@'))
+      .map(([shard, { owner, leaseUntil }]) => ({ shard, leased: owner !== null && leaseUntil > now }))
+  }
+
+  async drop(name: ShardName, epoch: string): Promise<void> {
+    if (this.#server.shards.get(name)?.epoch === epoch) this.#server.shards.delete(name)
+  }
+
+  async read(name: ShardName, after: Cursor, limit: number): Promise<readonly Entry[]> {
+    const { lanes } = this.#server.shard(name)
+    return (['hi', 'in'] as const).flatMap((lane) =>
+      lanes[lane].after(after[lane], limit).map(({ id, body }) => ({ id, lane, body })),
+    )
+  }
+
+  async park(name: ShardName, epoch: string, at: Cursor, outTrim: number): Promise<'parked' | 'news' | 'fenced'> {
+    const shard = this.#server.shards.get(name)
+    if (shard === undefined || shard.epoch !== epoch) return 'fenced'
+    const news = (['hi', 'in'] as const).some((lane) => shard.lanes[lane].after(at[lane], 1).length > 0)
+    if (news) return 'news'
+    shard.outbox = shard.outbox.filter((entry) => entry.seq > outTrim)
+    shard.parked = true
+    return 'parked'
+  }
+
+  async load(name: ShardName, actors: readonly ActorAddress[]): Promise<readonly (string | null)[]> {
+    const { records } = this.#server.shard(name)
+    return actors.map((actor) => records.get(actor) ?? null)
+  }
+
+  async commit(commit: Commit): Promise<CommitOutcome> {
+    const shard = this.#server.shard(commit.shard)
+    if (shard.epoch !== commit.epoch) return { ok: false, why: 'fenced', seq: shard.seq }
+    if (shard.seq !== commit.seq) return { ok: false, why: 'seq', seq: shard.seq }
+    shard.seq++
+    shard.cursor = commit.cursor
+    shard.outSeq = commit.outSeq
+    for (const { actor, body } of commit.records) {
+      if (body === null) shard.records.delete(actor)
+      else shard.records.set(actor, body)
+    }
+    for (const { lane, body } of commit.sends) shard.lanes[lane].add(body)
+    for (const entry of commit.outbox) shard.outbox.push({ ...entry, incarnation: commit.incarnation })
+    shard.outbox = shard.outbox.filter((entry) => entry.seq > commit.outTrim)
+    for (const timer of commit.timersSet) shard.timers.set(timerKey(timer), timer)
+    for (const timer of commit.timersCleared) shard.timers.delete(timerKey(timer))
+    for (const { actor, active } of commit.effects) {
+      if (active) shard.effects.add(actor)
+      else shard.effects.delete(actor)
+    }
+    for (const lane of ['hi', 'in'] as const) shard.lanes[lane].trimTo(commit.cursor[lane])
+    const journal = this.#server.stream(journalStream(commit.shard))
+    if (commit.journal !== null) {
+      journal.add(commit.journal)
+      journal.cap(LIMITS.journalCommitsMax)
+      this.#server.publish(journalStream(commit.shard), '')
+    }
+    const letters = this.#server.stream(deadLetterStream(commit.shard))
+    for (const letter of commit.dead) letters.add(letter)
+    letters.cap(LIMITS.deadLettersMax)
+    return { ok: true }
+  }
+
+  async position(name: ShardName): Promise<{ readonly epoch: string; readonly seq: number } | null> {
+    const shard = this.#server.shards.get(name)
+    return shard === undefined || shard.epoch === '' ? null : { epoch: shard.epoch, seq: shard.seq }
+  }
+
+  async active(name: ShardName): Promise<readonly ActorAddress[]> {
+    return [...this.#server.shard(name).effects]
+  }
+
+  async due(
+    name: ShardName,
+    until: number,
+    limit: number,
+  ): Promise<{ readonly timers: readonly TimerEntry[]; readonly next: number | null }> {
+    const sorted = [...this.#server.shard(name).timers.values()].sort((a, b) => a.due - b.due)
+    const timers = sorted.filter((timer) => timer.due <= until).slice(0, limit)
+    return { timers, next: sorted[timers.length]?.due ?? null }
+  }
+
+  async outbox(name: ShardName): Promise<readonly OutboxEntry[]> {
+    return [...this.#server.shard(name).outbox]
+  }
+
+  async deliver(name: ShardName, lane: Lane, batch: readonly Delivery[], cap: number): Promise<'ok' | 'busy' | 'gone'> {
+    if (name.startsWith('@') && !this.#server.shards.has(name)) return 'gone'
+    const shard = this.#server.shard(name)
+    const stream = shard.lanes[lane]
+    if (lane === 'in' && stream.rows.length >= cap) return 'busy'
+    let added = 0
+    for (const { source, incarnation, seq, body } of batch) {
+      const key = `${source}:${lane}`
+      const seen = shard.seen.get(key)
+      if (
+        seen !== undefined &&
+        (incarnation < seen.incarnation || (incarnation === seen.incarnation && seq <= seen.seq))
+      ) {
+        continue
+      }
+      shard.seen.set(key, { incarnation, seq })
+      stream.add(body)
+      added++
+    }
+    if (added > 0 && shard.parked) {
+      shard.parked = false
+      this.#server.publish(doorbell(name), '')
+    }
+    return 'ok'
+  }
+
+  async append(name: string, bodies: readonly string[], max: number): Promise<void> {
+    const stream = this.#server.stream(name)
+    for (const body of bodies) stream.add(body)
+    stream.cap(max)
+    this.#server.publish(name, '')
+  }
+
+  async range(name: string, after: string, limit: number): Promise<readonly StreamRow[]> {
+    return this.#server.stream(name).after(after, limit)
+  }
+
+  async ends(name: string): Promise<{ readonly trimmed: string; readonly newest: string }> {
+    const { trimmed, newest } = this.#server.stream(name)
+    return { trimmed, newest }
+  }
+
+  async publish(channel: string, body: string): Promise<void> {
+    this.#server.publish(channel, body)
+  }
+
+  async subscribe(channel: string, listener: (body: string) => void): Promise<() => Promise<void>> {
+    const listeners = this.#server.listeners.get(channel) ?? new Set()
+    this.#server.listeners.set(channel, listeners)
+    const heard = (body: string): void => listener(body) // each subscription is its own
+    listeners.add(heard)
+    return async () => {
+      listeners.delete(heard)
+    }
+  }
+}
+
+function timerKey({ actor, name, gen }: Omit<TimerEntry, 'due'>): string {
+  return `${actor}|${name}|${gen}`
+}
+
+export function shardsDiffer(found: number, expected: number): RuntimeError {
+  return new RuntimeError(
+    'redis.unreachable',
+    `This namespace has ${found} shards, and this process expects ${expected}: the number is fixed when a namespace is first used`,
+    { remedy: 'fix-request', data: { found, expected } },
+  )
+}

@@ -1,0 +1,256 @@
+/** What every transport must do: the invariants of `runtime/transport.ts`, as tests. */
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { numberedShard, pinnedShard, address } from '../../runtime/address.ts'
+import type { ShardName } from '../../runtime/address.ts'
+import { CURSOR_START, deadLetterStream, doorbell, journalStream } from '../../runtime/transport.ts'
+import type { Claim, Commit, Transport } from '../../runtime/transport.ts'
+
+export interface TransportFixture {
+  /** A new, started connection to the same server. */
+  connect(shards?: number): Promise<Transport>
+  stop(): Promise<void>
+}
+
+const LEASE_MS = 60_000
+let shardsUsed = 0
+
+export function transportContract(name: string, start: () => Promise<TransportFixture>): void {
+  describe(`the ${name} transport`, () => {
+    let fixture: TransportFixture
+    let transport: Transport
+    beforeAll(async () => {
+      fixture = await start()
+      transport = await fixture.connect()
+    })
+    afterAll(async () => {
+      await transport.stop()
+      await fixture.stop()
+    })
+
+    const freshShard = (): ShardName => numberedShard(shardsUsed++)
+    const claimed = async (shard: ShardName, owner = 'a'): Promise<Claim> => {
+      const claim = await transport.claim(shard, owner, LEASE_MS, `${owner}${shardsUsed}`)
+      if (claim === null) throw new Error('the shard is taken')
+      return claim
+    }
+    const deliver = (shard: ShardName, seq: number, body: string, source = 's99', incarnation = 1) =>
+      transport.deliver(shard, 'in', [{ source, incarnation, seq, body }], 1_000)
+    const bodies = async (shard: ShardName): Promise<string[]> =>
+      (await transport.read(shard, CURSOR_START, 100)).map((entry) => entry.body)
+
+    test('a commit applies everything it carries at once', async () => {
+      const shard = freshShard()
+      const { epoch } = await claimed(shard)
+      const actor = address('counter', 'a')
+      const timer = { actor, name: 'tick', gen: 1, due: 5_000 }
+      const outcome = await transport.commit({
+        ...empty(shard, epoch, 0),
+        outSeq: 1,
+        records: [{ actor, body: 'state' }],
+        sends: [{ lane: 'hi', body: 'to myself' }],
+        outbox: [{ seq: 1, shard: numberedShard(63), lane: 'in', body: 'to another' }],
+        timersSet: [timer],
+        effects: [{ actor, active: true }],
+        journal: '[1]',
+        dead: ['letter'],
+      })
+      expect(outcome).toEqual({ ok: true })
+      expect(await transport.load(shard, [actor, address('counter', 'b')])).toEqual(['state', null])
+      expect(await bodies(shard)).toEqual(['to myself'])
+      expect(await transport.outbox(shard)).toEqual([
+        { seq: 1, incarnation: 1, shard: '63', lane: 'in', body: 'to another' },
+      ])
+      expect(await transport.due(shard, 4_999, 10)).toEqual({ timers: [], next: 5_000 })
+      expect(await transport.due(shard, 5_000, 10)).toEqual({ timers: [timer], next: null })
+      expect(await transport.active(shard)).toEqual([actor])
+      expect((await transport.range(journalStream(shard), '0-0', 10)).map((row) => row.body)).toEqual(['[1]'])
+      expect((await transport.range(deadLetterStream(shard), '0-0', 10)).map((row) => row.body)).toEqual(['letter'])
+      expect(await transport.position(shard)).toEqual({ epoch, seq: 1 })
+    })
+
+    test('a commit takes back what it says is over', async () => {
+      const shard = freshShard()
+      const { epoch } = await claimed(shard)
+      const actor = address('counter', 'a')
+      const timer = { actor, name: 'tick', gen: 1, due: 1 }
+      await transport.commit({
+        ...empty(shard, epoch, 0),
+        outSeq: 2,
+        records: [{ actor, body: 'state' }],
+        outbox: [1, 2].map((seq) => ({ seq, shard: numberedShard(63), lane: 'in' as const, body: `m${seq}` })),
+        timersSet: [timer],
+        effects: [{ actor, active: true }],
+      })
+      await transport.commit({
+        ...empty(shard, epoch, 1),
+        outSeq: 2,
+        outTrim: 2,
+        records: [{ actor, body: null }],
+        timersCleared: [timer],
+        effects: [{ actor, active: false }],
+      })
+      await transport.park(shard, epoch, CURSOR_START, 2)
+      expect(await transport.load(shard, [actor])).toEqual([null])
+      expect(await transport.due(shard, 10, 10)).toEqual({ timers: [], next: null })
+      expect(await transport.active(shard)).toEqual([])
+      expect(await transport.outbox(shard)).toEqual([])
+    })
+
+    test('a commit under an old epoch changes nothing', async () => {
+      const shard = freshShard()
+      const old = await claimed(shard, 'a')
+      await transport.release(shard, old.epoch)
+      const current = await claimed(shard, 'b')
+      const actor = address('counter', 'a')
+      const stale: Commit = { ...empty(shard, old.epoch, 0), records: [{ actor, body: 'stale' }] }
+      expect(await transport.commit(stale)).toEqual({ ok: false, why: 'fenced', seq: 0 })
+      expect(await transport.load(shard, [actor])).toEqual([null])
+      expect(await transport.renew(shard, old.epoch, 'a', LEASE_MS)).toBe(false)
+      expect(await transport.renew(shard, current.epoch, 'b', LEASE_MS)).toBe(true)
+    })
+
+    test('a commit that was applied once is not applied again', async () => {
+      const shard = freshShard()
+      const { epoch } = await claimed(shard)
+      const commit: Commit = { ...empty(shard, epoch, 0), sends: [{ lane: 'in', body: 'once' }] }
+      await transport.commit(commit)
+      expect(await transport.commit(commit)).toEqual({ ok: false, why: 'seq', seq: 1 })
+      expect(await bodies(shard)).toEqual(['once'])
+    })
+
+    test('a shard cannot be claimed while another owner holds its lease, and can by the same owner', async () => {
+      const shard = freshShard()
+      const first = await claimed(shard, 'a')
+      expect(await transport.claim(shard, 'b', LEASE_MS, 'x')).toBeNull()
+      const again = await claimed(shard, 'a')
+      expect(again.epoch).not.toBe(first.epoch)
+    })
+
+    test('a claim tells where the shard stands', async () => {
+      const shard = freshShard()
+      const { epoch } = await claimed(shard)
+      await deliver(shard, 1, 'one')
+      const [entry] = await transport.read(shard, CURSOR_START, 1)
+      const cursor = { hi: '0-0', in: entry?.id ?? '' }
+      await transport.commit({ ...empty(shard, epoch, 0), cursor, outSeq: 7 })
+      expect(await claimed(shard)).toMatchObject({ seq: 1, cursor, outSeq: 7, incarnation: 1 })
+    })
+
+    test('a message is taken once, however often it is delivered', async () => {
+      const shard = freshShard()
+      await deliver(shard, 1, 'one')
+      await deliver(shard, 1, 'one')
+      await deliver(shard, 3, 'three')
+      await deliver(shard, 2, 'two, too late')
+      await deliver(shard, 1, 'one of another', 's98')
+      expect(await bodies(shard)).toEqual(['one', 'three', 'one of another'])
+    })
+
+    test('sends of a newer incarnation are new sends, those of an older one are not', async () => {
+      const shard = freshShard()
+      await deliver(shard, 9, 'first life', 's1', 1)
+      await deliver(shard, 3, 'second life', 's1', 2)
+      await deliver(shard, 10, 'first life, late', 's1', 1)
+      expect(await bodies(shard)).toEqual(['first life', 'second life'])
+    })
+
+    test("a client's messages are taken once too, in each lane", async () => {
+      const shard = freshShard()
+      for (const lane of ['hi', 'in'] as const) {
+        const batch = [{ source: 'c1', incarnation: 1, seq: 1, body: lane }]
+        await transport.deliver(shard, lane, batch, 1_000)
+        await transport.deliver(shard, lane, batch, 1_000)
+      }
+      expect(await bodies(shard)).toEqual(['hi', 'in'])
+    })
+
+    test('a full lane takes nothing more, and the control lane knows no cap', async () => {
+      const shard = freshShard()
+      const batch = [1, 2].map((seq) => ({ source: 's1', incarnation: 1, seq, body: `m${seq}` }))
+      expect(await transport.deliver(shard, 'in', batch, 2)).toBe('ok')
+      expect(await transport.deliver(shard, 'in', [{ ...batch[0]!, seq: 3 }], 2)).toBe('busy')
+      expect(await transport.deliver(shard, 'hi', [{ ...batch[0]!, seq: 4, body: 'control' }], 2)).toBe('ok')
+      expect(await bodies(shard)).toEqual(['control', 'm1', 'm2'])
+    })
+
+    test('a parked owner is rung for a delivery, and is not let park over news', async () => {
+      const shard = freshShard()
+      const { epoch } = await claimed(shard)
+      const rung = Promise.withResolvers<void>()
+      const stop = await transport.subscribe(doorbell(shard), () => rung.resolve())
+      expect(await transport.park(shard, epoch, CURSOR_START, 0)).toBe('parked')
+      await deliver(shard, 1, 'news')
+      await rung.promise
+      expect(await transport.park(shard, epoch, CURSOR_START, 0)).toBe('news')
+      await claimed(shard)
+      expect(await transport.park(shard, epoch, CURSOR_START, 0)).toBe('fenced')
+      await stop()
+    })
+
+    test('a pinned shard exists from its claim until it is dropped', async () => {
+      const shard = pinnedShard(address('worker', `w${shardsUsed++}`))
+      expect(await deliver(shard, 1, 'too early')).toBe('gone')
+      const { epoch } = await claimed(shard)
+      expect(await deliver(shard, 1, 'in time')).toBe('ok')
+      expect(await transport.pinned()).toContainEqual({ shard, leased: true })
+      await transport.release(shard, epoch)
+      expect(await transport.pinned()).toContainEqual({ shard, leased: false })
+      await transport.drop(shard, 'another epoch')
+      expect(await deliver(shard, 2, 'still there')).toBe('ok')
+      await transport.drop(shard, epoch)
+      expect(await deliver(shard, 3, 'too late')).toBe('gone')
+      expect(await transport.pinned()).not.toContainEqual(expect.objectContaining({ shard }))
+    })
+
+    test('a capped stream forgets its oldest rows and says so', async () => {
+      const stream = `job:contract${shardsUsed++}:metrics`
+      expect(await transport.ends(stream)).toEqual({ trimmed: '0-0', newest: '0-0' })
+      await transport.append(stream, ['a', 'b'], 1_000)
+      const rows = await transport.range(stream, '0-0', 10)
+      expect(rows.map((row) => row.body)).toEqual(['a', 'b'])
+      expect(await transport.ends(stream)).toEqual({ trimmed: '0-0', newest: rows[1]?.id })
+      expect(await transport.range(stream, rows[0]!.id, 10)).toEqual([rows[1]])
+    })
+
+    test('living nodes are listed until they leave', async () => {
+      expect(await transport.announce('n1', LEASE_MS)).toEqual(['n1'])
+      expect(await transport.announce('n2', LEASE_MS)).toEqual(['n1', 'n2'])
+      await transport.withdraw('n1')
+      expect(await transport.announce('n2', LEASE_MS)).toEqual(['n2'])
+    })
+
+    test('a namespace keeps the number of shards it began with', async () => {
+      await expect(fixture.connect(63)).rejects.toThrow(/has 64 shards/)
+    })
+
+    test('what one connection publishes, another hears', async () => {
+      const other = await fixture.connect()
+      const heard = Promise.withResolvers<string>()
+      const stop = await transport.subscribe('answers/x', heard.resolve)
+      await other.publish('answers/x', 'hello')
+      expect(await heard.promise).toBe('hello')
+      await stop()
+      await other.stop()
+    })
+  })
+}
+
+function empty(shard: ShardName, epoch: string, seq: number): Commit {
+  return {
+    shard,
+    epoch,
+    seq,
+    cursor: CURSOR_START,
+    outSeq: 0,
+    incarnation: 1,
+    records: [],
+    sends: [],
+    outbox: [],
+    outTrim: 0,
+    timersSet: [],
+    timersCleared: [],
+    effects: [],
+    journal: null,
+    dead: [],
+  }
+}

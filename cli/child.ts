@@ -141,16 +141,19 @@ export class Child {
       createInterface({ input: child[source] }).on('line', (line) => onLine?.(line, source))
     }
     child.stdin.on('error', () => undefined) // nothing is ever written: only a broken pipe could be reported
+    // A process that could be started has its pid at once, before any await: a `stop` in between finds it.
+    if (child.pid !== undefined) {
+      this.#process = child
+      register(child)
+      // 'close' follows 'exit' when its output has been read. A grandchild may hold the pipes: it is killed first.
+      child.once('exit', () => killGroup(child, 'SIGKILL'))
+      child.once('close', (code, signal) => this.#exited(child, code, signal))
+    }
     try {
       await once(child, 'spawn')
     } catch (error) {
       throw new ChildError(this.#options, error)
     }
-    this.#process = child
-    register(child)
-    // 'close' follows 'exit' when its output has been read. A grandchild may hold the pipes: it is killed first.
-    child.once('exit', () => killGroup(child, 'SIGKILL'))
-    child.once('close', (code, signal) => this.#exited(child, code, signal))
   }
 
   #exited(child: ChildProcess, code: number | null, signal: NodeJS.Signals | null): void {

@@ -1,0 +1,49 @@
+/**
+ * All maxima of the compute folder, in one place, with their relations asserted at load. They bound what a spec may ask
+ * for and what a kernel process may take, so that a wrong or hostile request is refused with a sentence instead of
+ * running a machine out of memory. They are generous: tfjs trains small and middling models.
+ */
+
+/** Trainable and other parameters of one model: 100 million float32 are 400 MB, three times that with Adam. */
+export const PARAMETERS_MAX = 100_000_000
+export const LAYERS_MAX = 500
+export const RANK_MAX = 6
+/** One dimension of one tensor. */
+export const DIMENSION_MAX = 16_777_216
+/** Elements of one example, for what enters a model. */
+export const EXAMPLE_ELEMENTS_MAX = 16_777_216
+/** Activations that one layer gives for one example. */
+export const ACTIVATION_ELEMENTS_MAX = 67_108_864
+export const CLASSES_MAX = 1_000_000
+export const BATCH_SIZE_MAX = 65_536
+export const LOCAL_STEPS_MAX = 1_000_000
+export const REPLICAS_MAX = 1_024
+
+/** A safetensors header; the Python library has the same limit. */
+export const SAFETENSORS_HEADER_BYTES_MAX = 100_000_000
+export const SAFETENSORS_TENSORS_MAX = 100_000
+
+/** Shards are cut at this size: small enough to move, large enough that a file's cost does not show. */
+export const SHARD_BYTES_TARGET = 32 * 1024 * 1024
+/** A single row may be larger than the target; a shard never exceeds this. */
+export const SHARD_BYTES_MAX = 1024 * 1024 * 1024
+export const SHARD_HEADER_BYTES_MAX = 64 * 1024
+/** Bytes of shards that a kernel process keeps in memory between rounds. */
+export const SHARD_CACHE_BYTES_MAX = 512 * 1024 * 1024
+
+/** A message between two progress reports of a kernel process is never further apart than a step or this. */
+export const PROGRESS_INTERVAL_MS = 200
+/** Time that a cancelled kernel gets to stop by itself. */
+export const CANCEL_GRACE_MS = 1_000
+/** Time without a sign of life after which a kernel process counts as hung. The longest legitimate silence is one step of the largest model. */
+export const HANG_LIMIT_MS = 120_000
+export const START_LIMIT_MS = 60_000
+
+const relations: [holds: boolean, law: string][] = [
+  [SHARD_BYTES_TARGET <= SHARD_BYTES_MAX, 'a shard of the target size is allowed'],
+  [SHARD_BYTES_MAX < 2 ** 31, 'a shard fits one ArrayBuffer view'],
+  [SHARD_BYTES_TARGET <= SHARD_CACHE_BYTES_MAX, 'at least one shard fits the cache'],
+  [CANCEL_GRACE_MS < HANG_LIMIT_MS, 'a cancelled kernel is killed before it counts as hung'],
+  [PROGRESS_INTERVAL_MS * 10 < HANG_LIMIT_MS, 'several reports fit into the hang limit'],
+]
+for (const [holds, law] of relations) if (!holds) throw new Error(`limits.ts contradicts itself: ${law}`)

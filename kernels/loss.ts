@@ -1,0 +1,97 @@
+/**
+ * The losses, each twice: as tensor operations, whose gradient trains the model, and in float64 over plain arrays, for
+ * evaluation. Both take a model's outputs as probabilities where the loss is a cross-entropy (`check.ts` refuses a
+ * model that ends otherwise) and average over the rows of a batch.
+ */
+import type { Scalar, Tensor } from '@tensorflow/tfjs-core'
+import type { TargetSpec } from './data/manifest.ts'
+import { targetElements } from './data/manifest.ts'
+import type { Tf } from './tfjs.ts'
+
+export const LOSSES = ['sparseCategoricalCrossentropy', 'categoricalCrossentropy', 'binaryCrossentropy', 'meanSquaredError', 'meanAbsoluteError'] as const // prettier-ignore
+
+export type LossName = (typeof LOSSES)[number]
+
+/** Keras's epsilon: keeps the logarithm finite. A probability below it has no gradient. */
+const EPSILON = 1e-7
+
+/** What the outputs are compared with: one-hot rows for classes, the values themselves otherwise. */
+export function expectedOutputs(targets: Float32Array, rows: number, target: TargetSpec, loss: LossName): Float32Array {
+  if (target.kind !== 'class' || loss === 'binaryCrossentropy') return targets
+  const expected = new Float32Array(rows * target.classes)
+  for (let row = 0; row < rows; row++) expected[row * target.classes + (targets[row] ?? 0)] = 1
+  return expected
+}
+
+/** Elements of one row of what `expectedOutputs` gives. */
+export function expectedElements(target: TargetSpec, loss: LossName): number {
+  return target.kind === 'class' && loss !== 'binaryCrossentropy' ? target.classes : targetElements(target)
+}
+
+/** The mean loss of a batch; `expected` has the shape of `outputs`. */
+export function lossTensor(tf: Tf, loss: LossName, outputs: Tensor, expected: Tensor): Scalar {
+  switch (loss) {
+    case 'sparseCategoricalCrossentropy':
+    case 'categoricalCrossentropy': {
+      const logs = tf.log(tf.clipByValue(outputs, EPSILON, 1))
+      return tf.neg(tf.mean(tf.sum(tf.mul(expected, logs), -1)))
+    }
+    case 'binaryCrossentropy': {
+      const clipped = tf.clipByValue(outputs, EPSILON, 1 - EPSILON)
+      const hit = tf.mul(expected, tf.log(clipped))
+      const miss = tf.mul(tf.sub(1, expected), tf.log(tf.sub(1, clipped)))
+      return tf.neg(tf.mean(tf.add(hit, miss)))
+    }
+    case 'meanSquaredError': {
+      // Not squaredDifference: its gradient on the wasm back end casts, this one multiplies.
+      const difference = tf.sub(outputs, expected)
+      return tf.mean(tf.mul(difference, difference))
+    }
+    case 'meanAbsoluteError':
+      return tf.mean(tf.abs(tf.sub(outputs, expected)))
+  }
+}
+
+/** The sum over rows of each row's loss, in float64. */
+export function lossSum(loss: LossName, outputs: Float32Array, expected: Float32Array, rows: number): number {
+  const width = outputs.length / rows
+  let sum = 0
+  for (let i = 0; i < outputs.length; i++) {
+    const p = outputs[i] ?? 0
+    const y = expected[i] ?? 0
+    if (loss === 'sparseCategoricalCrossentropy' || loss === 'categoricalCrossentropy') {
+      if (y !== 0) sum -= y * Math.log(Math.max(p, EPSILON))
+    } else if (loss === 'binaryCrossentropy') {
+      const clipped = Math.min(Math.max(p, EPSILON), 1 - EPSILON)
+      sum -= (y * Math.log(clipped) + (1 - y) * Math.log(1 - clipped)) / width
+    } else if (loss === 'meanSquaredError') {
+      sum += ((p - y) * (p - y)) / width
+    } else {
+      sum += Math.abs(p - y) / width
+    }
+  }
+  return sum
+}
+
+/** The class that each row of outputs says: the largest probability, or the side of one half for a single unit. */
+export function predictedClasses(outputs: Float32Array, rows: number): Int32Array {
+  const width = outputs.length / rows
+  const classes = new Int32Array(rows)
+  for (let row = 0; row < rows; row++) {
+    if (width === 1) {
+      classes[row] = (outputs[row] ?? 0) > 0.5 ? 1 : 0
+      continue
+    }
+    let best = 0
+    for (let k = 1; k < width; k++) if ((outputs[row * width + k] ?? 0) > (outputs[row * width + best] ?? 0)) best = k
+    classes[row] = best
+  }
+  return classes
+}
+
+export function countCorrect(outputs: Float32Array, targets: Float32Array, rows: number): number {
+  const classes = predictedClasses(outputs, rows)
+  let correct = 0
+  for (let row = 0; row < rows; row++) if (classes[row] === targets[row]) correct++
+  return correct
+}

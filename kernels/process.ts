@@ -1,0 +1,286 @@
+/**
+ * The handle on a kernel process, one per worker slot. Compute runs in a child of its own: it blocks its event loop for
+ * a whole training step, may hang, leak or die, and runs models that strangers sent. So it is forked under Node's
+ * permission model (no child processes, threads or add-ons; files only where named below; the network is closed by
+ * `sandbox.ts`), with an empty environment, and is killed and replaced when it does not behave.
+ *
+ * Invariants:
+ * 1. At most one request runs at a time; a second `run` waits for none and fails with `kernel.busy`.
+ * 2. Every `run` settles: by a result, an error, the child's death, or the hang limit.
+ * 3. After a cancellation, a hang or a death the next `run` has a fresh child.
+ */
+import { fork } from 'node:child_process'
+import type { ChildProcess } from 'node:child_process'
+import { mkdirSync, realpathSync } from 'node:fs'
+import { createRequire } from 'node:module'
+import { dirname, join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import type { BackendChoice } from './backend.ts'
+import { KernelError } from './errors.ts'
+import { CANCEL_GRACE_MS, HANG_LIMIT_MS, START_LIMIT_MS } from './limits.ts'
+import type { FromKernel, KernelRequest, KernelResult, ToKernel } from './protocol.ts'
+import type { Progress } from './round.ts'
+
+export interface KernelOptions {
+  backend: BackendChoice
+  /** Where the worker keeps blobs; the child reads below it. */
+  cacheDir: string
+  /** Where the child writes its outputs; made when missing. */
+  scratchDir: string
+  /** Silence after which a running child counts as hung. */
+  hangLimitMs?: number
+  /** Time that a cancelled request gets to stop by itself. */
+  cancelGraceMs?: number
+  startLimitMs?: number
+  /** Another program for the child, for tests of how this handle behaves. */
+  entry?: URL
+}
+
+export interface KernelInfo {
+  backend: string
+  fingerprint: string
+  pid: number
+}
+
+export interface RunOptions {
+  signal?: AbortSignal
+  onProgress?: (progress: Progress) => void
+}
+
+interface Pending {
+  id: number
+  settle: (outcome: { result: unknown } | { error: KernelError }) => void
+  onProgress: RunOptions['onProgress']
+}
+
+interface Child {
+  process: ChildProcess
+  info: KernelInfo
+  exited: Promise<void>
+}
+
+export class KernelProcess {
+  readonly #options: Required<Omit<KernelOptions, 'entry'>> & { entry: URL }
+  #child: Promise<Child> | undefined
+  /** The process behind #child, also while it starts. */
+  #process: ChildProcess | undefined
+  #pending: Pending | undefined
+  #hangTimer: NodeJS.Timeout | undefined
+  #requestId = 0
+  #stopped = false
+
+  constructor(options: KernelOptions) {
+    this.#options = {
+      hangLimitMs: HANG_LIMIT_MS,
+      cancelGraceMs: CANCEL_GRACE_MS,
+      startLimitMs: START_LIMIT_MS,
+      entry: new URL('./child.ts', import.meta.url),
+      ...options,
+    }
+  }
+
+  /** Forks the child if there is none, and waits until its back end runs. */
+  async start(): Promise<KernelInfo> {
+    return (await this.#live()).info
+  }
+
+  async run<R extends KernelRequest>(request: R, { signal, onProgress }: RunOptions = {}): Promise<KernelResult<R>> {
+    if (this.#pending) throw new KernelError('kernel.busy', 'A kernel process runs one request at a time')
+    if (signal?.aborted === true) throw new KernelError('kernel.cancelled', 'The request was cancelled before it began')
+    const { promise, resolve, reject } = Promise.withResolvers<KernelResult<R>>()
+    const id = ++this.#requestId
+    let settled = false
+    const settle: Pending['settle'] = (outcome) => {
+      if (settled) return
+      settled = true
+      clearTimeout(this.#hangTimer)
+      this.#pending = undefined
+      if ('error' in outcome) reject(outcome.error)
+      else resolve(outcome.result as KernelResult<R>) // the child answers a request with its own kind of result
+    }
+    this.#pending = { id, settle, onProgress }
+    const cancel = (): void => void this.#cancel(id)
+    signal?.addEventListener('abort', cancel, { once: true })
+    try {
+      const child = await this.#live()
+      if (!settled) {
+        this.#watchForHang(child)
+        child.process.send({ type: 'run', id, request } satisfies ToKernel)
+      }
+    } catch (error) {
+      settle({ error: KernelError.from(error) })
+    }
+    try {
+      return await promise
+    } finally {
+      signal?.removeEventListener('abort', cancel)
+    }
+  }
+
+  /** Ends the child and everything it runs; the handle is of no use afterwards. */
+  async stop(): Promise<void> {
+    this.#stopped = true
+    const starting = this.#child
+    this.#child = undefined
+    this.#pending?.settle({ error: new KernelError('kernel.cancelled', 'The kernel process was stopped') })
+    const child = await starting?.catch(() => undefined)
+    if (!child) return
+    child.process.kill('SIGKILL')
+    await child.exited
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.stop()
+  }
+
+  async #live(): Promise<Child> {
+    if (this.#stopped) throw new KernelError('kernel.cancelled', 'The kernel process was stopped')
+    this.#child ??= this.#fork()
+    const child = this.#child
+    try {
+      return await child
+    } catch (error) {
+      if (this.#child === child) this.#child = undefined
+      throw error
+    }
+  }
+
+  async #fork(): Promise<Child> {
+    const { entry, backend, scratchDir, startLimitMs } = this.#options
+    mkdirSync(scratchDir, { recursive: true })
+    mkdirSync(this.#options.cacheDir, { recursive: true })
+    const scratch = realpathSync(scratchDir)
+    const child = fork(fileURLToPath(entry), [backend, scratch], {
+      execArgv: permissionFlags(realpathSync(this.#options.cacheDir), scratch),
+      env: {},
+      serialization: 'advanced',
+      stdio: ['ignore', 'ignore', 'pipe', 'ipc'],
+      cwd: scratch,
+    })
+    this.#process = child
+    let lastWords = ''
+    child.stderr?.on('data', (chunk: Buffer) => {
+      lastWords = (lastWords + chunk.toString('utf8')).slice(-2_000)
+    })
+    const started = Promise.withResolvers<Child>()
+    const exited = Promise.withResolvers<void>()
+    const timer = setTimeout(() => {
+      started.reject(new KernelError('kernel.start', `The kernel process did not start within ${startLimitMs} ms`))
+      child.kill('SIGKILL')
+    }, startLimitMs)
+    child.on('message', (message: FromKernel) => {
+      if (message.type === 'ready') {
+        clearTimeout(timer)
+        const info = { backend: message.backend, fingerprint: message.fingerprint, pid: child.pid ?? 0 }
+        started.resolve({ process: child, info, exited: exited.promise })
+      } else if (message.type === 'error' && message.id === undefined) {
+        clearTimeout(timer)
+        started.reject(KernelError.fromJSON(message.error))
+      } else {
+        this.#receive(message)
+      }
+    })
+    const died = (code: number | null, signal: string | null, cause?: Error): void => {
+      clearTimeout(timer)
+      exited.resolve()
+      const how = cause ? cause.message : signal ? `signal ${signal}` : `exit code ${code}`
+      const error = new KernelError('kernel.died', `The kernel process died (${how})`, {
+        exitCode: code,
+        signal,
+        pid: child.pid,
+        stderr: lastWords,
+      })
+      started.reject(
+        new KernelError(
+          'kernel.start',
+          `The kernel process did not start (${how}): ${lastWords.trim().slice(-500)}`,
+          error.data,
+        ),
+      )
+      if (this.#process !== child) return
+      this.#process = undefined
+      this.#child = undefined
+      this.#pending?.settle({ error })
+    }
+    child.on('exit', (code, signal) => {
+      // What the child said last may still be on the way: the channel closes after it.
+      if (child.connected) child.once('disconnect', () => died(code, signal))
+      else died(code, signal)
+    })
+    child.on('error', (cause) => died(null, null, cause))
+    return await started.promise
+  }
+
+  #receive(message: Exclude<FromKernel, { type: 'ready' }>): void {
+    const pending = this.#pending
+    if (!pending || message.id !== pending.id) return
+    this.#hangTimer?.refresh()
+    if (message.type === 'progress') pending.onProgress?.(message.progress)
+    else if (message.type === 'result') pending.settle({ result: message.result })
+    else if (message.type === 'error') pending.settle({ error: KernelError.fromJSON(message.error) })
+  }
+
+  #watchForHang(child: Child): void {
+    const { hangLimitMs } = this.#options
+    this.#hangTimer = setTimeout(() => {
+      this.#replace(
+        child,
+        new KernelError('kernel.hung', `The kernel process showed no sign of life for ${hangLimitMs} ms`, {
+          pid: child.info.pid,
+          hangLimitMs,
+        }),
+      )
+    }, hangLimitMs)
+  }
+
+  /** Asks first: a child that stops by itself keeps its shards and models. One that does not is killed. */
+  async #cancel(id: number): Promise<void> {
+    const child = await this.#child?.catch(() => undefined)
+    if (this.#pending?.id !== id) return
+    const error = new KernelError('kernel.cancelled', 'The request was cancelled')
+    if (!child) {
+      this.#pending.settle({ error })
+      return
+    }
+    child.process.send({ type: 'cancel', id } satisfies ToKernel)
+    const grace = setTimeout(() => {
+      if (this.#pending?.id === id) this.#replace(child, error)
+    }, this.#options.cancelGraceMs)
+    grace.unref()
+  }
+
+  /** Kills the child; the next request forks another. */
+  #replace(child: Child, error: KernelError): void {
+    this.#child = undefined
+    this.#process = undefined
+    child.process.kill('SIGKILL')
+    this.#pending?.settle({ error })
+  }
+}
+
+/**
+ * What the child may touch: this folder, the packages it computes with, the blobs, its scratch folder. Not the whole
+ * repository: a `.tensorfleet/` with tokens may lie in it.
+ */
+function permissionFlags(cacheDir: string, scratchDir: string): string[] {
+  const here = dirname(fileURLToPath(import.meta.url))
+  const root = dirname(here)
+  const packages = dirname(
+    dirname(dirname(createRequire(import.meta.url).resolve('@tensorflow/tfjs-core/package.json'))),
+  )
+  const readable = [
+    join(here, '*'),
+    join(root, 'package.json'),
+    join(packages, '*'),
+    join(cacheDir, '*'),
+    join(scratchDir, '*'),
+  ]
+  return [
+    '--permission',
+    ...readable.map((path) => `--allow-fs-read=${path}`),
+    `--allow-fs-write=${join(scratchDir, '*')}`,
+    '--disable-warning=ExperimentalWarning',
+    '--disable-warning=SecurityWarning',
+    '--no-addons',
+  ]
+}

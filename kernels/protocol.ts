@@ -1,0 +1,77 @@
+/**
+ * What crosses the boundary between a worker and its kernel process: requests, results, progress. Bulk data stays in
+ * files: inputs are blobs in the worker's cache, named by their sha256, which the kernel verifies; outputs are files in
+ * the kernel's scratch folder, which the worker takes over.
+ */
+import type { FeatureSpec, DatasetSlice } from './data/manifest.ts'
+import type { PreprocessStep } from './data/preprocess.ts'
+import type { KernelErrorData } from './errors.ts'
+import type { Evaluation, EvaluateSettings } from './evaluate.ts'
+import type { Predictions, Rows } from './predict.ts'
+import type { Progress, RoundMetrics, TrainSettings } from './round.ts'
+import type { ModelTopology } from './topology.ts'
+
+/** A blob that the kernel may read: where it lies and what its bytes must hash to. */
+export interface BlobFile {
+  path: string
+  sha256: string
+}
+
+/** A file that the kernel wrote into its scratch folder. The receiver moves or deletes it. */
+export interface OutputFile extends BlobFile {
+  sizeBytes: number
+}
+
+interface ModelInput {
+  model: ModelTopology
+  /** What one row of the model's input is. */
+  input: FeatureSpec
+}
+
+export type KernelRequest =
+  | (ModelInput & { op: 'initialise'; seed: number })
+  | {
+      op: 'round'
+      model: ModelTopology
+      weights: BlobFile
+      optimizerState?: BlobFile
+      data: DatasetSlice
+      settings: TrainSettings
+    }
+  | ({ op: 'evaluate'; model: ModelTopology; weights: BlobFile; data: DatasetSlice } & EvaluateSettings)
+  | (ModelInput & { op: 'predict'; weights: BlobFile; rows: Rows; preprocess: PreprocessStep[] })
+
+export interface InitialiseResult {
+  weights: OutputFile
+}
+
+export interface RoundFiles {
+  weights: OutputFile
+  optimizerState: OutputFile
+  metrics: RoundMetrics
+  kernelMs: number
+  wallMs: number
+}
+
+interface Results {
+  initialise: InitialiseResult
+  round: RoundFiles
+  evaluate: Evaluation
+  predict: Predictions
+}
+
+export type KernelResult<R extends KernelRequest> = Results[R['op']]
+
+/** Parent to child. */
+export type ToKernel =
+  | { type: 'run'; id: number; request: KernelRequest }
+  | { type: 'cancel'; id: number }
+  | { type: 'stop' }
+
+/** Child to parent. `alive` is a sign of life during work that reports nothing else. */
+export type FromKernel =
+  | { type: 'ready'; backend: string; fingerprint: string }
+  | { type: 'progress'; id: number; progress: Progress }
+  | { type: 'alive'; id: number }
+  | { type: 'result'; id: number; result: Results[keyof Results] }
+  | { type: 'error'; id: number | undefined; error: KernelErrorData }

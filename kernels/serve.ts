@@ -1,0 +1,197 @@
+/**
+ * The loop inside a kernel process: takes requests from the parent's channel, one at a time, runs them, answers. See
+ * `child.ts` for its surroundings and `protocol.ts` for the messages.
+ */
+import { createHash } from 'node:crypto'
+import { readFileSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { startBackend } from './backend.ts'
+import type { Backend, BackendChoice } from './backend.ts'
+import { compileModel } from './compiled.ts'
+import type { CompiledModel } from './compiled.ts'
+import { openDataset, ShardCache } from './data/dataset.ts'
+import type { FeatureSpec } from './data/manifest.ts'
+import { KernelError } from './errors.ts'
+import { evaluateSlice } from './evaluate.ts'
+import { initialise } from './initialise.ts'
+import { PROGRESS_INTERVAL_MS } from './limits.ts'
+import { predictRows } from './predict.ts'
+import type { BlobFile, FromKernel, KernelRequest, OutputFile, ToKernel } from './protocol.ts'
+import { trainRound } from './round.ts'
+import type { StepReport } from './round.ts'
+import type { ModelTopology } from './topology.ts'
+
+type Answer = Extract<FromKernel, { type: 'result' }>['result']
+
+export async function serveKernel(choice: string, scratchDir: string): Promise<void> {
+  // The parent is gone: nobody would take a result, and an orphan would hold memory for ever.
+  process.on('disconnect', () => process.exit(0))
+  try {
+    const backend = await startBackend(choice as BackendChoice) // an unknown name is refused there
+    const kernel = new Kernel(backend, scratchDir)
+    process.on('message', (message: ToKernel) => kernel.take(message))
+    send({ type: 'ready', backend: backend.name, fingerprint: backend.fingerprint })
+  } catch (error) {
+    send({ type: 'error', id: undefined, error: KernelError.from(error).toJSON() })
+    process.exitCode = 1
+    process.disconnect?.()
+  }
+}
+
+class Kernel {
+  readonly #backend: Backend
+  readonly #scratchDir: string
+  readonly #shards = new ShardCache((shard) => readVerified(shard))
+  /** The last model only: a slot works on one job for long. */
+  #model: { key: string; compiled: CompiledModel } | undefined
+  #running: { id: number; abort: AbortController } | undefined
+
+  constructor(backend: Backend, scratchDir: string) {
+    this.#backend = backend
+    this.#scratchDir = scratchDir
+  }
+
+  take(message: ToKernel): void {
+    if (message.type === 'stop') process.exit(0)
+    else if (message.type === 'cancel') {
+      if (this.#running?.id === message.id) this.#running.abort.abort()
+    } else void this.#answer(message.id, message.request)
+  }
+
+  async #answer(id: number, request: KernelRequest): Promise<void> {
+    const abort = new AbortController()
+    try {
+      if (this.#running) throw new KernelError('kernel.busy', 'A kernel process runs one request at a time')
+      this.#running = { id, abort }
+      const result = await this.#run(request, id, abort.signal)
+      send({ type: 'result', id, result })
+    } catch (error) {
+      const known = abort.signal.aborted
+        ? new KernelError('kernel.cancelled', 'The request was cancelled')
+        : KernelError.from(error)
+      send({ type: 'error', id, error: known.toJSON() })
+    } finally {
+      if (this.#running?.id === id) this.#running = undefined
+    }
+  }
+
+  async #run(request: KernelRequest, id: number, signal: AbortSignal): Promise<Answer> {
+    switch (request.op) {
+      case 'initialise':
+        return { weights: this.#write(id, 'weights', initialise(request.model, request.seed, request.input)) }
+      case 'round': {
+        const compiled = await this.#compiled(request.model, request.data.features)
+        const state = request.optimizerState && readVerified(request.optimizerState)
+        const dataset = openDataset(request.data, this.#shards)
+        const onStep = progressSender(id)
+        const result = await trainRound(compiled, readVerified(request.weights), state, dataset, request.settings, {
+          signal,
+          onStep,
+        })
+        const { metrics, kernelMs, wallMs } = result
+        const weights = this.#write(id, 'weights', result.weights)
+        return {
+          weights,
+          optimizerState: this.#write(id, 'optimizer', result.optimizerState),
+          metrics,
+          kernelMs,
+          wallMs,
+        }
+      }
+      case 'evaluate': {
+        const compiled = await this.#compiled(request.model, request.data.features)
+        const dataset = openDataset(request.data, this.#shards)
+        const onBatch = throttled(() => send({ type: 'alive', id }))
+        return await evaluateSlice(compiled, readVerified(request.weights), dataset, request, { signal, onBatch })
+      }
+      case 'predict': {
+        const compiled = await this.#compiled(request.model, request.input)
+        return await predictRows(compiled, readVerified(request.weights), request.rows, request.preprocess, { signal })
+      }
+      default:
+        throw new KernelError(
+          'request.invalid',
+          `Unknown kernel request ${JSON.stringify((request as { op?: unknown }).op)}`,
+        )
+    }
+  }
+
+  async #compiled(model: ModelTopology, input: FeatureSpec): Promise<CompiledModel> {
+    const key = JSON.stringify([model, input])
+    if (this.#model?.key === key) return this.#model.compiled
+    this.#model?.compiled.dispose()
+    this.#model = undefined
+    const compiled = await compileModel(this.#backend, model, input)
+    this.#model = { key, compiled }
+    return compiled
+  }
+
+  #write(id: number, kind: string, bytes: Uint8Array): OutputFile {
+    // The process id keeps apart what a slot's earlier process may have left.
+    const path = join(this.#scratchDir, `${process.pid}-${id}-${kind}.safetensors`)
+    writeFileSync(path, bytes)
+    return { path, sha256: sha256(bytes), sizeBytes: bytes.byteLength }
+  }
+}
+
+/** Reads a blob whole and believes it only when its hash is its name. */
+function readVerified({ path, sha256: expected }: BlobFile): Uint8Array {
+  let bytes: Uint8Array
+  try {
+    bytes = readFileSync(path)
+  } catch (error) {
+    throw new KernelError(
+      'blob.missing',
+      `Cannot read blob ${expected}: ${error instanceof Error ? error.message : String(error)}`,
+      { sha256: expected, path },
+      error,
+    )
+  }
+  const found = sha256(bytes)
+  if (found === expected) return bytes
+  throw new KernelError('blob.corrupt', `Blob ${expected} is corrupt: its ${bytes.byteLength} bytes hash to ${found}`, {
+    sha256: expected,
+    found,
+    path,
+  })
+}
+
+function sha256(bytes: Uint8Array): string {
+  return createHash('sha256').update(bytes).digest('hex')
+}
+
+/** Sums steps up and reports a few times a second: the channel is not for every step. */
+function progressSender(id: number): (report: StepReport) => void {
+  let [loss, correct, rows, steps, examples, sentAt] = [0, 0, 0, 0, 0, performance.now()]
+  return (report) => {
+    loss += report.loss
+    correct += report.correct ?? 0
+    rows += report.rows
+    examples += report.rows
+    steps += 1
+    const now = performance.now()
+    if (now - sentAt < PROGRESS_INTERVAL_MS && report.step < report.steps) return
+    const accuracy = report.correct === undefined ? {} : { accuracy: correct / rows }
+    send({
+      type: 'progress',
+      id,
+      progress: { step: report.step, steps: report.steps, loss: loss / steps, ...accuracy, examples },
+    })
+    ;[loss, correct, rows, steps, sentAt] = [0, 0, 0, 0, now]
+  }
+}
+
+function throttled(action: () => void): () => void {
+  let ranAt = performance.now()
+  return () => {
+    const now = performance.now()
+    if (now - ranAt < PROGRESS_INTERVAL_MS) return
+    ranAt = now
+    action()
+  }
+}
+
+function send(message: FromKernel): void {
+  // Without a channel the parent is gone, and 'disconnect' ends this process.
+  if (process.connected) process.send?.(message)
+}

@@ -57,6 +57,8 @@ interface JobRow {
   readonly owner: string
   readonly priority: Priority
   readonly fingerprint: string | null
+  /** The value of the book's clock when one of its tasks was last assigned, or when it came. */
+  readonly servedAt: number
   readonly waiting: readonly WaitingTask[]
   /** Home key → the worker that ran it last. */
   readonly homes: Readonly<Record<string, string>>
@@ -69,20 +71,17 @@ interface OwnerRow {
   readonly turns: number
 }
 
-/** An owner's jobs in one lane, the next one first. */
-interface Turn {
-  readonly jobs: readonly string[]
-  readonly servedAt: number
-}
-
 interface Placing {
   readonly worker: string
   readonly attempt: number
   readonly owner: string
 }
 
-/** Owner → turn. Lanes are named `<priority> <fingerprint>`, or `<priority> *` where any fingerprint does. */
-type Lane = Readonly<Record<string, Turn>>
+/**
+ * Owner → its jobs that wait there, the one served longest ago first. Lanes are named `<priority> <fingerprint>`, or
+ * `<priority> *` where any fingerprint does.
+ */
+type Lane = Readonly<Record<string, readonly string[]>>
 
 export interface Book {
   readonly workers: Readonly<Record<string, WorkerRow>>
@@ -166,7 +165,7 @@ export function submit(book: Book, submission: Submission): Scheduled {
   const { job, owner, priority, task, attempt, home, avoid } = submission
   const next = draft(book)
   unplace(next, task)
-  const row = next.jobs[job] ?? { owner, priority, fingerprint: null, waiting: [], homes: {} }
+  const row = next.jobs[job] ?? { owner, priority, fingerprint: null, servedAt: book.clock, waiting: [], homes: {} }
   const waiting = { task, attempt, home, ...(avoid !== undefined && { avoid }) }
   setWaiting(next, job, row, [...row.waiting.filter((other) => other.task !== task), waiting])
   return assign(next)
@@ -282,15 +281,13 @@ function nextJobOf(
   for (const fingerprint of ['*', ...fingerprints]) {
     const lane = book.lanes[laneName(priority, fingerprint)]
     for (const owner in lane) {
-      const turn = lane[owner]
-      const job = turn?.jobs.find((candidate) => !blocked.has(candidate))
-      if (turn === undefined || job === undefined) continue
+      const job = lane[owner]?.find((candidate) => !blocked.has(candidate))
+      if (job === undefined) continue
       const { running = 0, servedAt: ownerServedAt = 0 } = book.owners[owner] ?? {}
+      const servedAt = book.jobs[job]?.servedAt ?? 0
       const order =
-        best === null
-          ? -1
-          : running - best.running || ownerServedAt - best.ownerServedAt || turn.servedAt - best.servedAt
-      if (order < 0) best = { running, ownerServedAt, servedAt: turn.servedAt, job }
+        best === null ? -1 : running - best.running || ownerServedAt - best.ownerServedAt || servedAt - best.servedAt
+      if (order < 0) best = { running, ownerServedAt, servedAt, job }
     }
   }
   return best?.job ?? null
@@ -344,7 +341,8 @@ function place(next: Draft, job: string, row: JobRow, { waiting, worker }: Match
 
   // Out of its lane before its fingerprint, the lane's name, may change; back into it behind the owner's other jobs.
   setWaiting(next, job, row, [])
-  const placed: JobRow = { ...row, fingerprint: worker.fingerprint, homes: { ...row.homes, [home]: worker.worker } }
+  const homes = { ...row.homes, [home]: worker.worker }
+  const placed: JobRow = { ...row, fingerprint: worker.fingerprint, servedAt: clock, homes }
   const owner = next.owners[row.owner] ?? { running: 0, turns: 0 }
   next.owners[row.owner] = { ...owner, running: owner.running + 1, servedAt: clock }
   setWaiting(
@@ -389,28 +387,25 @@ function unplace(next: Draft, task: string): void {
 function setWaiting(next: Draft, job: string, row: JobRow, waiting: readonly WaitingTask[]): void {
   next.jobs[job] = { ...row, waiting }
   const name = laneName(row.priority, row.fingerprint ?? '*')
-  const lane = next.lanes[name]
-  const turn = lane?.[row.owner]
-  const isIn = turn?.jobs.includes(job) === true
+  const lane = next.lanes[name] ?? {}
+  const jobs = lane[row.owner] ?? []
+  const isIn = jobs.includes(job)
   if (isIn === waiting.length > 0) return
+  // An owner who comes back comes after those who have waited meanwhile: coming back must not be a way to the front.
+  const owner = next.owners[row.owner] ?? { running: 0, servedAt: next.clock, turns: 0 }
   if (!isIn) {
-    // An owner who comes back is served after those who have waited meanwhile: coming back must not be a way to the front.
-    const owner = next.owners[row.owner] ?? { running: 0, servedAt: next.clock, turns: 0 }
-    next.owners[row.owner] = { ...owner, turns: owner.turns + (turn === undefined ? 1 : 0) }
-    const jobs = [...(turn?.jobs ?? []), job]
-    next.lanes[name] = { ...lane, [row.owner]: { jobs, servedAt: turn?.servedAt ?? next.clock } }
+    next.lanes[name] = { ...lane, [row.owner]: [...jobs, job] }
+    if (jobs.length === 0) next.owners[row.owner] = { ...owner, turns: owner.turns + 1 }
     return
   }
-  const jobs = turn?.jobs.filter((other) => other !== job) ?? []
-  if (jobs.length > 0) {
-    next.lanes[name] = { ...lane, [row.owner]: { jobs, servedAt: next.clock } }
+  if (jobs.length > 1) {
+    next.lanes[name] = { ...lane, [row.owner]: jobs.filter((other) => other !== job) }
     return
   }
-  const { [row.owner]: _left, ...others } = lane ?? {}
+  const { [row.owner]: _left, ...others } = lane
   if (Object.keys(others).length > 0) next.lanes[name] = others
   else delete next.lanes[name]
-  const owner = next.owners[row.owner]
-  if (owner !== undefined) setOwner(next, row.owner, { ...owner, turns: owner.turns - 1 })
+  setOwner(next, row.owner, { ...owner, turns: owner.turns - 1 })
 }
 
 /** An owner with nothing running and nothing waiting is forgotten. */

@@ -1,0 +1,191 @@
+import { describe, expect, test } from 'vitest'
+import type { TaskContext } from '../../machines/task.ts'
+import { backoffMs, runLimitMs } from '../../machines/task.ts'
+import { TASK_LIMITS } from '../../machines/limits.ts'
+import { FAULTS, newTask } from './chart.ts'
+import type { Chart } from './chart.ts'
+
+const OUTPUT = { kind: 'initialise', weights: { sha256: 'w', sizeBytes: 1 }, elapsedMs: 5 }
+const A = 'worker/a'
+const B = 'worker/b'
+
+const attemptOf = (task: Chart): number => (task.context as TaskContext).attempt
+const assigned = (worker = A, task = newTask()): Chart =>
+  task.send({ type: 'assigned', worker, attempt: attemptOf(task) } as never)
+const running = (worker = A, task = newTask()): Chart =>
+  assigned(worker, task).send({ type: 'accepted', worker, attempt: attemptOf(task) } as never)
+const say = (task: Chart, type: string, more: object = {}, worker = A): Chart =>
+  task.send({ type, worker, attempt: attemptOf(task), ...more } as never)
+const typesTold = (task: Chart): string[] => task.told.map(({ to, event }) => `${to} ${event.type}`)
+
+describe('the way of a task', () => {
+  test('a new task asks its scheduler for a worker', () => {
+    expect(newTask().told).toEqual([
+      {
+        to: 'scheduler/default',
+        event: {
+          type: 'task.submit',
+          task: 'task/J.0.1',
+          attempt: 1,
+          job: 'J',
+          owner: 'ann',
+          priority: 'normal',
+          home: '1',
+        },
+      },
+    ])
+  })
+
+  test('an assigned task sends its work to the worker itself', () => {
+    expect(typesTold(assigned())).toEqual(['worker/a run'])
+  })
+
+  test('a task that runs says so to its job', () => {
+    expect(running().told).toEqual([{ to: 'job/J', event: { type: 'task.started', task: 'task/J.0.1', worker: A } }])
+  })
+
+  test('a result ends the task and reaches the job', () => {
+    const task = say(running(), 'done', { output: OUTPUT })
+    expect(task.value).toBe('succeeded')
+    expect(task.told).toEqual([
+      { to: 'job/J', event: { type: 'task.done', task: 'task/J.0.1', worker: A, output: OUTPUT } },
+    ])
+  })
+})
+
+describe('errors', () => {
+  test('an error that the user must mend is not tried again', () => {
+    const task = say(running(), 'failed', { fault: FAULTS.user })
+    expect(task.value).toBe('failed')
+    expect(task.told).toEqual([{ to: 'job/J', event: { type: 'task.failed', task: 'task/J.0.1', fault: FAULTS.user } }])
+  })
+
+  test('an error worth retrying sends the task back to the queue after a pause', () => {
+    const task = say(running(), 'failed', { fault: FAULTS.passing })
+    expect([task.value, [...task.timers]]).toEqual(['backoff', [['backoff', TASK_LIMITS.backoffBaseMs]]])
+    task.after('backoff')
+    expect([task.value, attemptOf(task)]).toEqual(['queued', 2])
+  })
+
+  test('an error of the place asks for another place', () => {
+    const task = say(running(), 'failed', { fault: FAULTS.here }).after('backoff')
+    expect(task.told[0]?.event).toMatchObject({ type: 'task.submit', avoid: A })
+  })
+
+  test('retries are bounded, and the last error is what the job hears', () => {
+    let task = newTask()
+    for (let failure = 1; failure < TASK_LIMITS.failuresMax; failure++) {
+      task = say(running(A, task), 'failed', { fault: FAULTS.passing }).after('backoff')
+    }
+    say(running(A, task), 'failed', { fault: FAULTS.passing })
+    expect(task.value).toBe('failed')
+    expect(task.told[0]?.event).toMatchObject({ type: 'task.failed', fault: { code: 'kernel.busy' } })
+  })
+
+  test('a run that takes too long is stopped and tried elsewhere', () => {
+    const task = running().after('runLimit')
+    expect(typesTold(task)).toEqual(['worker/a cancel'])
+    expect(task.value).toBe('backoff')
+    expect(task.after('backoff').told[0]?.event).toMatchObject({ avoid: A })
+  })
+
+  test('backoff grows and stays below its limit', () => {
+    expect([1, 2, 3, 40].map(backoffMs)).toEqual([250, 500, 1000, TASK_LIMITS.backoffMaxMs])
+  })
+
+  test('a run gets a multiple of what the round before took', () => {
+    expect([0, 1, 30_000, 1e9].map(runLimitMs)).toEqual([3_600_000, 120_000, 600_000, 3_600_000])
+  })
+})
+
+describe('lost workers', () => {
+  test('a lost worker sends the task back to the queue at once, without counting as a failure', () => {
+    const task = say(running(), 'worker.lost')
+    expect(task.value).toBe('queued')
+    expect(task.context).toMatchObject({ failures: 0, losses: 1, attempt: 2 })
+  })
+
+  test('a worker that never says it has the task counts as lost, and is told to leave it', () => {
+    const task = assigned().after('assignLimit')
+    expect(typesTold(task)).toEqual(['worker/a cancel', 'scheduler/default task.submit'])
+  })
+
+  test('a task that takes every worker down with it fails in the end', () => {
+    const task = newTask()
+    for (let loss = 1; loss <= TASK_LIMITS.lossesMax; loss++) say(running(A, task), 'worker.lost')
+    expect(task.value).toBe('failed')
+    expect(task.told[0]?.event).toMatchObject({ fault: { code: 'task.workers-lost' } })
+  })
+
+  test('a result of an earlier attempt is taken, and the later one is stopped', () => {
+    const task = running()
+    say(task, 'worker.lost')
+    running(B, task)
+    task.send({ type: 'done', worker: A, attempt: 1, output: OUTPUT } as never)
+    expect(task.value).toBe('succeeded')
+    expect(typesTold(task)).toEqual(['worker/b cancel', 'job/J task.done'])
+  })
+
+  test('a failure of an earlier attempt is not heard', () => {
+    const task = running()
+    say(task, 'worker.lost')
+    running(B, task)
+    task.send({ type: 'failed', worker: A, attempt: 1, fault: FAULTS.user } as never)
+    expect([task.value, task.told]).toEqual(['running', []])
+  })
+
+  test('a worker that takes up an attempt given up before is told to stop it', () => {
+    const task = assigned().after('assignLimit')
+    task.send({ type: 'accepted', worker: A, attempt: 1 } as never)
+    expect(task.told).toEqual([{ to: A, event: { type: 'cancel', task: 'task/J.0.1', attempt: 1 } }])
+  })
+})
+
+describe('cancelling', () => {
+  test('a queued task leaves the queue and then says that it is cancelled', () => {
+    const task = newTask().send({ type: 'cancel' })
+    expect(typesTold(task)).toEqual(['scheduler/default task.withdraw'])
+    expect(typesTold(task.send({ type: 'withdrawn' }))).toEqual(['job/J task.cancelled'])
+  })
+
+  test('an assignment that crosses the withdrawal starts nothing', () => {
+    const task = newTask().send({ type: 'cancel' })
+    assigned(A, task)
+    expect([task.value, task.told]).toEqual(['withdrawing', []])
+  })
+
+  test('a running task is stopped on its worker, and waits until it is', () => {
+    const task = running().send({ type: 'cancel' })
+    expect(typesTold(task)).toEqual(['worker/a cancel'])
+    expect(task.value).toBe('stopping')
+    expect(typesTold(say(task, 'stopped'))).toEqual(['job/J task.cancelled'])
+  })
+
+  test.each([
+    ['queued', newTask, 'withdrawLimit'],
+    ['backoff', () => say(running(), 'failed', { fault: FAULTS.passing }), 'withdrawLimit'],
+    ['assigned', assigned, 'stopLimit'],
+    ['running', running, 'stopLimit'],
+  ] as const)('a cancelled task that was %s ends even when nobody answers', (_, make, limit) => {
+    expect(make().send({ type: 'cancel' }).after(limit).value).toBe('cancelled')
+  })
+})
+
+test('every state of a task that waits has a limit', () => {
+  const waiting = [
+    newTask(),
+    assigned(),
+    running(),
+    say(running(), 'failed', { fault: FAULTS.passing }),
+    newTask().send({ type: 'cancel' }),
+    running().send({ type: 'cancel' }),
+  ]
+  expect(waiting.map((task) => [...task.timers.keys()])).toEqual([
+    ['queueLimit'],
+    ['assignLimit'],
+    ['runLimit'],
+    ['backoff'],
+    ['withdrawLimit'],
+    ['stopLimit'],
+  ])
+})

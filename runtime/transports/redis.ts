@@ -30,7 +30,7 @@ import type {
 import { shardsDiffer } from './memory.ts'
 
 export interface RedisTransportOptions {
-  /** `redis://…`, `rediss://…` or the path of a unix socket. */
+  /** `redis://…`, `rediss://…`, `unix:///path`, or the path of a unix socket. */
   readonly url: string
   /** Prefix of all keys. */
   readonly namespace?: string
@@ -404,6 +404,7 @@ function connection(url: string): RedisOptions {
     retryStrategy: (attempt) => Math.min(50 * 2 ** Math.min(attempt, 5), 1_000),
   }
   if (url.startsWith('/')) return { ...common, path: url }
+  if (url.startsWith('unix://')) return { ...common, path: decodeURIComponent(url.slice('unix://'.length)) }
   const { hostname, port, username, password, pathname, protocol } = new URL(url)
   return {
     ...common,

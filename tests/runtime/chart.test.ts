@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest'
-import { assign, fromPromise, setup } from 'xstate'
+import { assign, createMachine, fromPromise, setup } from 'xstate'
 import { defineActor } from '../../runtime/actor.ts'
 import { vocabulary } from '../../runtime/vocabulary.ts'
 
@@ -15,7 +15,7 @@ describe('a chart that cannot be durable is refused when it is defined', () => {
   })
 
   test('an invoke of an inline source', () => {
-    const machine = setup({}).createMachine({ invoke: { id: 'e', src: effect } })
+    const machine = createMachine({ invoke: { id: 'e', src: effect } })
     expect(refusal(machine)).toThrow(/source of invoke "e" has no name/)
   })
 

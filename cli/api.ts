@@ -1,0 +1,192 @@
+/**
+ * The HTTP API as the commands use it. Answers that are problem details (RFC 9457) become errors with the problem's own
+ * sentence and one line for each field that is wrong.
+ */
+import { setTimeout as sleep } from 'node:timers/promises'
+import { createParser } from 'eventsource-parser'
+import type { EventSourceMessage } from 'eventsource-parser'
+import type { JobView, ModelVersionView, WorkerView } from '../machines/views.ts'
+import { DataDir } from './data-dir.ts'
+import type { ApiAccess } from './data-dir.ts'
+import { CliError, EXIT } from './errors.ts'
+
+interface Problem {
+  readonly title?: string
+  readonly detail?: string
+  readonly errors?: readonly { readonly path?: string; readonly message: string }[]
+}
+
+export interface Page<T> {
+  readonly items: readonly T[]
+  readonly next?: string
+}
+
+export interface Prediction {
+  readonly outputs: readonly (readonly number[])[]
+  readonly classes?: readonly (number | string)[]
+}
+
+export interface ApiOptions {
+  readonly data: string
+  readonly server?: string
+  readonly env: NodeJS.ProcessEnv
+}
+
+/** Where the API is and how we are let in: options, then the environment, then what `tensorfleet up` wrote. */
+export async function findApi(options: ApiOptions): Promise<Api> {
+  const written = await DataDir.at(options.data).readAccess()
+  const url = options.server ?? options.env['TENSORFLEET_URL'] ?? written?.url
+  const token = options.env['TENSORFLEET_TOKEN'] ?? (url === written?.url ? written?.token : undefined)
+  if (url === undefined) {
+    throw new CliError('No fleet is running here', {
+      exitCode: EXIT.unreachable,
+      details: ['Start one with "tensorfleet up", or name one with --server or TENSORFLEET_URL.'],
+    })
+  }
+  return new Api({ url, token: token ?? '' })
+}
+
+export class Api {
+  readonly url: string
+  readonly #token: string
+
+  constructor({ url, token }: ApiAccess) {
+    this.url = url.replace(/\/$/, '')
+    this.#token = token
+  }
+
+  submit(spec: string, type: 'application/yaml' | 'application/json', idempotencyKey?: string): Promise<JobView> {
+    return this.#json('POST', '/v1/jobs', {
+      body: spec,
+      headers: {
+        'content-type': type,
+        ...(idempotencyKey !== undefined && { 'idempotency-key': idempotencyKey }),
+      },
+    })
+  }
+
+  job(id: string): Promise<JobView> {
+    return this.#json('GET', `/v1/jobs/${encodeURIComponent(id)}`)
+  }
+
+  jobs(query: { state?: string; limit?: number } = {}): Promise<readonly JobView[]> {
+    return this.#all('/v1/jobs', query)
+  }
+
+  cancel(id: string): Promise<JobView> {
+    return this.#json('POST', `/v1/jobs/${encodeURIComponent(id)}/cancel`)
+  }
+
+  models(query: { limit?: number } = {}): Promise<readonly ModelVersionView[]> {
+    return this.#all('/v1/models', query)
+  }
+
+  model(name: string, version: string): Promise<ModelVersionView> {
+    return this.#json('GET', `/v1/models/${encodeURIComponent(name)}/versions/${encodeURIComponent(version)}`)
+  }
+
+  download(name: string, version: string, file: 'weights' | 'topology'): Promise<Response> {
+    const at = `/v1/models/${encodeURIComponent(name)}/versions/${encodeURIComponent(version)}/download?file=${file}`
+    return this.#fetch('GET', at)
+  }
+
+  predict(name: string, version: string, inputs: unknown): Promise<Prediction> {
+    const at = `/v1/models/${encodeURIComponent(name)}/versions/${encodeURIComponent(version)}/predict`
+    return this.#json('POST', at, { body: JSON.stringify({ inputs }), headers: { 'content-type': 'application/json' } })
+  }
+
+  async workers(): Promise<readonly WorkerView[]> {
+    return (await this.#json<Page<WorkerView>>('GET', '/v1/workers')).items
+  }
+
+  /** What a job has logged so far. */
+  async logs(id: string): Promise<string> {
+    const headers = { accept: 'text/plain' }
+    return (await this.#fetch('GET', `/v1/jobs/${encodeURIComponent(id)}/logs`, { headers })).text()
+  }
+
+  /** A job's events as they come; after a broken connection it goes on where it was. Ends with the stream's `end`. */
+  async *events(id: string, signal: AbortSignal): AsyncGenerator<EventSourceMessage> {
+    let last: string | undefined
+    let failures = 0
+    while (!signal.aborted) {
+      try {
+        const headers = { accept: 'text/event-stream', ...(last !== undefined && { 'last-event-id': last }) }
+        const response = await this.#fetch('GET', `/v1/jobs/${encodeURIComponent(id)}/events`, { headers, signal })
+        for await (const message of messagesOf(response)) {
+          failures = 0
+          last = message.id ?? last
+          yield message
+          if (message.event === 'end') return
+        }
+      } catch (error) {
+        if (signal.aborted) return
+        if (error instanceof CliError && error.exitCode !== EXIT.unreachable) throw error
+        if (++failures > RECONNECTS_MAX) throw error
+      }
+      await sleep(Math.min(RECONNECT_MAX_MS, 100 * 2 ** failures), undefined, { signal }).catch(() => {}) // aborted: the loop ends
+    }
+  }
+
+  async #all<T>(path: string, query: Readonly<Record<string, string | number | undefined>>): Promise<readonly T[]> {
+    const limit = typeof query['limit'] === 'number' ? query['limit'] : Infinity
+    const items: T[] = []
+    let next: string | undefined
+    do {
+      const search = new URLSearchParams()
+      for (const [key, value] of Object.entries({ ...query, limit: Math.min(limit, PAGE), cursor: next })) {
+        if (value !== undefined) search.set(key, String(value))
+      }
+      const page = await this.#json<Page<T>>('GET', `${path}?${search.toString()}`)
+      items.push(...page.items)
+      next = page.next
+    } while (next !== undefined && items.length < limit)
+    return items.slice(0, limit)
+  }
+
+  async #json<T>(method: string, path: string, init: RequestInit = {}): Promise<T> {
+    const response = await this.#fetch(method, path, init)
+    return (await response.json()) as T // the API's answers are typed by the views it shares with us
+  }
+
+  async #fetch(method: string, path: string, init: RequestInit = {}): Promise<Response> {
+    let response: Response
+    const headers = new Headers(init.headers)
+    headers.set('authorization', `Bearer ${this.#token}`)
+    try {
+      response = await fetch(`${this.url}${path}`, { ...init, method, headers })
+    } catch (cause) {
+      if (init.signal?.aborted === true) throw cause
+      throw new CliError(`No fleet answers at ${this.url}`, {
+        exitCode: EXIT.unreachable,
+        details: ['Is it running? Start one with "tensorfleet up".'],
+        cause,
+      })
+    }
+    if (!response.ok) throw await problemOf(response)
+    return response
+  }
+}
+
+const PAGE = 100
+const RECONNECTS_MAX = 40
+const RECONNECT_MAX_MS = 1_000
+
+async function problemOf(response: Response): Promise<CliError> {
+  const problem = (await response.json().catch(() => ({}))) as Problem // anything may answer; absent fields are handled
+  const sentence = problem.detail ?? problem.title ?? `The server answered ${response.status}`
+  const details = (problem.errors ?? []).map(({ path, message }) => (path ? `${path}: ${message}` : message))
+  if (response.status === 401) details.push('Name a token in TENSORFLEET_TOKEN, or run where "tensorfleet up" runs.')
+  const unreachable = response.status === 401 || response.status === 403 || response.status >= 502
+  const exitCode = unreachable ? EXIT.unreachable : response.status < 500 ? EXIT.usage : EXIT.failed
+  return new CliError(sentence, { exitCode, details })
+}
+
+async function* messagesOf(response: Response): AsyncGenerator<EventSourceMessage> {
+  const pending: EventSourceMessage[] = []
+  const parser = createParser({ onEvent: (message) => pending.push(message) })
+  for await (const text of (response.body ?? new ReadableStream()).pipeThrough(new TextDecoderStream())) {
+    parser.feed(text)
+    yield* pending.splice(0)
+  }
+}

@@ -1,0 +1,44 @@
+/**
+ * Everything that can be said about a job's spec before it is accepted, beyond the shape of its fields: the dataset
+ * exists, the model fits its data, there is enough of it. All problems at once, each with its field, so that a person
+ * mends a spec in one go. The gateway asks before it answers; the job asks again, since time has passed.
+ */
+import type * as Kernels from '../kernels/mod.ts'
+import type { Problem } from '../kernels/mod.ts'
+import type { JobSpec } from '../machines/spec.ts'
+import type { DatasetFacts, Datasets } from './datasets.ts'
+import { FleetError } from './errors.ts'
+
+export interface AdmissionServices {
+  readonly datasets: Datasets
+  readonly kernels: Pick<typeof Kernels, 'checkModel'>
+}
+
+export async function admit(services: AdmissionServices, spec: JobSpec): Promise<readonly Problem[]> {
+  const facts = await services.datasets.facts(spec.dataset).catch(problemOfDataset)
+  if ('path' in facts) return [facts]
+  return [...checkModelFits(services, spec, facts), ...checkReplicas(spec, facts)]
+}
+
+function problemOfDataset(error: unknown): Problem {
+  if (!(error instanceof FleetError) || error.remedy !== 'fix-request') throw error
+  const { path, expected, found } = error.data
+  return problem(String(path), String(expected), String(found))
+}
+
+function checkModelFits({ kernels }: AdmissionServices, spec: JobSpec, facts: DatasetFacts): readonly Problem[] {
+  const { features: input, target } = facts
+  const problems = kernels.checkModel({ model: spec.model, input, target, loss: spec.train.loss })
+  // The kernels know a model and a loss, not where a spec keeps them.
+  return problems.map(({ path, expected, found }) => problem(path === 'loss' ? 'train.loss' : path, expected, found))
+}
+
+function checkReplicas(spec: JobSpec, { name, trainExamples }: DatasetFacts): readonly Problem[] {
+  const { replicas } = spec.train
+  if (replicas <= trainExamples) return []
+  return [problem('train.replicas', `at most ${trainExamples}, the training examples of ${name}`, String(replicas))]
+}
+
+function problem(path: string, expected: string, found: string): Problem {
+  return { path, expected, found, message: `${path}: expected ${expected}, found ${found}` }
+}

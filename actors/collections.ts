@@ -1,0 +1,67 @@
+/**
+ * The fleet's documents: what there is beside running actors. Jobs are a projection of the journal and can be rebuilt;
+ * models and datasets are facts that effects write once. Each definition names the fields that may be searched by.
+ */
+import type { JobView, ModelVersionView } from '../machines/views.ts'
+import type { Collection, CollectionDefinition, Documents } from '../stores/mod.ts'
+
+/** A version of a dataset; its id is `<name>@<version>`. */
+export interface DatasetDocument {
+  readonly name: string
+  readonly version: number
+  /** The blob of its manifest. */
+  readonly manifest: string
+  readonly createdAt: number
+}
+
+/** Which version of a model each job got: the one place where versions are given out. Its id is the model's name. */
+export interface ModelNumbers {
+  readonly last: number
+  readonly versions: Readonly<Record<string, number>>
+}
+
+/** How far a projection has read a shard's journal; its id is `<projection>:<shard>`. */
+export interface Position {
+  readonly position: string
+}
+
+export const jobsDefinition: CollectionDefinition<JobView> = {
+  name: 'jobs',
+  indexes: ['createdAt', ['owner', 'createdAt'], ['state', 'createdAt'], ['owner', 'state', 'createdAt']],
+}
+
+export const modelsDefinition: CollectionDefinition<ModelVersionView> = {
+  name: 'models',
+  indexes: ['createdAt', 'version', ['name', 'version'], ['name', 'createdAt'], 'job', 'owner'],
+}
+
+export const modelNumbersDefinition: CollectionDefinition<ModelNumbers> = { name: 'modelNumbers', indexes: [] }
+
+export const datasetsDefinition: CollectionDefinition<DatasetDocument> = {
+  name: 'datasets',
+  indexes: ['createdAt', ['name', 'version']],
+}
+
+export const positionsDefinition: CollectionDefinition<Position> = { name: 'positions', indexes: [] }
+
+export interface FleetCollections {
+  /** By job id. */
+  readonly jobs: Collection<JobView>
+  /** By `<name>@<version>`. */
+  readonly models: Collection<ModelVersionView>
+  readonly modelNumbers: Collection<ModelNumbers>
+  readonly datasets: Collection<DatasetDocument>
+  readonly positions: Collection<Position>
+}
+
+export function fleetCollections(documents: Documents): FleetCollections {
+  return {
+    jobs: documents.collection(jobsDefinition),
+    models: documents.collection(modelsDefinition),
+    modelNumbers: documents.collection(modelNumbersDefinition),
+    datasets: documents.collection(datasetsDefinition),
+    positions: documents.collection(positionsDefinition),
+  }
+}
+
+export const versionedId = (name: string, version: number): string => `${name}@${version}`

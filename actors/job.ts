@@ -1,0 +1,106 @@
+/**
+ * The job's actor: its chart bound to what validates, prepares, reduces and registers. All of it runs on the node that
+ * owns the job's shard, may run again after a crash, and ends in content-addressed blobs or in documents that are
+ * written once.
+ */
+import type * as Kernels from '../kernels/mod.ts'
+import { jobMachine } from '../machines/job.ts'
+import type { JobInput, ModelRef, Plan, ReduceInput, ReduceOutput, RegisterInput } from '../machines/job.ts'
+import { defineActor } from '../runtime/mod.ts'
+import type { Actor } from '../runtime/mod.ts'
+import type { Blobs } from '../stores/mod.ts'
+import { admit } from './admission.ts'
+import type { FleetCollections } from './collections.ts'
+import type { Datasets } from './datasets.ts'
+import { FleetError } from './errors.ts'
+import { register } from './registry.ts'
+import { jobLog } from './streams.ts'
+import type { Telemetry } from './streams.ts'
+
+export interface JobServices extends Telemetry {
+  readonly blobs: Pick<Blobs, 'put' | 'bytes'>
+  readonly collections: FleetCollections
+  readonly datasets: Datasets
+  readonly kernels: Pick<typeof Kernels, 'checkModel' | 'reduce' | 'stepsPerEpoch' | 'decodeTensors'>
+}
+
+export function jobActor(services: JobServices): Actor<typeof jobMachine> {
+  return defineActor({
+    kind: 'job',
+    version: 1,
+    machine: jobMachine,
+    effects: {
+      validate: (input) => validate(services, input),
+      prepare: (input, { signal }) => prepare(services, input, signal),
+      reduce: (input, { signal }) => reduce(services, input, signal),
+      register: (input) => registerAndLog(services, input),
+    },
+  })
+}
+
+async function validate(services: JobServices, { id, spec }: JobInput): Promise<null> {
+  const problems = await admit(services, spec)
+  if (problems.length === 0) return null
+  const sentence = problems.map(({ message }) => message).join('; ')
+  await jobLog(services, id, 'validate')('error', sentence)
+  throw new FleetError('spec.not-admitted', `The job cannot be trained: ${sentence}`, { problems })
+}
+
+async function prepare(services: JobServices, { id, spec }: JobInput, signal: AbortSignal): Promise<Plan> {
+  const { datasets, blobs, kernels } = services
+  const log = jobLog(services, id, 'prepare')
+  const dataset = await datasets.resolve(spec.dataset, { signal, log })
+  const { sha256, sizeBytes } = await blobs.put(new TextEncoder().encode(JSON.stringify(spec.model)), { signal })
+  const { epochs, replicas, batchSize, seed, loss, optimizer } = spec.train
+  const stepsPerEpoch = kernels.stepsPerEpoch(dataset.trainExamples, replicas, batchSize)
+  const steps = epochs * stepsPerEpoch
+  await log('info', `${steps} steps of ${replicas} × ${batchSize} examples, ${stepsPerEpoch} per epoch`)
+  return {
+    recipe: {
+      topology: sha256,
+      manifest: dataset.manifest,
+      preprocess: spec.preprocess,
+      loss,
+      optimizer,
+      batchSize,
+      seed,
+      replicas,
+    },
+    dataset: { name: dataset.name, version: dataset.version },
+    topology: { sha256, sizeBytes },
+    steps,
+    testExamples: dataset.testExamples,
+  }
+}
+
+async function reduce({ blobs, kernels }: JobServices, input: ReduceInput, signal: AbortSignal): Promise<ReduceOutput> {
+  const [weights, outerState, replicas] = await Promise.all([
+    blobs.bytes(input.weights),
+    input.outerState === null ? undefined : blobs.bytes(input.outerState),
+    Promise.all(input.replicas.map((sha256) => blobs.bytes(sha256))),
+  ])
+  signal.throwIfAborted()
+  const reduced = kernels.reduce({
+    weights,
+    replicas,
+    outer: input.outer,
+    outerState,
+    statistics: statisticsOf(kernels.decodeTensors(weights).tensors.map(({ name }) => name)),
+  })
+  const [next, state] = await Promise.all([
+    blobs.put(reduced.weights, { signal }),
+    reduced.outerState === undefined ? null : blobs.put(reduced.outerState, { signal }),
+  ])
+  return { weights: { sha256: next.sha256, sizeBytes: next.sizeBytes }, outerState: state?.sha256 ?? null }
+}
+
+/** Weights that no gradient moves: the moving statistics of normalisation layers, by Keras's names for them. */
+function statisticsOf(names: readonly string[]): readonly string[] {
+  return names.filter((name) => /(^|\/)moving_(mean|variance)$/.test(name))
+}
+
+async function registerAndLog(services: JobServices, input: RegisterInput): Promise<ModelRef> {
+  const model = await register(services, input)
+  await jobLog(services, input.id, 'register')('info', `Registered as ${model.name} version ${model.version}`)
+  return model
+}

@@ -1,0 +1,143 @@
+/**
+ * The projector keeps the read model of jobs: it follows the journals of the shards, and for each line about a job
+ * writes that job's view. The journal says only that something changed; what is written is the snapshot as it is then,
+ * so lines may be skipped, read twice or read by two projectors, and the document ends the same.
+ *
+ * Invariants:
+ * 1. A document is never replaced by an older one (`seq`).
+ * 2. A position is saved only after everything before it is written; after a crash a little is done again.
+ */
+import type { JobView } from '../machines/views.ts'
+import { address, kindOf } from '../runtime/mod.ts'
+import type { ActorAddress, Client, Clock, JournalLine, ReadFrom } from '../runtime/mod.ts'
+import type { FleetCollections } from './collections.ts'
+import type { Trouble } from './streams.ts'
+import { jobView } from './views.ts'
+
+export interface ProjectorOptions {
+  /** The names of the journals to follow: one per shard. */
+  readonly shards: readonly string[]
+  readonly journal: (
+    shard: string,
+    from: ReadFrom,
+    signal: AbortSignal,
+  ) => AsyncIterable<JournalLine | { readonly gap: true }>
+  readonly client: Pick<Client, 'read'>
+  readonly collections: Pick<FleetCollections, 'jobs' | 'positions'>
+  readonly clock: Clock
+  readonly trouble: Trouble
+}
+
+const SAVE_EVERY_MS = 1_000
+const RETRY_MS = 1_000
+/** Sequence numbers that are remembered, so that lines which a later snapshot covered cost no read. */
+const SEEN_MAX = 10_000
+
+export class Projector {
+  readonly #options: ProjectorOptions
+  readonly #abort = new AbortController()
+  readonly #seen = new Map<ActorAddress, number>()
+  #loops: Promise<void>[] = []
+
+  constructor(options: ProjectorOptions) {
+    this.#options = options
+  }
+
+  start(): void {
+    this.#loops = this.#options.shards.map((shard) => this.#follow(shard))
+  }
+
+  async stop(): Promise<void> {
+    this.#abort.abort()
+    await Promise.all(this.#loops)
+    this.#loops = []
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.stop()
+  }
+
+  /** Writes a job's view as it is now; also for whoever cannot wait for the journal. */
+  async project(actor: ActorAddress): Promise<void> {
+    const snapshot = await this.#options.client.read(actor)
+    if (snapshot === null) return // it has left the runtime; its document stays
+    await this.#write(jobView(snapshot))
+    this.#remember(actor, snapshot.seq)
+  }
+
+  async #follow(shard: string): Promise<void> {
+    const { clock, trouble } = this.#options
+    const { signal } = this.#abort
+    while (!signal.aborted) {
+      try {
+        await this.#followFromSaved(shard, signal)
+      } catch (error) {
+        if (!signal.aborted) trouble(`projector of shard ${shard}`, error)
+      }
+      await clock.sleep(RETRY_MS, signal)
+    }
+  }
+
+  async #followFromSaved(shard: string, signal: AbortSignal): Promise<void> {
+    const { journal, collections, clock } = this.#options
+    const id = `jobs:${shard}`
+    const saved = (await collections.positions.get(id))?.value.position
+    let done = saved
+    let savedPosition = saved
+    let savedAt = clock.now()
+    const save = async (): Promise<void> => {
+      if (done === undefined || done === savedPosition) return
+      await collections.positions.put(id, { position: done })
+      savedPosition = done
+      savedAt = clock.now()
+    }
+    try {
+      for await (const line of journal(shard, saved === undefined ? 'oldest' : { after: saved }, signal)) {
+        if ('gap' in line) {
+          await this.#refresh()
+          continue
+        }
+        if (kindOf(line.actor) === 'job' && line.seq > (this.#seen.get(line.actor) ?? -1))
+          await this.project(line.actor)
+        done = line.position
+        if (clock.now() - savedAt >= SAVE_EVERY_MS) await save()
+      }
+    } finally {
+      await save()
+    }
+  }
+
+  /** Lines were trimmed before they were read: every job that the read model holds for unfinished is read again. */
+  async #refresh(): Promise<void> {
+    const { jobs } = this.#options.collections
+    for (let cursor: string | undefined; ;) {
+      const page = await jobs.find(cursor === undefined ? {} : { cursor })
+      for (const { id, value } of page.items) {
+        if (value.endedAt === undefined) await this.project(address('job', id))
+      }
+      if (page.next === undefined) return
+      cursor = page.next
+    }
+  }
+
+  async #write(view: JobView): Promise<void> {
+    const { jobs } = this.#options.collections
+    for (;;) {
+      const stored = await jobs.get(view.id)
+      if (stored !== undefined && stored.value.seq >= view.seq) return
+      const written = await (stored === undefined
+        ? jobs.insert(view.id, view)
+        : jobs.update(view.id, stored.version, view))
+      if (written !== undefined) return // else another projector was faster: look again
+    }
+  }
+
+  #remember(actor: ActorAddress, seq: number): void {
+    this.#seen.delete(actor)
+    this.#seen.set(actor, seq)
+    for (const oldest of this.#seen.keys()) {
+      if (this.#seen.size <= SEEN_MAX) return
+      this.#seen.delete(oldest)
+    }
+  }
+}

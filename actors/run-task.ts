@@ -1,0 +1,232 @@
+/**
+ * A task's work on its worker: bring the blobs that it names, have a kernel compute, put what came out into the blob
+ * store, and return the hashes. Everything that leaves is named by content, so a second run after a crash adds nothing.
+ */
+import { rm } from 'node:fs/promises'
+import type * as Kernels from '../kernels/mod.ts'
+import type { DatasetManifest, KernelRequest, OptimizerSettings, OutputFile, Progress, SplitName } from '../kernels/mod.ts' // prettier-ignore
+import type { OptimizerSpec } from '../machines/spec.ts'
+import type { RunInput } from '../machines/worker.ts'
+import type { Blob, Recipe, Work, WorkOutput } from '../machines/work.ts'
+import type { Blobs } from '../stores/mod.ts'
+import { BlobCache } from './blob-cache.ts'
+import { readManifest } from './datasets.ts'
+import { FleetError } from './errors.ts'
+import type { Kernel, KernelSlots } from './kernel-slots.ts'
+import { jobLog, MetricBatch } from './streams.ts'
+import type { Telemetry } from './streams.ts'
+
+export interface RunServices extends Telemetry {
+  readonly blobs: Pick<Blobs, 'put' | 'bytes' | 'materialise'>
+  /** Where blobs are kept for the kernels: the `cacheDir` of each of them. */
+  readonly cacheDir: string
+  readonly kernels: Pick<typeof Kernels, 'datasetSlice'>
+  readonly slots: KernelSlots
+}
+
+/** What a job's work has in common, read once. */
+interface Basis {
+  readonly model: Record<string, unknown>
+  readonly manifest: DatasetManifest
+}
+
+const BASES_MAX = 16
+
+type RoundWork = Extract<Work, { kind: 'round' }>
+type EvaluateWork = Extract<Work, { kind: 'evaluate' }>
+
+export class TaskRunner {
+  readonly #services: RunServices
+  readonly #cache: BlobCache
+  readonly #bases = new Map<string, Promise<Basis>>()
+
+  constructor(services: RunServices) {
+    this.#services = services
+    this.#cache = new BlobCache(services.blobs, services.cacheDir)
+  }
+
+  async run(input: RunInput, worker: string, signal: AbortSignal): Promise<WorkOutput> {
+    const { clock, slots } = this.#services
+    try {
+      return await slots.with(signal, async (kernel) => {
+        const startedAt = clock.now()
+        const output = await this.#work(input, worker, kernel, signal)
+        return { ...output, elapsedMs: clock.now() - startedAt }
+      })
+    } catch (error) {
+      if (signal.aborted) throw error // nobody waits for it
+      await this.#heal(error)
+      const message = error instanceof Error ? error.message : String(error)
+      await jobLog(this.#services, input.job, input.task)('error', `On ${worker}, attempt ${input.attempt}: ${message}`)
+      // A kernel that is stopped under a task that nobody cancelled: this process is on its way out.
+      if (codeOf(error) === 'kernel.cancelled') throw new FleetError('worker.stopping', message, {}, error)
+      throw error
+    }
+  }
+
+  #work(input: RunInput, worker: string, kernel: Kernel, signal: AbortSignal): Promise<WithoutTime<WorkOutput>> {
+    const { work } = input
+    switch (work.kind) {
+      case 'initialise':
+        return this.#initialise(work.recipe, kernel, signal)
+      case 'round':
+        return this.#round(work, input.job, worker, kernel, signal)
+      case 'evaluate':
+        return this.#evaluate(work, kernel, signal)
+    }
+  }
+
+  async #initialise(recipe: Recipe, kernel: Kernel, signal: AbortSignal): Promise<WithoutTime<WorkOutput>> {
+    const { model, manifest } = await this.#basis(recipe)
+    const request = { op: 'initialise', model, input: manifest.features, seed: recipe.seed } as const
+    const { weights } = await kernel.run(request, { signal })
+    return { kind: 'initialise', weights: await this.#store(weights) }
+  }
+
+  async #round(
+    work: RoundWork,
+    job: string,
+    worker: string,
+    kernel: Kernel,
+    signal: AbortSignal,
+  ): Promise<WithoutTime<WorkOutput>> {
+    const { recipe, round, replica, weights, optimizerState } = work
+    const { model, manifest } = await this.#basis(recipe)
+    const data = await this.#slice(manifest, 'train')
+    const metrics = new MetricBatch(this.#services, job)
+    const hashes = optimizerState === null ? [weights] : [weights, optimizerState]
+    const result = await this.#cache.lend(hashes, async ([weightsFile, optimizerFile]) => {
+      if (weightsFile === undefined) throw new TypeError('lend gives a file for each hash')
+      const request: Extract<KernelRequest, { op: 'round' }> = {
+        op: 'round',
+        model,
+        weights: weightsFile,
+        ...(optimizerFile !== undefined && { optimizerState: optimizerFile }),
+        data,
+        settings: {
+          replicas: recipe.replicas,
+          replica,
+          seed: recipe.seed,
+          batchSize: recipe.batchSize,
+          localSteps: work.steps,
+          stepStart: work.stepStart,
+          loss: recipe.loss,
+          optimizer: optimizerSettings(recipe.optimizer),
+          preprocess: [...recipe.preprocess],
+        },
+      }
+      const onProgress = this.#progressOf(work, worker, metrics)
+      try {
+        return await kernel.run(request, { signal, onProgress })
+      } finally {
+        await metrics.end()
+      }
+    })
+    return {
+      kind: 'round',
+      round,
+      replica,
+      weights: await this.#store(result.weights),
+      optimizerState: await this.#store(result.optimizerState),
+      loss: result.metrics.loss,
+      ...(result.metrics.accuracy !== undefined && { accuracy: result.metrics.accuracy }),
+      examples: result.metrics.examples,
+    }
+  }
+
+  async #evaluate(work: EvaluateWork, kernel: Kernel, signal: AbortSignal): Promise<WithoutTime<WorkOutput>> {
+    const { recipe, slice, slices, weights } = work
+    const { model, manifest } = await this.#basis(recipe)
+    const data = await this.#slice(manifest, 'test')
+    const result = await this.#cache.lend([weights], ([weightsFile]) => {
+      if (weightsFile === undefined) throw new TypeError('lend gives a file for each hash')
+      const request: Extract<KernelRequest, { op: 'evaluate' }> = {
+        op: 'evaluate',
+        model,
+        weights: weightsFile,
+        data,
+        slice: { index: slice, of: slices },
+        batchSize: recipe.batchSize,
+        loss: recipe.loss,
+        preprocess: [...recipe.preprocess],
+      }
+      return kernel.run(request, { signal })
+    })
+    const { examples, lossSum, correct } = result
+    return { kind: 'evaluate', slice, examples, lossSum, ...(correct !== undefined && { correct }) }
+  }
+
+  #progressOf(work: RoundWork, worker: string, metrics: MetricBatch): (progress: Progress) => void {
+    const { clock } = this.#services
+    const startedAt = clock.now()
+    return ({ step, loss, accuracy, examples }) => {
+      const at = clock.now()
+      metrics.add({
+        at,
+        round: work.round,
+        replica: work.replica,
+        step: work.stepStart + step,
+        steps: work.stepsTotal,
+        loss,
+        ...(accuracy !== undefined && { accuracy }),
+        examplesPerS: Math.round((examples * 1000) / Math.max(1, at - startedAt)),
+        worker,
+      })
+    }
+  }
+
+  #basis(recipe: Recipe): Promise<Basis> {
+    const key = `${recipe.topology} ${recipe.manifest}`
+    const known = this.#bases.get(key)
+    if (known !== undefined) return known
+    const basis = this.#readBasis(recipe)
+    // What failed is read again by the next task; the task that waits for it hears of it here.
+    basis.catch(() => this.#bases.delete(key))
+    this.#bases.set(key, basis)
+    for (const oldest of this.#bases.keys()) {
+      if (this.#bases.size <= BASES_MAX) break
+      this.#bases.delete(oldest)
+    }
+    return basis
+  }
+
+  async #readBasis(recipe: Recipe): Promise<Basis> {
+    const { blobs } = this.#services
+    const [topology, manifest] = await Promise.all([blobs.bytes(recipe.topology), readManifest(blobs, recipe.manifest)])
+    return { model: JSON.parse(new TextDecoder().decode(topology)) as Record<string, unknown>, manifest } // put by `prepare`
+  }
+
+  async #slice(manifest: DatasetManifest, split: SplitName): Promise<Kernels.DatasetSlice> {
+    const paths = new Map<string, string>()
+    for (const { sha256 } of manifest.splits[split]?.shards ?? []) {
+      paths.set(sha256, (await this.#cache.keep(sha256)).path)
+    }
+    return this.#services.kernels.datasetSlice(manifest, split, ({ sha256 }) => paths.get(sha256) ?? '')
+  }
+
+  async #store({ path, sha256 }: OutputFile): Promise<Blob> {
+    const ref = await this.#services.blobs.put({ path }, { sha256 })
+    await rm(path, { force: true })
+    return { sha256: ref.sha256, sizeBytes: ref.sizeBytes }
+  }
+
+  /** A file that went bad in the cache is brought anew by the next attempt. */
+  async #heal(error: unknown): Promise<void> {
+    const sha256 = (error as { data?: { sha256?: unknown } } | null)?.data?.sha256 // unknown, checked below
+    if (codeOf(error)?.startsWith('blob.') === true && typeof sha256 === 'string') await this.#cache.drop(sha256)
+  }
+}
+
+type WithoutTime<Output> = Output extends unknown ? Omit<Output, 'elapsedMs'> : never
+
+function codeOf(error: unknown): string | undefined {
+  const code = error instanceof Error && 'code' in error ? error.code : undefined
+  return typeof code === 'string' ? code : undefined
+}
+
+/** A spec's `sgd` with a momentum is the kernels' `momentum`. */
+function optimizerSettings(spec: OptimizerSpec): OptimizerSettings {
+  if (spec.kind !== 'sgd') return spec
+  const { learningRate, momentum } = spec
+  return momentum === 0 ? { kind: 'sgd', learningRate } : { kind: 'momentum', learningRate, momentum }
+}

@@ -1,0 +1,75 @@
+/** What people are shown, from an actor's snapshot: pure functions, used by the projector and by the gateway alike. */
+import type { JobContext } from '../machines/job.ts'
+import { roundsOf } from '../machines/job.ts'
+import type { SchedulerContext } from '../machines/scheduler.ts'
+import type { WorkerRow } from '../machines/scheduling.ts'
+import type { JobState, JobView, WorkerView } from '../machines/views.ts'
+import { idOf } from '../runtime/mod.ts'
+import type { ActorSnapshot, ActorAddress, Json } from '../runtime/mod.ts'
+
+export function jobView(snapshot: ActorSnapshot): JobView {
+  const context = snapshot.context as unknown as JobContext // a snapshot of the kind `job`, at its version
+  const { id, owner, spec, plan, metrics, evaluation, model, fault } = context
+  const checkpoint = context.checkpoints.at(-1)
+  const phase = phaseOf(snapshot.value)
+  return {
+    id,
+    name: spec.name,
+    state: stateOf(snapshot.value) as JobState, // the chart's states are those of the view
+    ...(phase !== null && { phase }),
+    owner,
+    spec,
+    createdAt: snapshot.createdAt,
+    changedAt: snapshot.changedAt,
+    ...(snapshot.status !== 'active' && { endedAt: snapshot.changedAt }),
+    seq: snapshot.seq,
+    progress: {
+      round: checkpoint?.round ?? 0,
+      rounds: roundsOf(context),
+      step: checkpoint?.step ?? 0,
+      steps: plan?.steps ?? 0,
+    },
+    ...(metrics !== null && { metrics }),
+    ...(evaluation !== null && { evaluation }),
+    ...(checkpoint !== undefined && { weights: checkpoint.weights.sha256 }),
+    ...(model !== null && { model }),
+    workers: Object.fromEntries(
+      Object.entries(context.workers).map(([worker, rounds]) => [idOf(worker as ActorAddress), rounds]), // told by the worker itself
+    ),
+    ...(fault !== null && { error: { code: fault.code, message: fault.message, remedy: fault.remedy } }),
+  }
+}
+
+/** The workers of a pool, and the last ones that left it. */
+export function workerViews(snapshot: ActorSnapshot): WorkerView[] {
+  const { book } = snapshot.context as unknown as SchedulerContext // a snapshot of the kind `scheduler`
+  return [...Object.values(book.workers), ...book.departed].map(workerView)
+}
+
+function workerView(row: WorkerRow): WorkerView {
+  const { worker, slots, tasks, backend, fingerprint, host, pid, joinedAt, state } = row
+  const busyness = tasks.length > 0 ? 'busy' : 'idle'
+  return {
+    id: idOf(worker as ActorAddress), // told by the worker itself
+    state: state === 'ready' ? busyness : state,
+    slots,
+    busy: tasks.length,
+    backend,
+    fingerprint,
+    host,
+    pid,
+    joinedAt,
+    tasks: tasks.map((task) => idOf(task as ActorAddress)), // told by the task itself
+  }
+}
+
+/** The outermost state of XState's state value. */
+function stateOf(value: Json): string {
+  return typeof value === 'string' ? value : (Object.keys(value as object)[0] ?? '')
+}
+
+function phaseOf(value: Json): string | null {
+  if (typeof value !== 'object' || value === null) return null
+  const [inner] = Object.values(value as Record<string, Json>)
+  return inner === undefined ? null : stateOf(inner)
+}

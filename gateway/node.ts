@@ -39,6 +39,9 @@ export async function serve(services: Services, options: ServeOptions): Promise<
     const closed = Promise.withResolvers<void>()
     server.close(() => closed.resolve())
     server.closeIdleConnections()
+    // A connection whose answer ends only now is not kept for a next request that will not be served.
+    server.keepAliveTimeout = 1
+    server.keepAliveTimeoutBuffer = 0
     const cut = setTimeout(() => server.closeAllConnections(), LIMITS.stopMs)
     await closed.promise
     clearTimeout(cut)

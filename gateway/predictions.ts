@@ -8,22 +8,25 @@ import type { Predictions, Rows } from './services.ts'
 /** Each input is nested as `shape` says, or flat: all its numbers in one list, the last dimension fastest. */
 export function rowsOf(inputs: readonly unknown[], shape: readonly number[]): Rows {
   const size = shape.reduce((product, dimension) => product * dimension, 1)
-  const data = new Float32Array(inputs.length * size) // [count, ...shape]
-  const filling = new Filling(data, shape)
+  const values = new Float32Array(inputs.length * size) // [inputs, ...shape]
+  const filling = new Filling(values, shape)
   for (const [i, input] of inputs.entries()) filling.fill(input, i, i * size, size)
   if (filling.errors.length > 0) {
     throw new GatewayError('request.invalid', `The inputs do not fit the model: ${filling.errors[0]?.message}`, {
       errors: filling.errors,
     })
   }
-  return { count: inputs.length, data }
+  return { shape, values }
+}
+
+/** One list of numbers for each row. */
+export function outputsOf({ rows, values }: Predictions): number[][] {
+  const size = values.length / rows
+  return Array.from({ length: rows }, (_, row) => [...values.subarray(row * size, (row + 1) * size)])
 }
 
 /** The likeliest class of each row, by its name where the model has names. Undefined for a model of values. */
-export function classesOf(
-  { target }: ModelVersionView,
-  outputs: Predictions['outputs'],
-): (number | string)[] | undefined {
+export function classesOf({ target }: ModelVersionView, outputs: readonly number[][]): (number | string)[] | undefined {
   if (target.kind !== 'class') return undefined
   return outputs.map((row) => {
     const likeliest = row.reduce((best, value, i) => (value > (row[best] ?? -Infinity) ? i : best), 0)

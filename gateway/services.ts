@@ -42,15 +42,19 @@ export interface Check {
   readonly detail?: string
 }
 
-/** Examples as the model takes them, before its preprocessing: [count, ...model.input.shape], row by row. */
+/** Examples as the model takes them, before its preprocessing: values row after row. */
 export interface Rows {
-  readonly count: number
-  readonly data: Float32Array<ArrayBuffer>
+  /** Of one row. */
+  readonly shape: readonly number[]
+  readonly values: Float32Array<ArrayBuffer>
 }
 
-/** One list of numbers for each row: the probabilities of the classes, or the values. */
+/** What the model says of each row: the probabilities of the classes, or the values. */
 export interface Predictions {
-  readonly outputs: readonly (readonly number[])[]
+  readonly rows: number
+  /** Of one row. */
+  readonly shape: readonly number[]
+  readonly values: Float32Array
 }
 
 /** How this gateway stands in the network. */

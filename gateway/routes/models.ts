@@ -4,7 +4,7 @@ import type { ModelVersionView } from '../../machines/views.ts'
 import { pathParam, principalOf, queryOf, type Api, type Context } from '../api.ts'
 import { checkBody, JSON_TYPES, readBody } from '../body.ts'
 import { LIMITS } from '../limits.ts'
-import { classesOf, rowsOf } from '../predictions.ts'
+import { classesOf, outputsOf, rowsOf } from '../predictions.ts'
 import { GatewayError } from '../problems.ts'
 import { modelVersionSchema, pageOf } from '../schemas/views.ts'
 import type { Services } from '../services.ts'
@@ -133,7 +133,8 @@ export function modelRoutes(api: Api, services: Services): void {
       const model = await modelOf(c, services)
       const body = await readBody(c, JSON_TYPES, LIMITS.predictBytesMax)
       const { inputs } = checkBody(predictBody, body, 'request.invalid')
-      const { outputs } = await services.predict(model, rowsOf(inputs, model.input.shape), c.get('signal'))
+      const rows = rowsOf(inputs, model.input.shape)
+      const outputs = outputsOf(await services.predict(model, rows, c.get('signal')))
       const classes = classesOf(model, outputs)
       return c.json({
         model: { name: model.name, version: model.version },

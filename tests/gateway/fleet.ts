@@ -9,7 +9,8 @@ import { createApp } from '../../gateway/app.ts'
 import { mintToken, newSecret, Tokens, type Role } from '../../gateway/auth.ts'
 import { pageFrom } from '../../gateway/page.ts'
 import type { Services, Settings } from '../../gateway/services.ts'
-import { jobMachine, roundsOf, type JobContext } from '../../machines/job.ts'
+import { fleetCollections, jobView, Projector } from '../../actors/mod.ts'
+import { jobMachine } from '../../machines/job.ts'
 import type { JobSpec } from '../../machines/spec.ts'
 import type { JobView, ModelVersionView } from '../../machines/views.ts'
 import {
@@ -18,18 +19,12 @@ import {
   MemoryServer,
   Node,
   openClient,
-  type ActorSnapshot,
+  systemClock,
   type Client,
   type Directory,
   type EffectContext,
 } from '../../runtime/mod.ts'
-import {
-  defineCollection,
-  openFileSystemBlobs,
-  openSqliteDocuments,
-  type Blobs,
-  type Collection,
-} from '../../stores/mod.ts'
+import { openFileSystemBlobs, openSqliteDocuments, type Blobs, type Collection } from '../../stores/mod.ts'
 
 export interface Fleet extends AsyncDisposable {
   readonly services: Services
@@ -76,15 +71,8 @@ export async function startFleet(options: FleetOptions = {}): Promise<Fleet> {
   const folder = await mkdtemp(join(tmpdir(), 'tensorfleet-gateway-'))
   const documents = await openSqliteDocuments(join(folder, 'documents.sqlite'))
   const blobs = await openFileSystemBlobs(join(folder, 'blobs'))
-  const jobs = documents.collection(
-    defineCollection<JobView>({
-      name: 'jobs',
-      indexes: ['createdAt', ['owner', 'createdAt'], ['state', 'createdAt'], ['owner', 'state', 'createdAt']],
-    }),
-  )
-  const models = documents.collection(
-    defineCollection<ModelVersionView>({ name: 'models', indexes: ['createdAt', ['name', 'version']] }),
-  )
+  const collections = fleetCollections(documents)
+  const { jobs, models } = collections
 
   const server = new MemoryServer()
   const transport = server.connect()
@@ -104,8 +92,17 @@ export async function startFleet(options: FleetOptions = {}): Promise<Fleet> {
   await node.start()
   const client = await openClient({ transport, directory })
 
-  const secret = newSecret()
   const troubles: unknown[] = []
+  const projector = new Projector({
+    shards: [], // tests say when they want a job in the read model
+    journal: async function* () {},
+    client,
+    collections,
+    clock: systemClock,
+    trouble: (_, error) => troubles.push(error),
+  })
+
+  const secret = newSecret()
   const stopping = new AbortController()
   let ids = 0
   const services: Services = {
@@ -116,7 +113,7 @@ export async function startFleet(options: FleetOptions = {}): Promise<Fleet> {
     jobView,
     workers: async () => [],
     admit: async () => [],
-    predict: async (_, { count }) => ({ outputs: Array.from({ length: count }, () => [0.1, 0.9]) }),
+    predict: async () => ({ rows: 0, shape: [2], values: new Float32Array() }),
     newJobId: () => `JOB${++ids}`,
     auth: new Tokens(secret),
     metrics: async () => ({ contentType: 'text/plain; version=0.0.4', body: 'up 1\n' }),
@@ -167,10 +164,7 @@ export async function startFleet(options: FleetOptions = {}): Promise<Fleet> {
       const snapshot = await client.read(address('job', id))
       if (snapshot?.value !== state) await entered
     },
-    project: async (id) => {
-      const snapshot = await client.read(address('job', id))
-      if (snapshot !== null) await jobs.put(id, jobView(snapshot))
-    },
+    project: (id) => projector.project(address('job', id)),
     [Symbol.asyncDispose]: async () => {
       stopping.abort()
       await client.stop()
@@ -187,24 +181,6 @@ export function untilAborted({ signal }: Pick<EffectContext, 'signal'>): Promise
     if (signal.aborted) reject(signal.reason as Error)
     signal.addEventListener('abort', () => reject(signal.reason as Error))
   })
-}
-
-function jobView({ context, value, seq, createdAt, changedAt, status }: ActorSnapshot): JobView {
-  const { id, owner, spec, workers, fault } = context as unknown as JobContext // of the job's own chart
-  return {
-    id,
-    name: spec.name,
-    state: (typeof value === 'string' ? value : 'training') as JobView['state'],
-    owner,
-    spec,
-    createdAt,
-    changedAt,
-    ...(status !== 'active' && { endedAt: changedAt }),
-    seq,
-    progress: { round: 0, rounds: roundsOf(context as unknown as JobContext), step: 0, steps: 0 },
-    workers,
-    ...(fault !== null && { error: { code: fault.code, message: fault.message } }),
-  }
 }
 
 export function modelOf(name: string, version: number, changes: Partial<ModelVersionView> = {}): ModelVersionView {

@@ -13,7 +13,9 @@ beforeEach(async () => {
     services: {
       predict: async (_, rows) => {
         seen = rows
-        return { outputs: Array.from({ length: rows.count }, (_, i) => (i === 0 ? [0.9, 0.1] : [0.2, 0.8])) }
+        const count = rows.values.length / 6
+        const values = Float32Array.from({ length: count * 2 }, (_, i) => [0.75, 0.25, 0.125, 0.875][i % 4] ?? 0)
+        return { rows: count, shape: [2], values }
       },
     },
   })
@@ -86,12 +88,12 @@ test('predictions come with the classes by their names', async () => {
   expect(await response.json()).toEqual({
     model: { name: 'mnist', version: 10 },
     outputs: [
-      [0.9, 0.1],
-      [0.2, 0.8],
+      [0.75, 0.25],
+      [0.125, 0.875],
     ],
     classes: ['cat', 'dog'],
   })
-  expect([...(seen?.data ?? [])]).toEqual([1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12])
+  expect([...(seen?.values ?? [])]).toEqual([1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12])
 })
 
 test('a model of values has no classes', async () => {
@@ -131,5 +133,5 @@ test('a viewer may look at models and not run them', async () => {
 })
 
 test('numbers alone are rows of a model that takes one number', () => {
-  expect([...rowsOf([[1], [2]], [1]).data]).toEqual([1, 2])
+  expect([...rowsOf([[1], [2]], [1]).values]).toEqual([1, 2])
 })

@@ -1,0 +1,49 @@
+/**
+ * A gateway as Deno runs it, for deno.test.ts: the real client on a real Redis, real stores in the folder that the
+ * environment names. It says where it listens in one line of JSON, and stops when its standard input ends.
+ */
+import { fleetCollections, jobView } from '../../../actors/mod.ts'
+import { Tokens } from '../../../gateway/auth.ts'
+import { serve } from '../../../gateway/deno.ts'
+import { openClient, redisTransport } from '../../../runtime/mod.ts'
+import { openFileSystemBlobs, openSqliteDocuments } from '../../../stores/mod.ts'
+
+const { REDIS_URL = '', FOLDER = '', SECRET = '', SHARDS = '' } = process.env
+const directory = { shards: Number(SHARDS), pinned: new Set<string>() }
+
+const transport = redisTransport({ url: REDIS_URL })
+await transport.start({ shards: directory.shards })
+const client = await openClient({ transport, directory })
+const documents = await openSqliteDocuments(`${FOLDER}/documents.sqlite`)
+const { jobs, models } = fleetCollections(documents)
+let ids = 0
+const gateway = await serve(
+  {
+    client,
+    jobs,
+    models,
+    blobs: await openFileSystemBlobs(`${FOLDER}/blobs`),
+    jobView,
+    workers: async () => [],
+    admit: async () => [],
+    predict: async () => ({ rows: 1, shape: [2], values: new Float32Array([0.25, 0.75]) }),
+    newJobId: () => `DENO${++ids}`,
+    auth: new Tokens(new TextEncoder().encode(SECRET)),
+    metrics: async () => ({ contentType: 'text/plain', body: '' }),
+    ready: async () => ({ transport: await client.health() }),
+    version: navigator.userAgent,
+    trouble: (where, error) => console.error(where, error),
+  },
+  { port: 0 },
+)
+console.log(JSON.stringify({ port: gateway.port }))
+
+process.stdin.on('end', () => {
+  void (async () => {
+    await gateway.stop()
+    await client.stop()
+    await transport.stop()
+    await documents.close()
+  })()
+})
+process.stdin.resume()

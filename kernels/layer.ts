@@ -104,7 +104,7 @@ export function slide(
   report: Report,
   field: string,
 ): number | undefined {
-  if (padding === 'same' || padding === 'causal') return Math.ceil(size / stride)
+  if (padding === 'same') return Math.ceil(size / stride)
   if (window > size) {
     report.add(field, `at most ${size}, the size of its input`, window)
     return undefined
@@ -125,7 +125,13 @@ export const number = (min: number, max: number): Field => ({
 
 export const boolean: Field = { check: (v) => (typeof v === 'boolean' ? undefined : 'true or false') }
 
-export const text: Field = { check: (v) => (typeof v === 'string' && v.length <= 200 ? undefined : 'a short text') }
+/** What tfjs takes for the name of a tensor. */
+export const layerName: Field = {
+  check: (v) =>
+    typeof v === 'string' && /^[A-Za-z0-9][-A-Za-z0-9._/]{0,199}$/.test(v)
+      ? undefined
+      : 'a name of up to 200 letters, digits, and . _ - /, beginning with a letter or digit',
+}
 
 /** Whatever it says has no effect on how we compute. */
 export const ignored: Field = { check: () => undefined }
@@ -212,7 +218,7 @@ export const weightFields: Record<string, Field> = {
 
 /** Fields that every layer has. */
 export const commonFields: Record<string, Field> = {
-  name: text,
+  name: layerName,
   trainable: boolean,
   dtype: ignored,
   batch_input_shape: ignored,

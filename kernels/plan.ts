@@ -7,7 +7,7 @@
  */
 import type { FeatureSpec } from './data/manifest.ts'
 import { KernelError } from './errors.ts'
-import { commonFields, describe, problem } from './layer.ts'
+import { commonFields, describe, problem, tupleOf } from './layer.ts'
 import type { Config, Problem, Report, Shape, WeightSpec } from './layer.ts'
 import { LAYERS } from './layers/all.ts'
 import { ACTIVATION_ELEMENTS_MAX, EXAMPLE_ELEMENTS_MAX, PARAMETERS_MAX, RANK_MAX } from './limits.ts'
@@ -16,6 +16,8 @@ import { parseTopology } from './topology.ts'
 import type { ModelTopology, ParsedLayer, ParsedModel } from './topology.ts'
 
 export interface PlannedLayer extends ParsedLayer {
+  /** Shapes of its inputs, and of what it gives. */
+  inputShapes: Shape[]
   shape: Shape
   /** Named in full. */
   weights: WeightSpec[]
@@ -156,7 +158,7 @@ function planLayer(
     name: `${layer.name}/${weight.name}`,
     trainable: weight.trainable && trainable,
   }))
-  return { ...layer, shape, weights }
+  return { ...layer, inputShapes: inputs, shape, weights }
 }
 
 /** What enters the model: as the topology says, open dimensions filled in from the dataset, both compared. */
@@ -208,7 +210,7 @@ const NOT_BUILT = new Set([
  */
 export function buildable(plan: ModelPlan): ModelTopology {
   const layers = plan.layers.map((layer) => ({
-    class_name: layer.className,
+    class_name: builtAs(layer),
     config: buildableConfig(layer),
     name: layer.name,
   }))
@@ -219,11 +221,13 @@ export function buildable(plan: ModelPlan): ModelTopology {
     const start = { ...first, config: { ...first.config, batch_input_shape: batchShape } }
     return { class_name: 'Sequential', config: { name: plan.name, layers: [start, ...rest] } }
   }
-  const inputName = '__input'
+  const names = new Set(plan.layers.map(({ name }) => name))
+  let inputName = 'rows'
+  while (names.has(inputName)) inputName += '_'
   const linked = layers.map((layer, index) => {
     const sources = plan.layers[index]?.inputs ?? []
-    const names = sources.length === 0 ? [inputName] : sources.map((source) => plan.layers[source]?.name ?? inputName)
-    return { ...layer, inbound_nodes: [names.map((name) => [name, 0, 0, {}])] }
+    const from = sources.length === 0 ? [inputName] : sources.map((source) => plan.layers[source]?.name ?? inputName)
+    return { ...layer, inbound_nodes: [from.map((name) => [name, 0, 0, {}])] }
   })
   const inputLayer = {
     class_name: 'InputLayer',
@@ -242,7 +246,13 @@ export function buildable(plan: ModelPlan): ModelTopology {
   }
 }
 
+/** tfjs refuses to flatten what is flat, Keras does not. */
+function builtAs({ className, inputShapes }: PlannedLayer): string {
+  return className === 'Flatten' && inputShapes[0]?.length === 1 ? 'Activation' : className
+}
+
 function buildableConfig(layer: PlannedLayer): Config {
+  if (builtAs(layer) !== layer.className) return { name: layer.name, activation: 'linear' }
   const config: Config = {}
   for (const [key, value] of Object.entries(layer.config)) {
     if (NOT_BUILT.has(key) || value === null) continue
@@ -256,6 +266,10 @@ function buildableConfig(layer: PlannedLayer): Config {
     delete config['negative_slope']
   }
   if ('unit_forget_bias' in config || layer.className === 'LSTM') config['unit_forget_bias'] = false
+  // tfjs takes these in one form only, or has another default than Keras.
+  if (layer.className === 'Reshape') config['target_shape'] = layer.shape
+  if (layer.className === 'Softmax') config['axis'] = -1
+  if (layer.className === 'UpSampling2D') config['size'] = tupleOf(config, 'size', 2, [2, 2])
   if (layer.className === 'GRU') config['reset_after'] = false
   return config
 }

@@ -18,8 +18,8 @@ let loaded: Promise<Tfjs> | undefined
 export async function loadTfjs(): Promise<Tfjs> {
   loaded ??= (async () => {
     const [tf, layers] = await Promise.all([import('@tensorflow/tfjs-core'), import('@tensorflow/tfjs-layers')])
-    // Its banner advises tfjs-node, which Node 24 cannot load.
-    tf.env().set('IS_NODE', true)
+    // Without it tfjs advises, on stderr, to install tfjs-node, which Node 24 cannot load.
+    tf.env().set('PROD', true)
     return { tf, layers }
   })()
   return await loaded

@@ -1,7 +1,7 @@
 /**
  * Rules of the layers that reshape, activate, drop or look up, and of Dense.
  */
-import { bias, boolean, absent, activation, ignored, initializer, integer, integerOf, kernel, number, optional, rank, regularizer, required, tupleOf, weightFields } from '../layer.ts' // prettier-ignore
+import { bias, boolean, absent, activation, ignored, initializer, integer, integerOf, kernel, number, oneOf, optional, rank, regularizer, required, tupleOf, weightFields } from '../layer.ts' // prettier-ignore
 import type { Field, LayerRule, Shape } from '../layer.ts'
 
 const product = (shape: Shape): number => shape.reduce((a, b) => a * b, 1)
@@ -85,11 +85,10 @@ export const coreLayers: Record<string, LayerRule> = {
   ReLU: elementwise({
     max_value: optional(number(0, 1e9)),
     negative_slope: absent('use LeakyReLU'),
-    threshold: absent('use ThresholdedReLU'),
+    threshold: absent('tfjs has no gradient of it'),
   }),
   LeakyReLU: elementwise({ alpha: number(0, 1e3), negative_slope: number(0, 1e3) }),
-  ELU: elementwise({ alpha: number(0, 1e3) }),
-  ThresholdedReLU: elementwise({ theta: number(0, 1e9) }),
+  ELU: elementwise({ alpha: oneOf(1) }),
   Softmax: elementwise({ axis: axisLast }),
   PReLU: {
     fields: {
@@ -143,8 +142,9 @@ export const coreLayers: Record<string, LayerRule> = {
       axis: axisLast,
       momentum: number(0, 1),
       epsilon: number(0, 1),
-      center: boolean,
-      scale: boolean,
+      // tfjs trains it with both only.
+      center: oneOf(true),
+      scale: oneOf(true),
       synchronized: ignored,
       ...normalisationFields(['beta', 'gamma', 'moving_mean', 'moving_variance']),
     },

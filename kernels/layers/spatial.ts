@@ -14,7 +14,7 @@ function convolutionFields(space: number): Record<string, Field> {
     ...weightFields,
     kernel_size: required(tuple(space)),
     strides: tuple(space),
-    padding: space === 1 ? oneOf('valid', 'same', 'causal') : oneOf('valid', 'same'),
+    padding: oneOf('valid', 'same'),
     data_format: channelsLast,
     dilation_rate: noDilation(space),
     groups: oneOf(1),
@@ -214,7 +214,11 @@ export const spatialLayers: Record<string, LayerRule> = {
   ZeroPadding2D: resized('ZeroPadding2D', 'padding', 1),
   Cropping2D: resized('Cropping2D', 'cropping', -1),
   UpSampling2D: {
-    fields: { size: tuple(2), data_format: channelsLast, interpolation: oneOf('nearest', 'bilinear') },
+    fields: {
+      size: tuple(2),
+      data_format: channelsLast, // The gradient of the bilinear kind is wrong in tfjs for images that are not square.
+      interpolation: oneOf('nearest'),
+    },
     inputs: 'one',
     shape(inputs, config, report) {
       const input = rank(inputs, 3, 'UpSampling2D', report)

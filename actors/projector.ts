@@ -8,21 +8,15 @@
  * 2. A position is saved only after everything before it is written; after a crash a little is done again.
  */
 import type { JobView } from '../machines/views.ts'
-import { address, kindOf } from '../runtime/mod.ts'
-import type { ActorAddress, Client, Clock, JournalLine, ReadFrom } from '../runtime/mod.ts'
+import { address, kindOf, numberedShard } from '../runtime/mod.ts'
+import type { ActorAddress, Client, Clock, Directory, ReadFrom, ShardName } from '../runtime/mod.ts'
 import type { FleetCollections } from './collections.ts'
 import type { Trouble } from './streams.ts'
 import { jobView } from './views.ts'
 
 export interface ProjectorOptions {
-  /** The names of the journals to follow: one per shard. */
-  readonly shards: readonly string[]
-  readonly journal: (
-    shard: string,
-    from: ReadFrom,
-    signal: AbortSignal,
-  ) => AsyncIterable<JournalLine | { readonly gap: true }>
-  readonly client: Pick<Client, 'read'>
+  readonly client: Pick<Client, 'read' | 'journal'>
+  readonly directory: Directory
   readonly collections: Pick<FleetCollections, 'jobs' | 'positions'>
   readonly clock: Clock
   readonly trouble: Trouble
@@ -44,7 +38,8 @@ export class Projector {
   }
 
   start(): void {
-    this.#loops = this.#options.shards.map((shard) => this.#follow(shard))
+    const { shards } = this.#options.directory
+    this.#loops = Array.from({ length: shards }, (_, index) => this.#follow(numberedShard(index)))
   }
 
   async stop(): Promise<void> {
@@ -65,7 +60,7 @@ export class Projector {
     this.#remember(actor, snapshot.seq)
   }
 
-  async #follow(shard: string): Promise<void> {
+  async #follow(shard: ShardName): Promise<void> {
     const { clock, trouble } = this.#options
     const { signal } = this.#abort
     while (!signal.aborted) {
@@ -78,8 +73,8 @@ export class Projector {
     }
   }
 
-  async #followFromSaved(shard: string, signal: AbortSignal): Promise<void> {
-    const { journal, collections, clock } = this.#options
+  async #followFromSaved(shard: ShardName, signal: AbortSignal): Promise<void> {
+    const { client, collections, clock } = this.#options
     const id = `jobs:${shard}`
     const saved = (await collections.positions.get(id))?.value.position
     let done = saved
@@ -92,7 +87,8 @@ export class Projector {
       savedAt = clock.now()
     }
     try {
-      for await (const line of journal(shard, saved === undefined ? 'oldest' : { after: saved }, signal)) {
+      const from: ReadFrom = saved === undefined ? 'oldest' : { after: saved }
+      for await (const line of client.journal({ shard }, from, signal)) {
         if ('gap' in line) {
           await this.#refresh()
           continue

@@ -17,7 +17,11 @@ interface CommonOptions {
   readonly json?: boolean
 }
 
-type Run<Arguments extends readonly unknown[]> = (api: Api, options: CommonOptions & Record<string, unknown>, ...args: Arguments) => Promise<void>
+type Run<Arguments extends readonly unknown[]> = (
+  api: Api,
+  options: CommonOptions & Record<string, unknown>,
+  ...args: Arguments
+) => Promise<void>
 
 /** Adds the commands to the program. `signal` is aborted by Ctrl-C. */
 export function addCommands(program: Command, signal: AbortSignal): void {
@@ -100,15 +104,12 @@ export function addCommands(program: Command, signal: AbortSignal): void {
     },
   )
 
-  on(
-    program.command('models').description('list registered models, newest first'),
-    async (api, options) => {
-      const models = await api.models()
-      if (options.json === true) printJson(models)
-      else if (models.length === 0) note('No models yet: a job registers one when it completes.')
-      else print(table(['MODEL', 'VERSION', 'ACCURACY', 'LOSS', 'SIZE', 'JOB', 'AGE'], models.map(modelRow)))
-    },
-  )
+  on(program.command('models').description('list registered models, newest first'), async (api, options) => {
+    const models = await api.models()
+    if (options.json === true) printJson(models)
+    else if (models.length === 0) note('No models yet: a job registers one when it completes.')
+    else print(table(['MODEL', 'VERSION', 'ACCURACY', 'LOSS', 'SIZE', 'JOB', 'AGE'], models.map(modelRow)))
+  })
 
   on<[string]>(
     program
@@ -120,7 +121,10 @@ export function addCommands(program: Command, signal: AbortSignal): void {
       const { name, version } = modelRef(model)
       const found = await api.model(name, version)
       const files = []
-      for (const [file, ending] of [['weights', 'safetensors'], ['topology', 'json']] as const) {
+      for (const [file, ending] of [
+        ['weights', 'safetensors'],
+        ['topology', 'json'],
+      ] as const) {
         const path = join(options['out'] as string, `${name}-v${found.version}.${ending}`)
         const response = await api.download(name, String(found.version), file)
         await writeFile(path, new Uint8Array(await response.arrayBuffer()))
@@ -141,23 +145,21 @@ export function addCommands(program: Command, signal: AbortSignal): void {
       const { name, version } = modelRef(model)
       const prediction = await api.predict(name, version, parseJson(file, await readText(file)))
       if (options.json === true) printJson(prediction)
-      else if (prediction.classes !== undefined) print(prediction.classes.map((c, i) => predictedLine(c, prediction.outputs[i])).join('\n'))
+      else if (prediction.classes !== undefined)
+        print(prediction.classes.map((c, i) => predictedLine(c, prediction.outputs[i])).join('\n'))
       else print(prediction.outputs.map((row) => row.join('  ')).join('\n'))
     },
   )
 
-  on(
-    program.command('workers').description('list workers'),
-    async (api, options) => {
-      const workers = await api.workers()
-      const rows = workers.map(({ id, state, busy, slots, backend, host, pid, joinedAt }) => {
-        return [id, state, `${busy}/${slots}`, backend, host, String(pid), ago(joinedAt)]
-      })
-      if (options.json === true) printJson(workers)
-      else if (workers.length === 0) note('No workers. Start one with "tensorfleet worker".')
-      else print(table(['ID', 'STATE', 'SLOTS', 'BACK END', 'HOST', 'PID', 'JOINED'], rows))
-    },
-  )
+  on(program.command('workers').description('list workers'), async (api, options) => {
+    const workers = await api.workers()
+    const rows = workers.map(({ id, state, busy, slots, backend, host, pid, joinedAt }) => {
+      return [id, state, `${busy}/${slots}`, backend, host, String(pid), ago(joinedAt)]
+    })
+    if (options.json === true) printJson(workers)
+    else if (workers.length === 0) note('No workers. Start one with "tensorfleet worker".')
+    else print(table(['ID', 'STATE', 'SLOTS', 'BACK END', 'HOST', 'PID', 'JOINED'], rows))
+  })
 }
 
 async function watchToEnd(api: Api, id: string, options: CommonOptions, signal: AbortSignal): Promise<void> {
@@ -177,7 +179,8 @@ export function summary(job: JobView): string {
   const took = duration((endedAt ?? job.changedAt) - job.createdAt)
   const tested = evaluation === undefined ? '' : `, tested on ${evaluation.examples} examples`
   const lines = [`${styleText('green', '✔')} ${job.name} completed in ${took}${tested}`]
-  if (evaluation !== undefined) lines.push(`  accuracy  ${percent(evaluation.accuracy)}   loss ${fixed(evaluation.loss)}`)
+  if (evaluation !== undefined)
+    lines.push(`  accuracy  ${percent(evaluation.accuracy)}   loss ${fixed(evaluation.loss)}`)
   if (model !== undefined) lines.push(`  model     ${model.name}@${model.version}`)
   const workers = Object.entries(job.workers).map(([id, rounds]) => `${id} (${rounds} rounds)`)
   if (workers.length > 0) lines.push(`  trained by ${workers.join(', ')}`)
@@ -192,7 +195,16 @@ function jobRow(job: JobView): readonly string[] {
   const accuracy = job.evaluation?.accuracy ?? job.metrics?.accuracy
   const { round, rounds } = job.progress
   const model = job.model === undefined ? '–' : `${job.model.name}@${job.model.version}`
-  return [job.id, job.name, job.state, `${round}/${rounds}`, fixed(job.metrics?.loss), percent(accuracy), model, ago(job.createdAt)]
+  return [
+    job.id,
+    job.name,
+    job.state,
+    `${round}/${rounds}`,
+    fixed(job.metrics?.loss),
+    percent(accuracy),
+    model,
+    ago(job.createdAt),
+  ]
 }
 
 function modelRow(model: ModelVersionView): readonly string[] {

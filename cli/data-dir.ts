@@ -61,7 +61,9 @@ export class DataDir {
       return JSON.parse(await readFile(this.file('api.json'), 'utf8')) as ApiAccess // written by writeAccess
     } catch (error) {
       if (isCode(error, 'ENOENT')) return null
-      throw new CliError(`Cannot read ${this.file('api.json')}: start the fleet again with "tensorfleet up"`, { cause: error })
+      throw new CliError(`Cannot read ${this.file('api.json')}: start the fleet again with "tensorfleet up"`, {
+        cause: error,
+      })
     }
   }
 

@@ -54,7 +54,8 @@ interface Display {
 }
 
 function jsonDisplay(): Display {
-  const write = (type: string, value: object): boolean => process.stdout.write(`${JSON.stringify({ type, ...value })}\n`)
+  const write = (type: string, value: object): boolean =>
+    process.stdout.write(`${JSON.stringify({ type, ...value })}\n`)
   return {
     job: (job) => write('state', { job }),
     metric: (line) => write('metrics', line),
@@ -95,7 +96,8 @@ class Progress {
   get figures(): { loss?: number; accuracy?: number; perS: number } {
     const lines = [...this.#replicas.values()]
     if (lines.length === 0) return { ...this.#job?.metrics, perS: 0 }
-    const mean = (of: (line: MetricLine) => number): number => lines.reduce((sum, line) => sum + of(line), 0) / lines.length
+    const mean = (of: (line: MetricLine) => number): number =>
+      lines.reduce((sum, line) => sum + of(line), 0) / lines.length
     const accuracies = lines.filter((line) => line.accuracy !== undefined)
     return {
       loss: mean((line) => line.loss),

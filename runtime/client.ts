@@ -3,7 +3,7 @@
  * reads snapshots; it owns no shard and runs no actor.
  */
 import { parseAddress, shardOf } from './address.ts'
-import type { ActorAddress, Directory } from './address.ts'
+import type { ActorAddress, Directory, ShardName } from './address.ts'
 import { Bell } from './bell.ts'
 import { systemClock, systemRandom } from './clock.ts'
 import type { Clock, Random } from './clock.ts'
@@ -94,10 +94,15 @@ export interface Client {
   /** Reads a snapshot without passing through the mailbox; null when there is no such actor. */
   read(actor: ActorAddress): Promise<ActorSnapshot | null>
   /**
-   * Transitions of the shard that holds `actor` (this actor's and its neighbours': filter what you want), as they
-   * happen, until the signal aborts. A line with `gap: true` before the first when positions after `from` were trimmed.
+   * Transitions of a shard, or of the shard that holds an actor (this actor's and its neighbours': filter what you
+   * want), as they happen, until the signal aborts. `gap: true` before the first line when positions after `from` were
+   * trimmed.
    */
-  journal(actor: ActorAddress, from: ReadFrom, signal: AbortSignal): AsyncIterable<JournalLine | { readonly gap: true }>
+  journal(
+    of: ActorAddress | { readonly shard: ShardName },
+    from: ReadFrom,
+    signal: AbortSignal,
+  ): AsyncIterable<JournalLine | { readonly gap: true }>
   /** Appends to a capped stream, e.g. `job:01J…:metrics`. */
   append(stream: string, entries: readonly Json[]): Promise<void>
   /** Follows a capped stream until the signal aborts; with `follow: false` ends at its present end. */
@@ -225,11 +230,11 @@ class RuntimeClient implements Client {
   }
 
   async *journal(
-    actor: ActorAddress,
+    of: ActorAddress | { readonly shard: ShardName },
     from: ReadFrom,
     signal: AbortSignal,
   ): AsyncIterable<JournalLine | { readonly gap: true }> {
-    const stream = journalStream(shardOf(actor, this.#directory))
+    const stream = journalStream(typeof of === 'object' ? of.shard : shardOf(of, this.#directory))
     // A position is `<commit's id>.<line in it>`: the lines of one commit share a stream entry.
     const [commitId = '0-0', line = ''] = typeof from === 'object' ? from.after.split('.') : []
     const start = typeof from === 'object' ? { after: previousId(commitId) } : from
@@ -281,7 +286,12 @@ class RuntimeClient implements Client {
     try {
       const { trimmed, newest } = await this.#transport.ends(stream)
       let after = typeof from === 'object' ? from.after : from === 'now' ? newest : '0-0'
-      if (typeof from === 'object' && compareIds(after, trimmed) < 0) yield { gap: true }
+      if (typeof from === 'object') {
+        // A position beyond the newest is of a stream that is no more: what there is now begins anew.
+        const foreign = compareIds(after, newest) > 0
+        if (foreign) after = '0-0'
+        if (foreign || compareIds(after, trimmed) < 0) yield { gap: true }
+      }
       while (!stop.aborted) {
         const rows = await this.#transport.range(stream, after, FOLLOW_BATCH)
         for (const row of rows) {

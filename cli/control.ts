@@ -1,0 +1,159 @@
+/**
+ * The control process: a runtime node with the fleet's actors, the projector that keeps the read model, and the gateway.
+ * It can be killed at any moment and started again: all that matters is in Redis and in the stores.
+ */
+import { readFile } from 'node:fs/promises'
+import {
+  admit,
+  Datasets,
+  jobActor,
+  jobView,
+  mnist,
+  Projector,
+  schedulerActor,
+  taskActor,
+  workerActor,
+  workerViews,
+} from '../actors/mod.ts'
+import { mintToken, newSecret, Tokens } from '../gateway/auth.ts'
+import { serve } from '../gateway/node.ts'
+import type { RunningGateway } from '../gateway/node.ts'
+import type { Services } from '../gateway/services.ts'
+import * as kernels from '../kernels/mod.ts'
+import { Metrics } from '../otel/metrics.ts'
+import { address, Node, openClient } from '../runtime/mod.ts'
+import type { Client, Transport } from '../runtime/mod.ts'
+import { ulid } from 'ulid'
+import type { DataDir } from './data-dir.ts'
+import { clock, directory, openStores, POOL } from './fleet.ts'
+import type { Stores, Trouble } from './fleet.ts'
+import { Predictor } from './predictor.ts'
+
+export interface ControlOptions {
+  readonly data: DataDir
+  readonly transport: Transport
+  readonly port: number
+  readonly hostname?: string
+  readonly trouble: Trouble
+}
+
+export interface Control extends AsyncDisposable {
+  readonly url: string
+  stop(): Promise<void>
+}
+
+/** The token that the commands of this data folder use. */
+const CLI_SUBJECT = 'local'
+const CLI_TOKEN_MS = 365 * 24 * 3_600_000
+const LOGIN_MS = 12 * 3_600_000
+
+/** Resolves when the API answers. The transport stays the caller's. */
+export async function startControl(options: ControlOptions): Promise<Control> {
+  const { data, transport, trouble } = options
+  await using opened = new AsyncDisposableStack()
+  const stores = await openStores(data, transport.name !== 'memory')
+  opened.defer(() => stores.documents.close())
+  const metrics = new Metrics()
+  const client = await openClient({ transport, directory })
+  opened.defer(() => client.stop())
+  const datasets = new Datasets({ ...stores, kernels, clock, builtIn: [mnist()] })
+
+  const telemetry = { client, clock, trouble }
+  const node = new Node({
+    transport,
+    directory,
+    hosts: 'sharded',
+    actors: [
+      jobActor({ ...stores, ...telemetry, datasets, kernels }),
+      taskActor(),
+      schedulerActor(),
+      workerActor('adopt'),
+    ],
+  })
+  node.events.on('trouble', ({ where, error }) => trouble(where, error))
+  node.events.on('dead-letter', ({ to, fault }) => trouble(`dead letter for ${to}`, fault.message))
+  metrics.listen(node.events)
+  await node.start()
+  opened.defer(() => node.stop())
+  await client.spawn(address('scheduler', POOL), { pool: POOL }, { timeoutMs: SPAWN_MS })
+
+  const projector = new Projector({ client, directory, collections: stores.collections, clock, trouble })
+  projector.start()
+  opened.defer(() => projector.stop())
+
+  const predictor = new Predictor(stores.blobs, {
+    cacheDir: data.file('predict', 'cache'),
+    scratchDir: data.file('predict', 'scratch'),
+  })
+  opened.defer(() => predictor.stop())
+
+  const secret = await data.secret(newSecret)
+  const services = await servicesOf({ stores, client, datasets, metrics, predictor, secret, transport, trouble })
+  const gateway = await serve(services, {
+    port: options.port,
+    ...(options.hostname !== undefined && { hostname: options.hostname }),
+  })
+  opened.defer(() => gateway.stop())
+  await writeAccess(data, secret, gateway)
+  const all = opened.move()
+  const stop = (): Promise<void> => all.disposeAsync()
+  return { url: gateway.url, stop, [Symbol.asyncDispose]: stop }
+}
+
+/** Redis may be loading its file when a fleet starts. */
+const SPAWN_MS = 20_000
+
+interface Parts {
+  readonly stores: Stores
+  readonly client: Client
+  readonly datasets: Datasets
+  readonly metrics: Metrics
+  readonly predictor: Predictor
+  readonly secret: Uint8Array
+  readonly transport: Transport
+  readonly trouble: Trouble
+}
+
+async function servicesOf(parts: Parts): Promise<Services> {
+  const { stores, client, datasets, metrics, predictor } = parts
+  return {
+    client,
+    jobs: stores.collections.jobs,
+    models: stores.collections.models,
+    blobs: stores.blobs,
+    jobView,
+    async workers() {
+      const scheduler = await client.read(address('scheduler', POOL))
+      return scheduler === null ? [] : workerViews(scheduler)
+    },
+    admit: (spec) => admit({ datasets, kernels }, spec),
+    predict: predictor.predict,
+    newJobId: () => ulid(),
+    auth: new Tokens(parts.secret),
+    metrics: async () => ({ contentType: metrics.registry.contentType, body: await metrics.registry.metrics() }),
+    async ready() {
+      const { ok, detail } = await parts.transport.health()
+      return { [parts.transport.name]: { ok, ...(detail !== undefined && { detail }) } }
+    },
+    version: await versionOf(),
+    observeRequest: (...request) => metrics.observeRequest(...request),
+    trouble: parts.trouble,
+  }
+}
+
+export async function versionOf(): Promise<string> {
+  const text = await readFile(new URL('../package.json', import.meta.url), 'utf8')
+  return (JSON.parse(text) as { version: string }).version // our own file
+}
+
+async function writeAccess(data: DataDir, secret: Uint8Array, gateway: RunningGateway): Promise<void> {
+  const token = await mintToken(secret, { subject: CLI_SUBJECT, role: 'admin', lifeMs: CLI_TOKEN_MS })
+  await data.writeAccess({ url: gateway.url, token })
+}
+
+/** The page's address with a login that works once. */
+export async function pageLink(data: DataDir, url: string): Promise<string> {
+  const secret = await data.secret(newSecret)
+  const token = await mintToken(secret, { subject: CLI_SUBJECT, role: 'admin', lifeMs: LOGIN_MS, purpose: 'login' })
+  return `${url}/#token=${token}`
+}

@@ -1,0 +1,39 @@
+/**
+ * What the processes of one fleet must agree on (namespace, shards, pinned kinds, pool) and what each of them opens:
+ * a transport and the stores. Settings that several commands share stand here once.
+ */
+import { fleetCollections } from '../actors/mod.ts'
+import type { FleetCollections } from '../actors/mod.ts'
+import { redisTransport, SHARDS_DEFAULT, systemClock } from '../runtime/mod.ts'
+import type { Clock, Directory, Transport } from '../runtime/mod.ts'
+import { openFileSystemBlobs, openSqliteDocuments } from '../stores/mod.ts'
+import type { Blobs, Documents } from '../stores/mod.ts'
+import type { DataDir } from './data-dir.ts'
+
+export const POOL = 'default'
+export const PORT_DEFAULT = 8_420
+export const WORKERS_DEFAULT = 2
+
+export const directory: Directory = { shards: SHARDS_DEFAULT, pinned: new Set(['worker']) }
+export const clock: Clock = systemClock
+
+/** Told of what went wrong and was survived: a line in the process's log. */
+export type Trouble = (where: string, error: unknown) => void
+
+export async function connectRedis(url: string): Promise<Transport> {
+  const transport = redisTransport({ url })
+  await transport.start({ shards: directory.shards })
+  return transport
+}
+
+export interface Stores {
+  readonly documents: Documents
+  readonly collections: FleetCollections
+  readonly blobs: Blobs
+}
+
+/** `lasting` is false with the memory transport: documents must not outlive the actors that they speak of. */
+export async function openStores(data: DataDir, lasting: boolean): Promise<Stores> {
+  const documents = await openSqliteDocuments(lasting ? data.file('documents.sqlite') : ':memory:')
+  return { documents, collections: fleetCollections(documents), blobs: await openFileSystemBlobs(data.file('blobs')) }
+}

@@ -1,0 +1,182 @@
+#!/usr/bin/env node
+/** The `tensorfleet` command: its program, its options, and the one place where errors become exit codes. */
+import { Command, CommanderError, InvalidArgumentError, Option } from 'commander'
+import { BACKENDS } from '../kernels/mod.ts'
+import type { BackendChoice } from '../kernels/mod.ts'
+import { systemRandom } from '../runtime/mod.ts'
+import { addCommands } from './commands.ts'
+import { pageLink, startControl, versionOf } from './control.ts'
+import { findApi } from './api.ts'
+import { DataDir } from './data-dir.ts'
+import { CliError, EXIT } from './errors.ts'
+import { connectRedis, PORT_DEFAULT, WORKERS_DEFAULT } from './fleet.ts'
+import type { Trouble } from './fleet.ts'
+import { note, print } from './output.ts'
+import { up } from './up.ts'
+import { startWorker } from './worker.ts'
+
+const stopping = new AbortController()
+
+async function program(): Promise<Command> {
+  const tensorfleet = new Command('tensorfleet')
+    .description('Train machine-learning models on a fleet of machines.')
+    .version(await versionOf())
+    .configureHelp({ showGlobalOptions: true })
+    .exitOverride()
+
+  const data = (): Option =>
+    new Option('--data <folder>', 'data folder').env('TENSORFLEET_DATA').default('.tensorfleet')
+  const backend = (): Option =>
+    new Option('--backend <name>', 'back end of the kernels').choices(['auto', ...BACKENDS]).default('auto')
+  const redis = (): Option => new Option('--redis <url>', 'Redis of the fleet').env('REDIS_URL').makeOptionMandatory()
+
+  tensorfleet
+    .command('up')
+    .description('start a fleet on this machine: Redis, the control process with the API, and workers')
+    .addOption(data())
+    .addOption(
+      new Option('-p, --port <port>', 'port of the API; 0 for any').env('PORT').default(PORT_DEFAULT).argParser(port),
+    )
+    .option('--host <address>', 'address to listen on', '127.0.0.1')
+    .option('-w, --workers <count>', 'worker processes', whole, WORKERS_DEFAULT)
+    .option('--slots <count>', 'kernels that each worker runs at once', whole, 1)
+    .addOption(backend())
+    .addOption(
+      new Option('--transport <name>', 'memory: everything in this process, nothing lasts')
+        .choices(['auto', 'memory'])
+        .default('auto'),
+    )
+    .option('--submit <file>', 'a job to submit and watch; once for this data folder')
+    .action(async (options) => {
+      await up({ ...options, hostname: options.host, data: await DataDir.open(options.data), signal: stopping.signal })
+    })
+
+  tensorfleet
+    .command('control')
+    .description('run the control process alone: runtime node, API and page')
+    .addOption(data())
+    .addOption(redis())
+    .addOption(
+      new Option('-p, --port <port>', 'port of the API; 0 for any').env('PORT').default(PORT_DEFAULT).argParser(port),
+    )
+    .option('--host <address>', 'address to listen on', '127.0.0.1')
+    .action(async (options) => {
+      const transport = await connectRedis(options.redis)
+      const opened = await DataDir.open(options.data)
+      const control = await startControl({
+        data: opened,
+        transport,
+        port: options.port,
+        hostname: options.host,
+        trouble,
+      })
+      print(`ready ${control.url}`)
+      await untilStopped()
+      await control.stop()
+      await transport.stop()
+    })
+
+  tensorfleet
+    .command('worker')
+    .description('run one worker, which joins the fleet by itself')
+    .addOption(data())
+    .addOption(redis())
+    .option('--name <name>', 'its name; a random word is put behind it', 'worker')
+    .option('--slots <count>', 'kernels that it runs at once', whole, 1)
+    .addOption(backend())
+    .option('--drain <seconds>', 'how long tasks under way may take when it is stopped', seconds, 30)
+    .action(async (options) => {
+      const transport = await connectRedis(options.redis)
+      const worker = await startWorker({
+        data: await DataDir.open(options.data),
+        transport,
+        // A worker that comes back is another worker: its predecessor's tasks have gone elsewhere.
+        id: `${options.name}-${systemRandom.word().slice(0, 6)}`,
+        slots: options.slots,
+        backend: options.backend as BackendChoice, // commander lets no other choice through
+        drainMs: options.drain * 1_000,
+        trouble,
+      })
+      note(`${worker.id} runs`)
+      await untilStopped()
+      await worker.stop()
+      await transport.stop()
+    })
+
+  tensorfleet
+    .command('page')
+    .description("print the page's address, with a login that works once")
+    .addOption(data())
+    .action(async (options) => {
+      const api = await findApi({ data: options.data, env: process.env })
+      print(await pageLink(await DataDir.open(options.data), api.url))
+    })
+
+  addCommands(tensorfleet, stopping.signal)
+  return tensorfleet
+}
+
+const trouble: Trouble = (where, error) => {
+  const what = error instanceof Error ? error.message : String(error)
+  note(`${where}: ${what}`)
+}
+
+function untilStopped(): Promise<void> {
+  return new Promise((resolve) => {
+    if (stopping.signal.aborted) resolve()
+    stopping.signal.addEventListener('abort', () => resolve(), { once: true })
+  })
+}
+
+function whole(text: string): number {
+  const value = Number(text)
+  if (!Number.isInteger(value) || value < 1) throw new InvalidArgumentError('expected a whole number above 0')
+  return value
+}
+
+function port(text: string): number {
+  const value = Number(text)
+  if (!Number.isInteger(value) || value < 0 || value > 65_535)
+    throw new InvalidArgumentError('expected a port, 0 to 65535')
+  return value
+}
+
+function seconds(text: string): number {
+  const value = Number(text)
+  if (!(value >= 0)) throw new InvalidArgumentError('expected seconds, 0 or more')
+  return value
+}
+
+/** The first signal asks everything to stop; a second one does not wait for it. */
+function listenForSignals(): void {
+  let asked = false
+  const stop = (): void => {
+    if (asked) process.exit(EXIT.interrupted)
+    asked = true
+    stopping.abort()
+  }
+  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, stop)
+  // Our supervisor holds the other end of stdin: when it is gone, however it went, so are we.
+  if (process.env['TENSORFLEET_SUPERVISED'] === '1') process.stdin.resume().on('end', stop).on('error', stop)
+}
+
+function fail(error: unknown): number {
+  if (error instanceof CommanderError) return error.exitCode === 0 ? EXIT.ok : EXIT.usage
+  if (error instanceof CliError) {
+    note(`tensorfleet: ${error.message}`)
+    for (const line of error.details) note(`  ${line}`)
+    return error.exitCode
+  }
+  // Errors of the layers below say what happened in a sentence; the stack is for those who ask for it.
+  note(`tensorfleet: ${error instanceof Error ? error.message : String(error)}`)
+  if (process.env['TENSORFLEET_DEBUG'] !== undefined && error instanceof Error) note(error.stack ?? '')
+  return EXIT.failed
+}
+
+listenForSignals()
+try {
+  await (await program()).parseAsync()
+  process.exitCode = process.exitCode ?? EXIT.ok
+} catch (error) {
+  process.exitCode = fail(error)
+}

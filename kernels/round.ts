@@ -111,11 +111,7 @@ export async function trainRound(
     const outcome = gradientsOf(compiled, trainable, batch, dataset, settings.loss)
     kernelMs += performance.now() - kernelStart
     if (!Number.isFinite(outcome.loss)) {
-      throw new KernelError(
-        'loss.not-finite',
-        `The loss is ${outcome.loss} at step ${step} of replica ${settings.replica}: lower the learning rate`,
-        { step, replica: settings.replica, loss: String(outcome.loss) },
-      )
+      throw notFinite(`The loss, ${outcome.loss},`, step, settings)
     }
     optimizer.apply(parameters, outcome.gradients, step)
     const writeStart = performance.now()
@@ -130,6 +126,8 @@ export async function trainRound(
     await nextTurn()
   }
   signal?.throwIfAborted()
+  const broken = parameters.find((parameter) => !parameter.values.every((value) => Number.isFinite(value)))
+  if (broken) throw notFinite(`A value of ${broken.name}`, settings.stepStart + settings.localSteps - 1, settings)
   const metrics: RoundMetrics = { loss: lossTotal / settings.localSteps, examples, steps: settings.localSteps }
   if (classifies) metrics.accuracy = correct / examples
   return {
@@ -183,13 +181,26 @@ export function gradientsOf(
     }
     const shown = outputs ? values(outputs) : new Float32Array(0)
     outputs?.dispose()
-    return { loss: values(value)[0] ?? Number.NaN, outputs: shown, gradients }
+    // Clipping hides NaN outputs from the loss on some back ends: they count as a loss that is none.
+    const sound = shown.every((output) => Number.isFinite(output))
+    return { loss: sound ? (values(value)[0] ?? Number.NaN) : Number.NaN, outputs: shown, gradients }
   } finally {
     tf.engine().endScope()
   }
 }
 
-function checkSettings({ replicas, replica, batchSize, localSteps, stepStart }: TrainSettings): void {
+function notFinite(what: string, step: number, { replica }: TrainSettings): KernelError {
+  const message = `${what} is no finite number at step ${step} of replica ${replica}: lower the learning rate`
+  return new KernelError('loss.not-finite', message, { step, replica })
+}
+
+function checkSettings({ replicas, replica, batchSize, localSteps, stepStart, optimizer }: TrainSettings): void {
+  if (!(optimizer.learningRate > 0 && Number.isFinite(optimizer.learningRate))) {
+    throw new KernelError(
+      'request.invalid',
+      `settings.optimizer.learningRate: expected a positive number, found ${optimizer.learningRate}`,
+    )
+  }
   whole('replicas', replicas, 1, REPLICAS_MAX)
   whole('replica', replica, 0, replicas - 1)
   whole('batchSize', batchSize, 1, BATCH_SIZE_MAX)

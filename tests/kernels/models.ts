@@ -5,7 +5,7 @@ import { createHash } from 'node:crypto'
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { datasetInMemory, encodeShard } from '../../kernels/mod.ts'
+import { datasetInMemory, encodeShard, KernelError } from '../../kernels/mod.ts'
 import type { BlobFile, Dataset, DatasetSlice, FeatureSpec, ModelTopology, TargetSpec, TrainSettings } from '../../kernels/mod.ts' // prettier-ignore
 import { random } from '../../kernels/random.ts'
 
@@ -96,4 +96,14 @@ export class BlobFolder implements Disposable {
 
 export function sha256Of(bytes: Uint8Array): string {
   return createHash('sha256').update(bytes).digest('hex')
+}
+
+/** The code of what this throws; `none` when it throws nothing, `unknown` when it throws what nobody foresaw. */
+export function codeOf(action: () => unknown): string {
+  try {
+    action()
+    return 'none'
+  } catch (error) {
+    return error instanceof KernelError ? error.code : 'unknown'
+  }
 }

@@ -6,7 +6,7 @@
  * The input gradient of a convolution is itself a forward convolution: dy, spread by the strides, under the filter
  * reversed in space with its channels swapped. XNNPACK does that ten times faster than tfjs's own kernel.
  */
-import type { KernelConfig, KernelFunc, NamedAttrMap, TensorInfo } from '@tensorflow/tfjs-core'
+import type { KernelConfig, KernelFunc, NamedAttrMap, Tensor, TensorInfo } from '@tensorflow/tfjs-core'
 import { KernelError } from '../../errors.ts'
 import type { Tf } from '../../tfjs.ts'
 import { instantiateGradients, offset, withScratch } from './module.ts'
@@ -15,6 +15,9 @@ import type { GradientModule, WasmBackend } from './module.ts'
 type Inputs = Record<string, TensorInfo>
 type Compute = (inputs: Inputs, attrs: NamedAttrMap, backend: WasmBackend) => TensorInfo
 type Shape4 = [number, number, number, number]
+
+/** A kernel that tfjs does not know. */
+const RELU_GRADIENT = 'TensorFleetReluGrad'
 
 /** Replaces or adds the kernels in tfjs's registry. Called again for the same tfjs, it does nothing. */
 export function registerGradientKernels(tf: Tf): void {
@@ -34,6 +37,7 @@ export function registerGradientKernels(tf: Tf): void {
     const config: KernelConfig = { kernelName, backendName: 'wasm', kernelFunc }
     tf.registerKernel(config)
   }
+  replaceReluGradient(tf)
 }
 
 function convolutionKernels(tf: Tf, module: GradientModule): Record<string, Compute> {
@@ -205,6 +209,16 @@ function otherKernels(tf: Tf, module: GradientModule): Record<string, Compute> {
       ) // prettier-ignore
       return out
     },
+    [RELU_GRADIENT]({ dy, y }, _attrs, backend) {
+      const out = backend.makeOutput([...need(y).shape], 'float32')
+      module.reluGradient(
+        offset(backend, need(dy)),
+        offset(backend, need(y)),
+        offset(backend, out),
+        sizeOf(need(y).shape),
+      )
+      return out
+    },
     UnsortedSegmentSum({ x, segmentIds }, attrs, backend) {
       const rows = need(x)
       const count = attrs['numSegments'] as number
@@ -222,6 +236,25 @@ function otherKernels(tf: Tf, module: GradientModule): Record<string, Compute> {
       return out
     },
   }
+}
+
+/**
+ * tfjs composes the gradient of ReLU of a step function, a cast and a product, each a pass over the largest tensors of a
+ * model. A gradient belongs to an operation and not to a back end, so ours asks which one is active.
+ */
+function replaceReluGradient(tf: Tf): void {
+  const composed = tf.getGradient('Relu')
+  tf.unregisterGradient('Relu')
+  tf.registerGradient({
+    kernelName: 'Relu',
+    inputsToSave: ['x'],
+    outputsToSave: [true],
+    gradFunc: (dy, saved, attrs) => {
+      const [x, y] = saved
+      if (tf.getBackend() !== 'wasm' || Array.isArray(dy) || !x || !y) return composed.gradFunc(dy, [x!], attrs)
+      return { x: () => tf.engine().runKernel(RELU_GRADIENT, { dy, y }) as Tensor }
+    },
+  })
 }
 
 type ConvolutionInfo = ReturnType<Tf['backend_util']['computeConv2DInfo']>

@@ -1,0 +1,36 @@
+/**
+ * `npm run bench -- NAME [--json]`: runs one benchmark. Progress goes to stderr; the last line of stdout is one JSON
+ * object with the figures. Figures of one run compare with each other (each has its peer or its limit beside it); those
+ * of different machines, or of different hours on a shared one, do not.
+ */
+import { parseArgs } from 'node:util'
+
+/** A benchmark returns its figures by name; `say` tells a person what is going on. */
+export type Benchmark = (say: (line: string) => void) => Promise<Readonly<Record<string, unknown>>>
+
+const BENCHMARKS: Readonly<Record<string, { about: string; load: () => Promise<{ run: Benchmark }> }>> = {
+  runtime: {
+    about: 'durable messages a second through XState actors, and the time of an ask, beside BullMQ and a raw loop',
+    load: () => import('./runtime.ts'),
+  },
+}
+
+const { values, positionals } = parseArgs({
+  allowPositionals: true,
+  options: { json: { type: 'boolean', default: false } },
+})
+const [name = ''] = positionals
+const benchmark = BENCHMARKS[name]
+if (benchmark === undefined) {
+  process.stderr.write('Usage: npm run bench -- NAME [--json]\n\n')
+  for (const [each, { about }] of Object.entries(BENCHMARKS)) process.stderr.write(`  ${each.padEnd(12)}${about}\n`)
+  process.exitCode = name === '' ? 0 : 2
+} else {
+  const { run } = await benchmark.load()
+  const figures = await run((line) => {
+    if (!values.json) process.stderr.write(`${line}\n`)
+  })
+  if (!values.json)
+    for (const [key, value] of Object.entries(figures)) process.stderr.write(`  ${key.padEnd(24)}${String(value)}\n`)
+  process.stdout.write(`${JSON.stringify(figures)}\n`)
+}

@@ -1,0 +1,22 @@
+/** A private Redis for one benchmark: append-only file at `everysec`, on a unix socket in a temporary folder. */
+import { mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { getRedisServer } from '../cli/redis-server.ts'
+
+export interface BenchRedis extends AsyncDisposable {
+  readonly url: string
+}
+
+export async function startRedis(say: (line: string) => void): Promise<BenchRedis> {
+  const dataDir = await mkdtemp(join(tmpdir(), 'tf-bench-'))
+  const redis = await getRedisServer({ dataDir, env: { ...process.env, REDIS_URL: '' }, note: say })
+  if (redis.kind === 'none') throw new Error(`This benchmark needs a Redis: ${redis.reason}`)
+  return {
+    url: redis.url,
+    async [Symbol.asyncDispose]() {
+      await redis.stop()
+      await rm(dataDir, { recursive: true, force: true })
+    },
+  }
+}

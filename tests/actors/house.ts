@@ -1,0 +1,245 @@
+/**
+ * A whole fleet in the test's process: the real runtime (in memory), real stores (SQLite in memory, blobs in a
+ * temporary folder) and real kernel processes, on a data set small enough to train in a second.
+ */
+import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { Datasets, fleetCollections, jobActor, schedulerActor, taskActor, workerActor } from '../../actors/mod.ts'
+import type { BuiltInDataset, FleetCollections } from '../../actors/mod.ts'
+import * as kernels from '../../kernels/mod.ts'
+import type { JobSpec } from '../../machines/spec.ts'
+import { address, Node, systemClock } from '../../runtime/mod.ts'
+import type { ActorAddress, ActorSnapshot, Client } from '../../runtime/mod.ts'
+import { openFileSystemBlobs, openSqliteDocuments } from '../../stores/mod.ts'
+import type { Blobs, Documents } from '../../stores/mod.ts'
+import { Fleet } from '../harness/fleet.ts'
+
+/** Short enough that a test need not wait for a worker to be missed. */
+const LIMITS_OF_TEST = { leaseMs: 1_500, leaseRenewMs: 300, leaseSuspendMs: 1_000, orphanMs: 1_500 }
+
+export class House {
+  readonly troubles: unknown[] = []
+  readonly #cleanups: (() => Promise<void>)[] = []
+  #workers = 0
+
+  readonly folder: string
+  readonly blobs: Blobs
+  readonly documents: Documents
+  readonly collections: FleetCollections
+  readonly datasets: Datasets
+
+  private constructor(folder: string, blobs: Blobs, documents: Documents, builtIn: readonly BuiltInDataset[]) {
+    this.folder = folder
+    this.blobs = blobs
+    this.documents = documents
+    this.collections = fleetCollections(documents)
+    this.datasets = new Datasets({ blobs, collections: this.collections, kernels, clock: systemClock, builtIn })
+  }
+
+  /** Stores alone. */
+  static async stores(): Promise<House> {
+    const folder = await mkdtemp(join(tmpdir(), 'tf-actors-'))
+    const blobs = await openFileSystemBlobs(join(folder, 'blobs'))
+    const documents = await openSqliteDocuments(':memory:')
+    return new House(folder, blobs, documents, [await stripes(join(folder, 'stripes'))])
+  }
+
+  /** Everything but workers: they join by `worker()`. */
+  async start(): Promise<RunningHouse> {
+    const fleet = await Fleet.start('memory', [schedulerActor(), taskActor(), workerActor('adopt')])
+    this.#cleanups.unshift(() => fleet.stop())
+    const client = await fleet.client()
+    const telemetry = { client, clock: systemClock, trouble: (_: string, error: unknown) => this.troubles.push(error) }
+    const node = new Node({
+      transport: await fleet.connect(),
+      actors: [
+        jobActor({ ...telemetry, blobs: this.blobs, collections: this.collections, datasets: this.datasets, kernels }),
+        taskActor(),
+        schedulerActor(),
+        workerActor('adopt'),
+      ],
+      directory: fleet.directory,
+      hosts: 'sharded',
+      events: fleet.events,
+      limits: LIMITS_OF_TEST,
+    })
+    await node.start()
+    this.#cleanups.unshift(() => node.stop())
+    await client.spawn(address('scheduler', 'default'), { pool: 'default' })
+    return new RunningHouse(this, fleet, client)
+  }
+
+  /** A worker process's worth of actors; gives the function that stops it. */
+  async worker(running: RunningHouse, slots: number): Promise<() => Promise<void>> {
+    const id = `w${++this.#workers}`
+    const started: kernels.KernelProcess[] = []
+    const kernel = (slot: number): kernels.KernelProcess => {
+      const process = new kernels.KernelProcess({
+        backend: 'cpu',
+        cacheDir: join(this.folder, id, 'cache'),
+        scratchDir: join(this.folder, id, `slot-${slot}`),
+      })
+      started.push(process)
+      return process
+    }
+    const { fleet, client } = running
+    const services = {
+      client,
+      clock: systemClock,
+      trouble: (_: string, error: unknown) => this.troubles.push(error),
+      blobs: this.blobs,
+      cacheDir: join(this.folder, id, 'cache'),
+      kernels,
+      kernel,
+    }
+    const node = new Node({
+      transport: await fleet.connect(),
+      actors: [workerActor(services)],
+      directory: fleet.directory,
+      hosts: 'pinned',
+      events: fleet.events,
+      limits: LIMITS_OF_TEST,
+    })
+    await node.start()
+    const self = address('worker', id)
+    await node.host(self)
+    await client.spawn(self, { self, pool: 'default', slots, host: 'test', pid: 1, joinedAt: 0 })
+    await running.untilReady(self)
+    let stopped: Promise<void> | undefined
+    const stop = (): Promise<void> =>
+      (stopped ??= node.stop().then(async () => {
+        await Promise.all(started.map((process) => process.stop()))
+      }))
+    this.#cleanups.unshift(stop)
+    return stop
+  }
+
+  async stop(): Promise<void> {
+    for (const cleanup of this.#cleanups) await cleanup()
+    await this.documents.close()
+    await rm(this.folder, { recursive: true, force: true })
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.stop()
+  }
+}
+
+export class RunningHouse {
+  readonly house: House
+  readonly fleet: Fleet
+  readonly client: Client
+
+  constructor(house: House, fleet: Fleet, client: Client) {
+    this.house = house
+    this.fleet = fleet
+    this.client = client
+  }
+
+  submit(id: string, spec: JobSpec): Promise<unknown> {
+    return this.client.spawn(address('job', id), { id, owner: 'ann', spec })
+  }
+
+  /** Resolves when the job has come to a state (or phase) of these. */
+  async until(id: string, ...states: readonly string[]): Promise<void> {
+    await this.#untilActor(address('job', id), states)
+  }
+
+  /** Resolves when the scheduler has welcomed the worker. */
+  async untilReady(worker: ActorAddress): Promise<void> {
+    await this.#untilActor(worker, ['ready'])
+  }
+
+  /** Trains a job to its end. */
+  async train(id: string, spec: JobSpec): Promise<ActorSnapshot> {
+    await this.submit(id, spec)
+    await this.until(id, 'completed', 'failed', 'cancelled')
+    return this.snapshot(address('job', id))
+  }
+
+  async snapshot(actor: ActorAddress): Promise<ActorSnapshot> {
+    const snapshot = await this.client.read(actor)
+    if (snapshot === null) throw new Error(`no ${actor}`)
+    return snapshot
+  }
+
+  /** All that a capped stream holds now. */
+  async lines(stream: string): Promise<unknown[]> {
+    const lines: unknown[] = []
+    const { signal } = new AbortController()
+    for await (const { data } of this.client.stream(stream, 'oldest', { signal, follow: false })) lines.push(data)
+    return lines
+  }
+
+  async #untilActor(wanted: ActorAddress, states: readonly string[]): Promise<void> {
+    const isThere = (value: unknown): boolean => states.some((state) => JSON.stringify(value)?.includes(`"${state}"`))
+    const heard = this.fleet.events.once('commit', ({ lines }) =>
+      lines.some(({ actor, to }) => actor === wanted && isThere(to)),
+    )
+    const snapshot = await this.client.read(wanted)
+    if (snapshot !== null && isThere(snapshot.value)) return
+    await heard
+  }
+}
+
+/** 8 × 8 images whose class shows as a bright third: 240 to train on, 60 to test on. */
+async function stripes(folder: string): Promise<BuiltInDataset> {
+  await mkdir(folder, { recursive: true })
+  const write = async (set: string, count: number): Promise<BuiltInDataset['train']> => {
+    const images = join(folder, `${set}-images`)
+    const labels = join(folder, `${set}-labels`)
+    const classes = Uint8Array.from({ length: count }, (_, row) => (row * 7 + set.length) % 3)
+    const pixels = Uint8Array.from({ length: count * 64 }, (_, i) => {
+      const bright = Math.floor((i % 8) / 2.7) === classes[Math.floor(i / 64)]
+      return (bright ? 180 : 20) + ((i * 2654435761) % 60)
+    })
+    await writeFile(images, idx([count, 8, 8], pixels))
+    await writeFile(labels, idx([count], classes))
+    return { count, images, labels }
+  }
+  return {
+    name: 'stripes',
+    features: { shape: [8, 8, 1], dtype: 'uint8' },
+    target: { kind: 'class', classes: 3 },
+    train: await write('train', 240),
+    test: await write('test', 60),
+  }
+}
+
+function idx(shape: readonly number[], values: Uint8Array): Uint8Array {
+  const header = new DataView(new ArrayBuffer(4 + shape.length * 4))
+  header.setUint32(0, 0x0800 + shape.length)
+  for (const [i, dimension] of shape.entries()) header.setUint32(4 + i * 4, dimension)
+  return Buffer.concat([new Uint8Array(header.buffer), values])
+}
+
+export const STRIPES: JobSpec = {
+  name: 'stripes',
+  dataset: { name: 'stripes' },
+  preprocess: [{ op: 'scale', factor: 1 / 255 }],
+  model: {
+    class_name: 'Sequential',
+    config: {
+      name: 'small',
+      layers: [
+        { class_name: 'Flatten', config: {} },
+        { class_name: 'Dense', config: { units: 8, activation: 'relu' } },
+        { class_name: 'Dropout', config: { rate: 0.1 } },
+        { class_name: 'Dense', config: { units: 3, activation: 'softmax' } },
+      ],
+    },
+  },
+  train: {
+    replicas: 2,
+    epochs: 3,
+    batchSize: 10,
+    seed: 3,
+    loss: 'sparseCategoricalCrossentropy',
+    optimizer: { kind: 'adam', learningRate: 0.02 },
+    strategy: { kind: 'diloco', localSteps: 8, outer: { kind: 'nesterov', learningRate: 0.7, momentum: 0.9 } },
+  },
+  register: { name: 'stripes' },
+  pool: 'default',
+  priority: 'normal',
+}

@@ -1,0 +1,61 @@
+import { afterAll, beforeAll, expect, test } from 'vitest'
+import { register } from '../../actors/registry.ts'
+import type { RegisterInput } from '../../machines/job.ts'
+import { systemClock } from '../../runtime/mod.ts'
+import { House, STRIPES } from './house.ts'
+
+let house: House
+let manifest: string
+beforeAll(async () => {
+  house = await House.stores()
+  const signal = new AbortController().signal
+  manifest = (await house.datasets.resolve({ name: 'stripes' }, { signal, log: async () => {} })).manifest
+})
+afterAll(() => house.stop())
+
+function input(job: string, name: string): RegisterInput {
+  const { train, preprocess } = STRIPES
+  const { loss, optimizer, batchSize, seed, replicas } = train
+  const topology = { sha256: 't'.repeat(64), sizeBytes: 1 }
+  return {
+    id: job,
+    owner: 'ann',
+    spec: { ...STRIPES, register: { name } },
+    plan: {
+      recipe: { topology: topology.sha256, manifest, preprocess, loss, optimizer, batchSize, seed, replicas },
+      dataset: { name: 'stripes', version: 1 },
+      topology,
+      steps: 1,
+      testExamples: 0,
+    },
+    weights: { sha256: 'w'.repeat(64), sizeBytes: 2 },
+    evaluation: null,
+  }
+}
+
+const registered = (job: string, name: string): Promise<{ version: number }> =>
+  register({ blobs: house.blobs, collections: house.collections, clock: systemClock }, input(job, name))
+
+test('jobs that end at the same moment get versions without a gap', async () => {
+  const models = await Promise.all(Array.from({ length: 8 }, (_, i) => registered(`J${i}`, 'busy')))
+  expect(models.map(({ version }) => version).toSorted((a, b) => a - b)).toEqual([1, 2, 3, 4, 5, 6, 7, 8])
+})
+
+test('a job gets one version, however often its effect runs', async () => {
+  const runs = await Promise.all([registered('J', 'once'), registered('J', 'once'), registered('J', 'once')])
+  expect(runs.map(({ version }) => version)).toEqual([1, 1, 1])
+  const { items } = await house.collections.models.find({ where: { name: 'once' } })
+  expect(items).toHaveLength(1)
+})
+
+test('a second run does not change what the first wrote', async () => {
+  await registered('J', 'kept')
+  const before = await house.collections.models.get('kept@1')
+  await registered('J', 'kept')
+  expect(await house.collections.models.get('kept@1')).toEqual(before)
+})
+
+test('versions are counted for each name', async () => {
+  await registered('J1', 'left')
+  expect((await registered('J2', 'right')).version).toBe(1)
+})

@@ -1,0 +1,174 @@
+import { chmod, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { jobView, logsStream, metricsStream, workerViews } from '../../actors/mod.ts'
+import type { JobSpec } from '../../machines/spec.ts'
+import { address } from '../../runtime/mod.ts'
+import { House, STRIPES } from './house.ts'
+import type { RunningHouse } from './house.ts'
+
+let house: House
+let fleet: RunningHouse
+let weights: string
+
+beforeAll(async () => {
+  house = await House.stores()
+  fleet = await house.start()
+  await house.worker(fleet, 1)
+  await house.worker(fleet, 1)
+  weights = jobView(await fleet.train('base', STRIPES)).weights ?? ''
+})
+afterAll(() => house.stop())
+
+const withTrain = (train: Partial<JobSpec['train']>): JobSpec => ({ ...STRIPES, train: { ...STRIPES.train, ...train } })
+
+describe('a job on two workers', () => {
+  test('is trained by both, tested, and registered', async () => {
+    const view = jobView(await fleet.snapshot(address('job', 'base')))
+    expect(view).toMatchObject({
+      state: 'completed',
+      progress: { round: 5, rounds: 5, step: 36, steps: 36 },
+      model: { name: 'stripes', version: 1 },
+      evaluation: { examples: 60 },
+    })
+    expect(view.evaluation?.accuracy).toBeGreaterThan(0.9)
+    expect(Object.keys(view.workers).toSorted()).toEqual(['w1', 'w2'])
+    expect(Object.values(view.workers).reduce((sum, rounds) => sum + rounds)).toBe(10)
+  })
+
+  test('leaves a model whose blobs are there', async () => {
+    const model = await house.collections.models.get('stripes@1')
+    expect(model?.value).toMatchObject({
+      job: 'base',
+      weights: { sha256: weights },
+      dataset: { name: 'stripes', version: 1 },
+      input: { shape: [8, 8, 1] },
+    })
+    expect(JSON.parse(new TextDecoder().decode(await house.blobs.bytes(model?.value.topology.sha256 ?? '')))).toEqual(
+      STRIPES.model,
+    )
+    expect((await house.blobs.bytes(weights)).byteLength).toBe(model?.value.weights.sizeBytes)
+  })
+
+  test('tells how it went, step by step', async () => {
+    const metrics = (await fleet.lines(metricsStream('base'))) as { replica: number; round: number; step: number }[]
+    expect(new Set(metrics.map(({ replica, round }) => `${round}.${replica}`)).size).toBe(10)
+    expect(Math.max(...metrics.map(({ step }) => step))).toBe(36)
+    const logs = (await fleet.lines(logsStream('base'))) as { message: string }[]
+    expect(logs.map(({ message }) => message)).toContain('Registered as stripes version 1')
+  })
+
+  test('is seen by the scheduler as two idle workers when it is over', async () => {
+    await expect
+      .poll(async () =>
+        workerViews(await fleet.snapshot(address('scheduler', 'default')))
+          .map(({ id, state, busy }) => `${id} ${state} ${busy}`)
+          .toSorted(),
+      )
+      .toEqual(['w1 idle 0', 'w2 idle 0'])
+  })
+})
+
+describe('the same numbers', () => {
+  test('come from one worker', async () => {
+    await using single = await House.stores()
+    const running = await single.start()
+    await single.worker(running, 1)
+    expect(jobView(await running.train('single', STRIPES)).weights).toBe(weights)
+  })
+
+  test('come when a worker leaves in the middle, and another takes over', async () => {
+    await using shaken = await House.stores()
+    const running = await shaken.start()
+    const stop = await shaken.worker(running, 1)
+    await running.submit('shaken', STRIPES)
+    await running.until('shaken', 'reducing')
+    await running.until('shaken', 'collecting')
+    await stop()
+    await shaken.worker(running, 1)
+    await running.until('shaken', 'completed', 'failed')
+    const view = jobView(await running.snapshot(address('job', 'shaken')))
+    expect(view).toMatchObject({ state: 'completed', weights })
+    expect(workerViews(await running.snapshot(address('scheduler', 'default')))).toMatchObject([
+      { id: 'w2' },
+      { id: 'w1', state: 'gone' },
+    ])
+  })
+
+  test('come from another job, which is the next version of the model', async () => {
+    const view = jobView(await fleet.train('again', STRIPES))
+    expect([view.weights, view.model?.version]).toEqual([weights, 2])
+  })
+
+  test('do not come from another seed', async () => {
+    expect(jobView(await fleet.train('other', withTrain({ seed: 4 }))).weights).not.toBe(weights)
+  })
+})
+
+describe('bad input', () => {
+  test('a model that does not fit its data fails before anything is trained, naming every field', async () => {
+    const spec = withTrain({ replicas: 500 })
+    const view = jobView(
+      await fleet.train('unfit', { ...spec, model: { class_name: 'Sequential', config: { layers: [] } } }),
+    )
+    expect(view).toMatchObject({ state: 'failed', error: { code: 'spec.not-admitted' }, workers: {} })
+    expect(view.error?.message).toContain('model')
+    expect(view.error?.message).toContain('train.replicas: expected at most 240')
+  })
+
+  test('a loss that explodes fails the job with the step, and is not tried again', async () => {
+    const view = jobView(
+      await fleet.train('nan', withTrain({ optimizer: { kind: 'sgd', learningRate: 1e38, momentum: 0 } })),
+    )
+    expect(view).toMatchObject({ state: 'failed', error: { code: 'loss.not-finite' } })
+    expect(view.error?.message).toMatch(/step \d+/)
+  })
+
+  test('a damaged data file fails the job by its checksum', async () => {
+    await using damaged = await House.stores()
+    const running = await damaged.start()
+    const { manifest } = await damaged.datasets.resolve(
+      { name: 'stripes' },
+      { signal: new AbortController().signal, log: async () => {} },
+    )
+    const { splits } = JSON.parse(new TextDecoder().decode(await damaged.blobs.bytes(manifest))) as {
+      splits: { train: { shards: { sha256: string }[] } }
+    }
+    const shard = splits.train.shards[0]?.sha256 ?? ''
+    const path = join(damaged.folder, 'blobs', shard.slice(0, 2), shard)
+    await chmod(path, 0o644)
+    await writeFile(path, 'not what it was')
+    await damaged.worker(running, 1)
+    const view = jobView(await running.train('damaged', STRIPES))
+    expect(view).toMatchObject({ state: 'failed', error: { code: 'blob.corrupt' } })
+    expect(view.error?.message).toContain(shard)
+  })
+})
+
+describe('cancelling', () => {
+  test('a job that trains is cancelled, and its workers are free', async () => {
+    await fleet.submit(
+      'endless',
+      withTrain({ epochs: 100_000, strategy: { ...STRIPES.train.strategy, localSteps: 1_000 } }),
+    )
+    await fleet.until('endless', 'collecting')
+    const answer = await fleet.client.ask(address('job', 'endless'), { type: 'cancel' })
+    expect(answer.handled).toBe(true)
+    await fleet.until('endless', 'cancelled')
+    const view = jobView(await fleet.train('after', STRIPES))
+    expect(view).toMatchObject({ state: 'completed', weights })
+  })
+
+  test('a job that waits for a worker of another pool is cancelled', async () => {
+    await fleet.client.spawn(address('scheduler', 'empty'), { pool: 'empty' })
+    await fleet.submit('waiting', { ...STRIPES, pool: 'empty' })
+    await fleet.until('waiting', 'queued')
+    await fleet.client.ask(address('job', 'waiting'), { type: 'cancel' })
+    await fleet.until('waiting', 'cancelled')
+    expect(jobView(await fleet.snapshot(address('job', 'waiting'))).endedAt).toBeGreaterThan(0)
+  })
+})
+
+test('nothing was said to nobody: telemetry had no trouble', () => {
+  expect(house.troubles).toEqual([])
+})

@@ -94,9 +94,8 @@ export async function startFleet(options: FleetOptions = {}): Promise<Fleet> {
 
   const troubles: unknown[] = []
   const projector = new Projector({
-    shards: [], // tests say when they want a job in the read model
-    journal: async function* () {},
-    client,
+    client, // it is never started: tests say when they want a job in the read model
+    directory,
     collections,
     clock: systemClock,
     trouble: (_, error) => troubles.push(error),

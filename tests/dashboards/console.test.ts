@@ -1,0 +1,123 @@
+/** The page in a real browser, served by a real gateway. */
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { mintToken } from '../../gateway/auth.ts'
+import { serve, type RunningGateway } from '../../gateway/node.ts'
+import { modelOf, startFleet, type Fleet } from '../gateway/fleet.ts'
+import { Chromium, chromiumPath, type BrowserPage } from './chromium.ts'
+
+let fleet: Fleet
+let gateway: RunningGateway
+let chromium: Chromium
+
+beforeAll(async () => {
+  if (chromiumPath === undefined) return
+  fleet = await startFleet()
+  gateway = await serve(fleet.services, { port: 0 })
+  chromium = await Chromium.start()
+})
+
+afterAll(async () => {
+  await chromium?.[Symbol.asyncDispose]()
+  await gateway?.stop()
+  await fleet?.[Symbol.asyncDispose]()
+})
+
+async function signedIn(): Promise<BrowserPage> {
+  const token = await mintToken(fleet.secret, { subject: 'ada', role: 'user', lifeMs: 60_000, purpose: 'login' })
+  const page = await chromium.open(`${gateway.url}/#token=${token}`)
+  await expect.poll(() => page.text('#link')).toBe('Live')
+  return page
+}
+
+async function addMetrics(id: string, steps: readonly number[]): Promise<void> {
+  const line = (step: number): object => ({
+    at: Date.now(),
+    round: 0,
+    replica: 0,
+    step,
+    steps: 100,
+    loss: 2 / (1 + step),
+    accuracy: 0.5,
+    examplesPerS: 1_000,
+    worker: 'w',
+  })
+  await fleet.client.append(`job:${id}:metrics`, steps.map(line) as never[]) // plain data, which JSON takes
+}
+
+// A machine without Chromium cannot say how the page is; in CI that is a failure.
+describe.skipIf(chromiumPath === undefined && process.env['CI'] === undefined)('the page in Chromium', () => {
+  test('the address of the command line signs in and leaves no token behind', async () => {
+    const page = await signedIn()
+
+    expect(await page.evaluate('location.href')).toBe(`${gateway.url}/`)
+    expect(await page.text('#who')).toBe('ada (user)')
+    expect(await page.evaluate('document.cookie')).toBe('')
+  })
+
+  test('a job is seen live: its state, its curve and its log, without a reload', async () => {
+    const page = await signedIn()
+    const job = await fleet.submit()
+    await fleet.project(job.id)
+    await expect.poll(() => page.text('#job-title'), { timeout: 10_000 }).toBe('mnist')
+
+    await addMetrics(job.id, [1, 2, 3])
+    await expect.poll(() => page.text('.plot.loss output')).toBe('0.500')
+    await addMetrics(job.id, [9])
+    await expect.poll(() => page.text('.plot.loss output')).toBe('0.200')
+    await fleet.request(`/v1/jobs/${job.id}/cancel`, { method: 'POST' })
+    await expect.poll(() => page.text('#job .pill')).toBe('cancelled')
+
+    expect(await page.evaluate(`document.querySelector('.plot.loss .line').getAttribute('d')`)).toMatch(/^M[\d. ]+L/)
+  })
+
+  test('what a job says is shown as text, never as markup', async () => {
+    const job = await fleet.submit()
+    await fleet.project(job.id)
+    const message = '<img src=x onerror="document.title=1">'
+    await fleet.client.append(`job:${job.id}:logs`, [{ at: 0, level: 'error', source: 'w', message }])
+
+    const page = await signedIn()
+    await page.evaluate(`location.hash = '#/jobs/${job.id}'`)
+    await expect.poll(() => page.evaluate(`document.querySelector('.log li')?.textContent ?? ''`)).toContain(message)
+
+    expect(await page.evaluate('document.querySelectorAll(".log img").length')).toBe(0)
+    expect(await page.evaluate('document.title')).toBe('TensorFleet')
+  })
+
+  test('models are listed with their accuracy and can be taken home', async () => {
+    const weights = await fleet.blobs.put(new TextEncoder().encode('weights'))
+    const evaluation = { loss: 0.03, accuracy: 0.9894, examples: 10_000 }
+    await fleet.models.put('mnist@7', modelOf('mnist', 7, { weights, evaluation }))
+
+    const page = await signedIn()
+
+    await expect.poll(() => page.text('#models')).toMatch(/mnist\s+version 7\s+98\.94 %/)
+    const fetched = await page.evaluate(`fetch(document.querySelector('.downloads a').href).then((r) => r.text())`)
+    expect(fetched).toBe('weights')
+  })
+
+  test('without a session the page asks for a token, takes one, and signs out', async () => {
+    await chromium.send('Storage.clearCookies')
+    const page = await chromium.open(`${gateway.url}/`)
+    const asked = (): Promise<boolean> => page.evaluate(`document.getElementById('sign-in')?.hidden === false`)
+    await expect.poll(asked).toBe(true)
+    const enter = (token: string): Promise<void> =>
+      page.evaluate(
+        `document.getElementById('token').value = '${token}'; document.querySelector('form button').click()`,
+      )
+
+    await enter('nonsense')
+    await expect.poll(() => page.text('#sign-in-error')).toContain('not one of this fleet')
+    await enter(await fleet.token('viewer', 'eve'))
+    await expect.poll(() => page.text('#who')).toBe('eve (viewer)')
+    await page.evaluate(`document.getElementById('sign-out').click()`)
+
+    await expect.poll(asked).toBe(true)
+  })
+
+  test('the page keeps to its own content policy and throws nothing', () => {
+    const complaints = chromium.complaints.filter((complaint) => !complaint.includes('401 (Unauthorized)'))
+
+    expect(complaints).toEqual([])
+  })
+})

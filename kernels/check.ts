@@ -44,13 +44,20 @@ export function checkModel({ model, input, target, loss, metrics = [] }: ModelCh
   return problems
 }
 
-/** Shape, weights and size of a model, for who shows or budgets it. */
-export function describeModel(
-  model: unknown,
-  input: FeatureSpec,
-): { parameters: number; outputShape: Shape } | undefined {
+export interface ModelDescription {
+  parameters: number
+  layers: number
+  outputShape: Shape
+  /** Names of the weights that no gradient moves: what `reduce` averages under every outer optimiser. */
+  statistics: string[]
+}
+
+/** Size and outputs of a model, for who shows, budgets or reduces it; undefined for one with problems. */
+export function describeModel(model: unknown, input: FeatureSpec): ModelDescription | undefined {
   const { plan } = planModel(model, input)
-  return plan && { parameters: plan.parameters, outputShape: plan.outputShape }
+  if (!plan) return undefined
+  const statistics = plan.weights.filter((weight) => !weight.trainable).map(({ name }) => name)
+  return { parameters: plan.parameters, layers: plan.layers.length, outputShape: plan.outputShape, statistics }
 }
 
 function checkOutput(plan: ModelPlan, target: TargetSpec, loss: LossName, problems: Problem[]): void {

@@ -6,7 +6,7 @@
 export { BACKENDS, startBackend } from './backend.ts'
 export type { Backend, BackendChoice, BackendName, BackendTraits } from './backend.ts'
 export { checkModel, describeModel, METRICS } from './check.ts'
-export type { MetricName, ModelCheck } from './check.ts'
+export type { MetricName, ModelCheck, ModelDescription } from './check.ts'
 export { compileModel, readWeights, writeWeights } from './compiled.ts'
 export type { CompiledModel } from './compiled.ts'
 export { datasetInMemory, openDataset, ShardCache } from './data/dataset.ts'

@@ -40,7 +40,8 @@ export function checkChart(kind: string, machine: AnyStateMachine): void {
       }
       if (name.includes('.')) faults.push(`state "${node.id}": delay "${name}" has a dot in its name`)
       const other = delays.get(name)
-      if (other !== undefined) faults.push(`delay "${name}" is used by "${other}" and by "${node.id}"`)
+      if (other !== undefined && other !== node.id)
+        faults.push(`delay "${name}" is used by "${other}" and by "${node.id}"`)
       delays.set(name, node.id)
     }
   }

@@ -3,8 +3,8 @@
  * what `transition()` returns into operations of the runtime, so another chart engine would replace this file and
  * nothing else. It reads no clock, does no I/O and holds no state.
  */
-import { initialTransition, transition } from 'xstate'
-import type { AnyEventObject, AnyMachineSnapshot, AnyStateMachine, ExecutableActionObject } from 'xstate'
+import { createEmptyActor } from 'xstate'
+import type { AnyActorScope, AnyEventObject, AnyMachineSnapshot, AnyStateMachine, ExecutableActionObject } from 'xstate'
 import type { ActorDefinition } from './actor.ts'
 import { afterEvents, delayNameOf } from './chart.ts'
 import { RuntimeError } from './errors.ts'
@@ -32,16 +32,38 @@ export interface Stepped {
 }
 
 export function start(definition: ActorDefinition, input: unknown): Stepped {
-  const [snapshot, actions] = initialTransition(definition.machine, input as never) // the chart's own input type is erased here
-  return { snapshot: settled(definition, snapshot), ops: opsOf(definition, actions), handled: true }
+  const taken: ExecutableActionObject[] = []
+  const snapshot: AnyMachineSnapshot = definition.machine.getInitialSnapshot(scopeFor(taken), input)
+  return { snapshot: settled(definition, snapshot), ops: opsOf(definition, taken), handled: true }
 }
 
 /** Throws what the chart throws, or `transition.failed` when the chart ended in XState's error status. */
 export function step(definition: ActorDefinition, snapshot: AnyMachineSnapshot, event: AnyEventObject): Stepped {
-  const [next, actions] = transition(definition.machine, snapshot, event)
-  const ops = opsOf(definition, actions)
+  const taken: ExecutableActionObject[] = []
+  const next: AnyMachineSnapshot = definition.machine.transition(snapshot, event, scopeFor(taken))
+  const ops = opsOf(definition, taken)
   // XState returns the very same snapshot when no transition was taken, and also when one only acted.
   return { snapshot: settled(definition, next), ops, handled: next !== snapshot || ops.length > 0 }
+}
+
+/**
+ * XState's own `transition()` makes an actor for each call, and with it the machine's initial snapshot: most of its cost,
+ * and a thrown error each time the context needs an input. One inert actor serves all: nothing in it is ever started.
+ */
+const inert = createEmptyActor()
+
+function scopeFor(taken: ExecutableActionObject[]): AnyActorScope {
+  return {
+    self: inert,
+    system: inert.system,
+    id: '',
+    sessionId: '',
+    defer: () => {},
+    logger: () => {},
+    stopChild: () => {},
+    emit: () => {},
+    actionExecutor: (action) => taken.push(action),
+  }
 }
 
 export const effectDone = (id: string, output: unknown): AnyEventObject => ({
@@ -131,8 +153,9 @@ function addOps(ops: Op[], definition: ActorDefinition, action: ExecutableAction
       ops.push({ op: 'reply', data: (params as { data: unknown }).data })
       return
     case 'xstate.spawnChild': {
-      const { id, src, input } = params as { id: string; src: string; input: unknown }
-      ops.push({ op: 'start', id, src, input })
+      // `params.id` may still be the function that the chart gave; the child knows what it came to.
+      const { actorRef, src, input } = params as { actorRef: { id: string }; src: string; input: unknown }
+      ops.push({ op: 'start', id: actorRef.id, src, input })
       return
     }
     case 'xstate.stopChild': {

@@ -46,6 +46,14 @@ describe('a chart that cannot be durable is refused when it is defined', () => {
   })
 })
 
+test('a delay whose end has several guarded ways out is one delay', () => {
+  const machine = setup({ delays: { pause: 1 }, guards: { never: () => false } }).createMachine({
+    initial: 'a',
+    states: { a: { after: { pause: [{ guard: 'never', target: 'b' }, { target: 'c' }] } }, b: {}, c: {} },
+  })
+  expect(defineActor({ kind: 'x', version: 1, machine, effects: {} }).kind).toBe('x')
+})
+
 test('a chart that tells, invokes and waits by name is accepted', () => {
   const machine = setup({
     actors: { effect },

@@ -24,7 +24,7 @@ export interface ChannelOptions {
   readonly queueMax?: number
 }
 
-const HEADERS = {
+export const EVENT_STREAM_HEADERS = {
   'Content-Type': 'text/event-stream; charset=utf-8',
   'Cache-Control': 'no-cache, no-transform',
   'X-Accel-Buffering': 'no',
@@ -69,7 +69,7 @@ export class EventChannel {
   }
 
   response(): Response {
-    return new Response(this.#stream, { headers: HEADERS })
+    return new Response(this.#stream, { headers: EVENT_STREAM_HEADERS })
   }
 
   /**

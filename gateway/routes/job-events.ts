@@ -1,6 +1,6 @@
 /** `/v1/jobs/:id/events`: a job's life as server-sent events. */
 import { pathParam, principalOf, type Api } from '../api.ts'
-import { EventChannel } from '../event-channel.ts'
+import { EVENT_STREAM_HEADERS, EventChannel } from '../event-channel.ts'
 import { findJob, jobFor } from '../job-access.ts'
 import { decodeCursor, isOver, sendJobEvents, type Cursor } from '../job-events.ts'
 import { LIMITS } from '../limits.ts'
@@ -33,6 +33,8 @@ export function jobEventRoutes(api: Api, services: Services, settings: Settings)
       const from: Cursor | 'start' | 'unreadable' =
         lastEventId === undefined || lastEventId === '' ? 'start' : decodeCursor(lastEventId)
       if (typeof from === 'object' && from.ended === true && isOver(job)) return new Response(null, { status: 204 })
+      // Hono serves HEAD by GET and leaves the body unread: a stream would wait for its reader for ever.
+      if (c.req.method === 'HEAD') return new Response(null, { headers: EVENT_STREAM_HEADERS })
       if (streams >= LIMITS.eventStreamsMax) {
         throw new GatewayError('streams.exhausted', `This gateway serves ${streams} streams already`, {
           headers: { 'Retry-After': '5' },

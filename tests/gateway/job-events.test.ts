@@ -64,6 +64,15 @@ test('the stream says how to come back, and that nobody may hold it up', async (
   expect(new TextDecoder().decode(chunk?.value)).toBe('retry: 2000\n\n')
 })
 
+test('a HEAD request gets the head and leaves no stream behind', async () => {
+  const { id } = await fleet.submit()
+
+  const response = await fleet.request(`/v1/jobs/${id}/events`, { method: 'HEAD' })
+
+  expect(response.headers.get('content-type')).toBe('text/event-stream; charset=utf-8')
+  expect(fleet.server.listeners.get(`job:${id}:metrics`)?.size ?? 0).toBe(0)
+})
+
 test('metrics of before the connection come first, in order', async () => {
   const { id } = await fleet.submit()
   await addMetrics(id, 0, 1_000)

@@ -17,7 +17,8 @@ export interface ChildOptions {
   /** In messages: `worker-1`. */
   readonly name: string
   readonly command: string
-  readonly args?: readonly string[]
+  /** Asked for at each start where it is a function: what comes back may have to be where it was. */
+  readonly args?: readonly string[] | (() => readonly string[])
   readonly cwd?: string
   /** The whole environment; the parent's own where absent. */
   readonly env?: NodeJS.ProcessEnv
@@ -135,7 +136,8 @@ export class Child {
 
   async #spawn(): Promise<void> {
     const { command, args = [], cwd, env, onLine } = this.#options
-    const child = spawn(command, args, { cwd, env: env ?? process.env, detached: true, stdio: 'pipe' })
+    const words = typeof args === 'function' ? args() : args
+    const child = spawn(command, words, { cwd, env: env ?? process.env, detached: true, stdio: 'pipe' })
     for (const source of ['stdout', 'stderr'] as const) {
       // Read even where nobody asks: a child whose pipe is full stands still.
       createInterface({ input: child[source] }).on('line', (line) => onLine?.(line, source))

@@ -3,7 +3,6 @@
 import { Command, CommanderError, InvalidArgumentError, Option } from 'commander'
 import { BACKENDS } from '../kernels/mod.ts'
 import type { BackendChoice } from '../kernels/mod.ts'
-import { systemRandom } from '../runtime/mod.ts'
 import { addCommands } from './commands.ts'
 import { pageLink, startControl, versionOf } from './control.ts'
 import { findApi } from './api.ts'
@@ -13,7 +12,7 @@ import { connectRedis, PORT_DEFAULT, WORKERS_DEFAULT } from './fleet.ts'
 import type { Trouble } from './fleet.ts'
 import { note, print } from './output.ts'
 import { up } from './up.ts'
-import { startWorker } from './worker.ts'
+import { runWorker } from './worker.ts'
 
 const stopping = new AbortController()
 
@@ -87,19 +86,17 @@ async function program(): Promise<Command> {
     .option('--drain <seconds>', 'how long tasks under way may take when it is stopped', seconds, 30)
     .action(async (options) => {
       const transport = await connectRedis(options.redis)
-      const worker = await startWorker({
+      await runWorker({
         data: await DataDir.open(options.data),
         transport,
-        // A worker that comes back is another worker: its predecessor's tasks have gone elsewhere.
-        id: `${options.name}-${systemRandom.word().slice(0, 6)}`,
+        name: options.name,
         slots: options.slots,
         backend: options.backend as BackendChoice, // commander lets no other choice through
         drainMs: options.drain * 1_000,
+        signal: stopping.signal,
+        note,
         trouble,
       })
-      note(`${worker.id} runs`)
-      await untilStopped()
-      await worker.stop()
       await transport.stop()
     })
 

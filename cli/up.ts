@@ -105,13 +105,23 @@ async function startControlProcess(
   const { data, port, hostname } = options
   const ready = Promise.withResolvers<string>()
   const said: string[] = []
-  const args = ['control', ...common, '--port', String(port), '--host', hostname]
+  let isReady = false
+  let portNow = port
+  // Port 0 takes any port, once: those who watch a job wait for the API where it was.
+  const args = (): string[] => ['control', ...common, '--port', String(portNow), '--host', hostname]
   const child = supervise('control', args, data, fleet, {
     onLine: (line) => {
-      if (line.startsWith('ready ')) ready.resolve(line.slice('ready '.length))
-      else said.push(line)
+      if (line.startsWith('ready ')) {
+        const url = line.slice('ready '.length)
+        if (port === 0) portNow = Number(new URL(url).port)
+        isReady = true
+        ready.resolve(url)
+      } else if (!isReady) said.push(line.replace(/^tensorfleet: /, ''))
     },
-    onExit: () => ready.reject(new CliError('The control process did not start', { details: said.slice(-SAID_LINES) })),
+    onExit: (exit) => {
+      if (isReady) tellExit(exit)
+      else ready.reject(new CliError('The control process did not start', { details: said.slice(-SAID_LINES) }))
+    },
   })
   await child.start()
   const late = AbortSignal.timeout(READY_MS)
@@ -130,12 +140,17 @@ const SAID_LINES = 4
 
 interface Ears {
   readonly onLine?: (line: string) => void
+  /** Each end that was not asked for; told to the user where absent. */
   readonly onExit?: (exit: ChildExit) => void
+}
+
+function tellExit(exit: ChildExit): void {
+  note(styleText('yellow', describeExit(exit)))
 }
 
 function supervise(
   name: string,
-  args: readonly string[],
+  args: readonly string[] | (() => readonly string[]),
   data: DataDir,
   fleet: AsyncDisposableStack,
   ears: Ears = {},
@@ -145,7 +160,7 @@ function supervise(
   const child = new Child({
     name,
     command: process.execPath,
-    args: ['--disable-warning=ExperimentalWarning', PROGRAM, ...args],
+    args: () => ['--disable-warning=ExperimentalWarning', PROGRAM, ...(typeof args === 'function' ? args() : args)],
     env: { ...process.env, TENSORFLEET_SUPERVISED: '1' },
     restart: RESTART,
     onLine: (line) => {
@@ -153,8 +168,7 @@ function supervise(
       ears.onLine?.(line)
     },
     onExit: (exit) => {
-      ears.onExit?.(exit)
-      if (!stopping) note(styleText('yellow', describeExit(exit)))
+      if (!stopping) (ears.onExit ?? tellExit)(exit)
     },
   })
   fleet.defer(async () => {

@@ -7,10 +7,11 @@ import { rm } from 'node:fs/promises'
 import { workerActor } from '../actors/mod.ts'
 import * as kernels from '../kernels/mod.ts'
 import type { BackendChoice } from '../kernels/mod.ts'
-import { address, Node, openClient } from '../runtime/mod.ts'
+import { address, Node, openClient, systemRandom } from '../runtime/mod.ts'
 import type { ActorAddress, Client, Transport } from '../runtime/mod.ts'
 import { openFileSystemBlobs } from '../stores/mod.ts'
 import type { DataDir } from './data-dir.ts'
+import { CliError } from './errors.ts'
 import { clock, directory, POOL } from './fleet.ts'
 import type { Trouble } from './fleet.ts'
 
@@ -27,10 +28,42 @@ export interface WorkerOptions {
 
 export interface RunningWorker extends AsyncDisposable {
   readonly id: string
+  /** Resolves when the worker is out of the fleet although nobody here asked it to stop. */
+  readonly over: Promise<WorkerEnd>
   stop(): Promise<void>
 }
 
+export type WorkerEnd =
+  /** It was silent for so long that a node took over its actor and told its tasks. What it still does counts for nothing. */
+  | { readonly why: 'lost' }
+  /** Its actor left: its kernels do not start, or somebody drained it. */
+  | { readonly why: 'gone'; readonly reason: string | undefined }
+
 const JOIN_MS = 20_000
+
+export interface RunOptions extends Omit<WorkerOptions, 'id'> {
+  readonly name: string
+  readonly signal: AbortSignal
+  readonly note: (line: string) => void
+}
+
+/**
+ * A worker until the signal aborts. One that was taken for dead (frozen, cut off, a laptop that slept) comes back as
+ * another: its predecessor's tasks have gone elsewhere, and its id must not stand for both.
+ */
+export async function runWorker({ name, signal, note, ...options }: RunOptions): Promise<void> {
+  while (!signal.aborted) {
+    const worker = await startWorker({ ...options, id: `${name}-${systemRandom.word().slice(0, 6)}` })
+    note(`${worker.id} runs`)
+    const end = await Promise.race([worker.over, aborted(signal)])
+    await worker.stop()
+    if (end?.why === 'lost') note(`${worker.id} was silent for too long and taken for dead: it joins again`)
+    if (end?.why !== 'gone') continue
+    if (end.reason !== undefined) throw new CliError(`${worker.id} cannot work: ${end.reason}`)
+    note(`${worker.id} has left the fleet`)
+    return
+  }
+}
 
 /** Resolves when the worker has been brought to life; it joins the pool once its kernels run. */
 export async function startWorker(options: WorkerOptions): Promise<RunningWorker> {
@@ -62,6 +95,7 @@ export async function startWorker(options: WorkerOptions): Promise<RunningWorker
   const node = new Node({ transport, directory, hosts: 'pinned', actors: [definition], id })
   node.events.on('trouble', ({ where, error }) => trouble(where, error))
   const self = address('worker', id)
+  const over = endOf(self, node)
   await node.start()
   opened.defer(() => node.stop())
   await node.host(self)
@@ -69,12 +103,34 @@ export async function startWorker(options: WorkerOptions): Promise<RunningWorker
   await client.spawn(self, input, { timeoutMs: JOIN_MS })
 
   const all = opened.move()
+  let isMember = true
+  void over.then(() => (isMember = false))
   const stop = async (): Promise<void> => {
-    if (options.drainMs > 0)
+    if (options.drainMs > 0 && isMember)
       await drain(client, self, options.drainMs).catch((error: unknown) => trouble('drain', error))
     await all.disposeAsync()
   }
-  return { id, stop, [Symbol.asyncDispose]: stop }
+  return { id, over, stop, [Symbol.asyncDispose]: stop }
+}
+
+function endOf(self: ActorAddress, node: Node): Promise<WorkerEnd> {
+  return new Promise((resolve) => {
+    let reason: string | undefined
+    node.events.on('lease.lost', () => resolve({ why: 'lost' })) // it holds this one lease
+    node.events.on('effect.ended', ({ src, fault }) => {
+      if (src === 'open') reason = fault?.message
+    })
+    node.events.on('commit', ({ lines }) => {
+      if (lines.some(({ actor, to }) => actor === self && to === 'gone')) resolve({ why: 'gone', reason })
+    })
+  })
+}
+
+function aborted(signal: AbortSignal): Promise<undefined> {
+  return new Promise((resolve) => {
+    if (signal.aborted) resolve(undefined)
+    signal.addEventListener('abort', () => resolve(undefined), { once: true })
+  })
 }
 
 /** Takes no more tasks, and waits for those under way. */

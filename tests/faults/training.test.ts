@@ -4,7 +4,8 @@
  */
 import { beforeAll, expect, onTestFinished, test, vi } from 'vitest'
 import { TestRedis } from '../harness/redis.ts'
-import { JOB_MS, ProcessFleet } from '../harness/processes.ts'
+import type { WorkerView } from '../../machines/views.ts'
+import { JOB_MS, ProcessFleet, WAIT } from '../harness/processes.ts'
 import { resultOf, ROUNDS, smallJob } from './small-job.ts'
 
 const LIMIT_MS = 2 * JOB_MS
@@ -29,18 +30,44 @@ test('a worker killed in the middle of a round costs nothing but time', { timeou
   await using fleet = await ProcessFleet.start()
   const id = await fleet.submit(smallJob)
   await fleet.untilRound(id, 3)
-  fleet.kill(fleet.one('worker'))
+  fleet.kill(await fleet.busyWorker())
   const job = await fleet.untilEnded(id)
   expect(resultOf(job)).toEqual(undisturbed)
   expect(fleet.output).toMatch(/worker-\d \(pid \d+\) was killed by SIGKILL and is started again/)
 })
 
+test(
+  'a worker frozen past its lease comes back as another, and nothing counts twice',
+  { timeout: LIMIT_MS },
+  async () => {
+    await using fleet = await ProcessFleet.start()
+    const id = await fleet.submit(smallJob)
+    await fleet.untilRound(id, 3)
+    const frozen = await fleet.busyWorker()
+    fleet.freeze(frozen)
+    await vi.waitUntil(
+      async () => (await fleet.workers()).some((it) => it.id === frozen.id && it.state === 'gone'),
+      WAIT,
+    )
+    fleet.thaw(frozen)
+    const isBack = (it: WorkerView): boolean => it.pid === frozen.pid && it.id !== frozen.id && it.state !== 'gone'
+    await vi.waitUntil(async () => (await fleet.workers()).some(isBack), WAIT)
+    const job = await fleet.untilEnded(id)
+    expect(resultOf(job)).toEqual(undisturbed)
+    const roundsCounted = Object.values(job.workers).reduce((sum, rounds) => sum + rounds, 0)
+    expect(roundsCounted).toBe(ROUNDS * smallJob.train.replicas)
+    expect(await (await fleet.api()).models()).toHaveLength(1)
+  },
+)
+
 test('a control process killed in the middle goes on where it was', { timeout: LIMIT_MS }, async () => {
   await using fleet = await ProcessFleet.start()
   const id = await fleet.submit(smallJob)
   await fleet.untilRound(id, 3)
+  const { url } = await fleet.api()
   fleet.kill(fleet.one('control'))
   const job = await fleet.untilEnded(id)
+  expect((await fleet.api()).url).toBe(url)
   expect(resultOf(job)).toEqual(undisturbed)
 })
 

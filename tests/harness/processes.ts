@@ -21,6 +21,7 @@ export const PROGRAM = new URL('../../cli/tensorfleet.ts', import.meta.url).path
 const START_MS = 60_000
 export const JOB_MS = 150_000
 const EACH_MS = 50
+export const WAIT = { timeout: 60_000, interval: EACH_MS } as const
 
 export type Role = 'up' | 'control' | 'worker' | 'kernel' | 'redis'
 
@@ -146,6 +147,11 @@ export class ProcessFleet {
       .split('\n')
       .filter((line) => line !== '')
       .map((line) => JSON.parse(line) as LogLine)
+  }
+
+  /** A worker that has a task at this moment. */
+  async busyWorker(): Promise<WorkerView> {
+    return vi.waitUntil(async () => (await this.workers()).find(({ state }) => state === 'busy'), WAIT)
   }
 
   /** Every process that works on this fleet's data folder, found by its command line. */

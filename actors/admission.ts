@@ -12,12 +12,19 @@ import { FleetError } from './errors.ts'
 export interface AdmissionServices {
   readonly datasets: Datasets
   readonly kernels: Pick<typeof Kernels, 'checkModel'>
+  /** The pools that have a scheduler. */
+  readonly pools: readonly string[]
 }
 
 export async function admit(services: AdmissionServices, spec: JobSpec): Promise<readonly Problem[]> {
+  const pool = checkPool(services, spec)
   const facts = await services.datasets.facts(spec.dataset).catch(problemOfDataset)
-  if ('path' in facts) return [facts]
-  return [...checkModelFits(services, spec, facts), ...checkReplicas(spec, facts)]
+  if ('path' in facts) return [facts, ...pool]
+  return [...checkModelFits(services, spec, facts), ...checkReplicas(spec, facts), ...pool]
+}
+
+function checkPool({ pools }: AdmissionServices, { pool }: JobSpec): readonly Problem[] {
+  return pools.includes(pool) ? [] : [problem('pool', `one of ${pools.join(', ')}`, pool)]
 }
 
 function problemOfDataset(error: unknown): Problem {

@@ -21,6 +21,8 @@ export interface JobServices extends Telemetry {
   readonly blobs: Pick<Blobs, 'put' | 'bytes'>
   readonly collections: FleetCollections
   readonly datasets: Datasets
+  /** The pools that have a scheduler. */
+  readonly pools: readonly string[]
   readonly kernels: Pick<typeof Kernels, 'checkModel' | 'reduce' | 'stepsPerEpoch' | 'decodeTensors'>
 }
 

@@ -64,7 +64,7 @@ export async function startControl(options: ControlOptions): Promise<Control> {
     directory,
     hosts: 'sharded',
     actors: [
-      jobActor({ ...stores, ...telemetry, datasets, kernels }),
+      jobActor({ ...stores, ...telemetry, datasets, kernels, pools: [POOL] }),
       taskActor(),
       schedulerActor(),
       workerActor('adopt'),
@@ -126,7 +126,7 @@ async function servicesOf(parts: Parts): Promise<Services> {
       const scheduler = await client.read(address('scheduler', POOL))
       return scheduler === null ? [] : workerViews(scheduler)
     },
-    admit: (spec) => admit({ datasets, kernels }, spec),
+    admit: (spec) => admit({ datasets, kernels, pools: [POOL] }, spec),
     predict: predictor.predict,
     newJobId: () => ulid(),
     auth: new Tokens(parts.secret),

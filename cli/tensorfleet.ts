@@ -154,7 +154,8 @@ function listenForSignals(): void {
   }
   for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, stop)
   // Our supervisor holds the other end of stdin: when it is gone, however it went, so are we.
-  if (process.env['TENSORFLEET_SUPERVISED'] === '1') process.stdin.resume().on('end', stop).on('error', stop)
+  // Listening to it must not be what keeps a process alive that has stopped everything else.
+  if (process.env['TENSORFLEET_SUPERVISED'] === '1') process.stdin.resume().on('end', stop).on('error', stop).unref()
 }
 
 function fail(error: unknown): number {

@@ -1,8 +1,7 @@
 /** A job's actor and its streams, by the job's id. */
-import type { Client } from '../runtime/client.ts'
+import { address } from '../runtime/client.ts'
+import type { ActorAddress } from '../runtime/client.ts'
 import { GatewayError } from './problems.ts'
-
-export type ActorAddress = Parameters<Client['read']>[0]
 
 /** No dot: what stands before it decides the shard, and a job is the first of its tasks. */
 const JOB_ID = /^[A-Za-z0-9_-]{1,64}$/
@@ -10,7 +9,7 @@ const JOB_ID = /^[A-Za-z0-9_-]{1,64}$/
 /** Throws `resource.unknown` for what cannot be a job's id, so that no other text ever reaches a key. */
 export function jobAddress(id: string): ActorAddress {
   if (!JOB_ID.test(id)) throw unknownJob(id)
-  return `job/${id}` as ActorAddress // of the form that the runtime's parseAddress accepts, which we may not import
+  return address('job', id)
 }
 
 export function metricsStream(id: string): string {

@@ -103,9 +103,12 @@ class JobEvents {
   async run(unreadable: boolean): Promise<void> {
     if (unreadable)
       await this.#send('resync', { reason: 'Last-Event-ID is not one of ours; here is all from the start.' })
+    // The journal's end before the view: what commits in between is read twice rather than missed.
+    const journal = this.#cursor.journal ?? (await this.#sources.client.journalEnd(jobAddress(this.#sources.id)))
+    this.#cursor = { ...this.#cursor, journal }
     await this.#sendState()
     try {
-      await Promise.all([this.#followJournal(), this.#followState(), this.#follow('metrics'), this.#follow('logs')])
+      await Promise.all([this.#followJournal(), this.#follow('metrics'), this.#follow('logs')])
     } finally {
       this.#over.abort() // when one source fails, the others stop with it
     }
@@ -118,7 +121,7 @@ class JobEvents {
   async #followJournal(): Promise<void> {
     if (this.#following.aborted) return
     const actor = jobAddress(this.#sources.id)
-    const from = readFrom(this.#cursor.journal, 'now')
+    const from = readFrom(this.#cursor.journal)
     for await (const line of this.#sources.client.journal(actor, from, this.#following)) {
       if ('gap' in line) {
         await this.#send('gap', { source: 'journal' })
@@ -128,14 +131,6 @@ class JobEvents {
       this.#cursor = { ...this.#cursor, journal: line.position }
       if (line.actor === actor && line.seq > this.#cursor.seq) await this.#sendState()
     }
-  }
-
-  /**
-   * A journal followed from now begins a moment after the first view was read, and what fell in between would be
-   * missed until the next transition. So the state is read once more when the client has had time to go live.
-   */
-  async #followState(): Promise<void> {
-    for await (const _ of ticks(STATE_CHECK_MS, this.#following)) await this.#sendState()
   }
 
   async #follow(source: 'metrics' | 'logs'): Promise<void> {
@@ -150,8 +145,9 @@ class JobEvents {
     const { client, id } = this.#sources
     const stream = source === 'metrics' ? metricsStream(id) : logsStream(id)
     const event = source === 'metrics' ? 'metrics' : 'log'
-    for await (const entry of client.stream(stream, readFrom(this.#cursor[source], 'oldest'), options)) {
-      await this.#send(event, entry.data, { [source]: entry.id })
+    for await (const entry of client.stream(stream, readFrom(this.#cursor[source]), options)) {
+      if ('gap' in entry) await this.#send('gap', { source })
+      else await this.#send(event, entry.data, { [source]: entry.id })
     }
   }
 
@@ -180,23 +176,6 @@ class JobEvents {
   }
 }
 
-const STATE_CHECK_MS = 5_000
-
-function readFrom(position: string | undefined, otherwise: 'oldest' | 'now'): ReadFrom {
-  return position === undefined ? otherwise : { after: position }
-}
-
-/** Yields every so often until the signal aborts. */
-async function* ticks(everyMs: number, signal: AbortSignal): AsyncGenerator<void> {
-  while (!signal.aborted) {
-    const tick = Promise.withResolvers<void>()
-    const wake = (): void => tick.resolve()
-    const timer = setTimeout(wake, everyMs)
-    signal.addEventListener('abort', wake, { once: true })
-    await tick.promise
-    clearTimeout(timer)
-    signal.removeEventListener('abort', wake)
-    if (signal.aborted) return
-    yield
-  }
+function readFrom(position: string | undefined): ReadFrom {
+  return position === undefined ? 'oldest' : { after: position }
 }

@@ -21,6 +21,9 @@ import { decodeRecord } from './record.ts'
 import { compareIds, journalStream } from './transport.ts'
 import type { StreamRow, Transport } from './transport.ts'
 
+export { address } from './address.ts'
+export type { ActorAddress } from './address.ts'
+
 /** What an actor's owner says when a message has been taken. */
 export interface Answer {
   /** False when the chart has no transition for this event in its present state. */
@@ -103,14 +106,19 @@ export interface Client {
     from: ReadFrom,
     signal: AbortSignal,
   ): AsyncIterable<JournalLine | { readonly gap: true }>
+  /** Where a journal ends now: what is read after it is what comes. Ask before reading a snapshot, and nothing is missed. */
+  journalEnd(of: ActorAddress | { readonly shard: ShardName }): Promise<string>
   /** Appends to a capped stream, e.g. `job:01J…:metrics`. */
   append(stream: string, entries: readonly Json[]): Promise<void>
-  /** Follows a capped stream until the signal aborts; with `follow: false` ends at its present end. */
+  /**
+   * Follows a capped stream until the signal aborts; with `follow: false` ends at its present end. `gap: true` before
+   * the first entry when entries after `from` were trimmed.
+   */
   stream(
     stream: string,
     from: ReadFrom,
     options: { readonly signal: AbortSignal; readonly follow: boolean },
-  ): AsyncIterable<StreamEntry>
+  ): AsyncIterable<StreamEntry | { readonly gap: true }>
   /** Whether the transport answers now. */
   health(): Promise<{ readonly ok: boolean; readonly transport: string; readonly detail?: string }>
   stop(): Promise<void>
@@ -234,7 +242,7 @@ class RuntimeClient implements Client {
     from: ReadFrom,
     signal: AbortSignal,
   ): AsyncIterable<JournalLine | { readonly gap: true }> {
-    const stream = journalStream(typeof of === 'object' ? of.shard : shardOf(of, this.#directory))
+    const stream = this.#journalOf(of)
     // A position is `<commit's id>.<line in it>`: the lines of one commit share a stream entry.
     const [commitId = '0-0', line = ''] = typeof from === 'object' ? from.after.split('.') : []
     const start = typeof from === 'object' ? { after: previousId(commitId) } : from
@@ -250,6 +258,11 @@ class RuntimeClient implements Client {
     }
   }
 
+  async journalEnd(of: ActorAddress | { readonly shard: ShardName }): Promise<string> {
+    const { newest } = await this.#transport.ends(this.#journalOf(of))
+    return `${newest}.${Number.MAX_SAFE_INTEGER}` // behind every line of the newest commit
+  }
+
   async append(stream: string, entries: readonly Json[]): Promise<void> {
     const bodies = entries.map((entry) => JSON.stringify(entry))
     await this.#transport.append(stream, bodies, this.#limits.streamEntriesMax)
@@ -259,14 +272,18 @@ class RuntimeClient implements Client {
     stream: string,
     from: ReadFrom,
     { signal, follow }: { readonly signal: AbortSignal; readonly follow: boolean },
-  ): AsyncIterable<StreamEntry> {
+  ): AsyncIterable<StreamEntry | { readonly gap: true }> {
     for await (const row of this.#follow(stream, from, signal, follow)) {
-      if (!('gap' in row)) yield { id: row.id, data: JSON.parse(row.body) as Json }
+      yield 'gap' in row ? row : { id: row.id, data: JSON.parse(row.body) as Json }
     }
   }
 
   async health(): Promise<{ readonly ok: boolean; readonly transport: string; readonly detail?: string }> {
     return { ...(await this.#transport.health()), transport: this.#transport.name }
+  }
+
+  #journalOf(of: ActorAddress | { readonly shard: ShardName }): string {
+    return journalStream(typeof of === 'object' ? of.shard : shardOf(of, this.#directory))
   }
 
   get #channel(): string {

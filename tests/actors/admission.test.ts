@@ -10,7 +10,7 @@ beforeAll(async () => {
 afterAll(() => house.stop())
 
 const problemsOf = (spec: typeof STRIPES): ReturnType<typeof admit> =>
-  admit({ datasets: house.datasets, kernels }, spec)
+  admit({ datasets: house.datasets, kernels, pools: ['default'] }, spec)
 
 test('a spec that can be trained has no problems', async () => {
   expect(await problemsOf(STRIPES)).toEqual([])
@@ -58,4 +58,8 @@ test('a last layer of the wrong size is found before training', async () => {
   expect(problems).toMatchObject([
     { path: 'model.config.layers[1].config.units', expected: expect.stringContaining('3') },
   ])
+})
+
+test('a pool that nobody serves is named', async () => {
+  expect(await problemsOf({ ...STRIPES, pool: 'gpus' })).toMatchObject([{ path: 'pool', found: 'gpus' }])
 })

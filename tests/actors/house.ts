@@ -54,7 +54,14 @@ export class House {
     const node = new Node({
       transport: await fleet.connect(),
       actors: [
-        jobActor({ ...telemetry, blobs: this.blobs, collections: this.collections, datasets: this.datasets, kernels }),
+        jobActor({
+          pools: ['default'],
+          ...telemetry,
+          blobs: this.blobs,
+          collections: this.collections,
+          datasets: this.datasets,
+          kernels,
+        }),
         taskActor(),
         schedulerActor(),
         workerActor('adopt'),
@@ -168,7 +175,9 @@ export class RunningHouse {
   async lines(stream: string): Promise<unknown[]> {
     const lines: unknown[] = []
     const { signal } = new AbortController()
-    for await (const { data } of this.client.stream(stream, 'oldest', { signal, follow: false })) lines.push(data)
+    for await (const entry of this.client.stream(stream, 'oldest', { signal, follow: false })) {
+      if ('data' in entry) lines.push(entry.data)
+    }
     return lines
   }
 

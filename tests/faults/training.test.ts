@@ -5,7 +5,7 @@
 import { beforeAll, expect, onTestFinished, test, vi } from 'vitest'
 import { TestRedis } from '../harness/redis.ts'
 import type { WorkerView } from '../../machines/views.ts'
-import { JOB_MS, ProcessFleet, WAIT } from '../harness/processes.ts'
+import { JOB_MS, ProcessFleet, temporaryFolder, WAIT } from '../harness/processes.ts'
 import { resultOf, ROUNDS, smallJob } from './small-job.ts'
 
 const LIMIT_MS = 2 * JOB_MS
@@ -89,3 +89,14 @@ test.each(['SIGKILL', 'SIGTERM'] as const)(
     expect(resultOf(job)).toEqual(undisturbed)
   },
 )
+
+test('a job that Ctrl-C interrupted goes on at the next start', { timeout: LIMIT_MS }, async () => {
+  await using folder = await temporaryFolder()
+  await using first = await ProcessFleet.start({ folder: folder.path })
+  const id = await first.submit(smallJob)
+  await first.untilRound(id, 3)
+  await first.interrupt()
+  await using second = await ProcessFleet.start({ folder: folder.path })
+  expect(second.output).toContain('Found 1 jobs, of which 1 go on')
+  expect(resultOf(await second.untilEnded(id))).toEqual(undisturbed)
+})

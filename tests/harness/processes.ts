@@ -40,24 +40,25 @@ export interface StartOptions {
   readonly args?: readonly string[]
 }
 
-export async function temporaryFolder(): Promise<string> {
-  return mkdtemp(join(tmpdir(), 'tf-fleet-'))
+export interface TemporaryFolder extends AsyncDisposable {
+  readonly path: string
 }
 
-export async function removeFolder(folder: string): Promise<void> {
-  await rm(folder, { recursive: true, force: true, maxRetries: 5 })
+export async function temporaryFolder(): Promise<TemporaryFolder> {
+  const path = await mkdtemp(join(tmpdir(), 'tf-fleet-'))
+  return { path, [Symbol.asyncDispose]: () => rm(path, { recursive: true, force: true, maxRetries: 5 }) }
 }
 
 export class ProcessFleet {
   readonly folder: string
-  readonly #ownsFolder: boolean
+  readonly #ownFolder: TemporaryFolder | null
   readonly #up: ChildProcess
   readonly #ended: Promise<number | null>
   #output = ''
 
-  private constructor(folder: string, ownsFolder: boolean, up: ChildProcess) {
+  private constructor(folder: string, ownFolder: TemporaryFolder | null, up: ChildProcess) {
     this.folder = folder
-    this.#ownsFolder = ownsFolder
+    this.#ownFolder = ownFolder
     this.#up = up
     up.stdout?.on('data', (chunk: Buffer) => (this.#output += chunk.toString('utf8')))
     up.stderr?.on('data', (chunk: Buffer) => (this.#output += chunk.toString('utf8')))
@@ -69,14 +70,15 @@ export class ProcessFleet {
   /** Resolves when the API answers and the workers have joined. */
   static async start(options: StartOptions = {}): Promise<ProcessFleet> {
     const { workers = 2, env, args = [] } = options
-    const folder = options.folder ?? (await temporaryFolder())
+    const ownFolder = options.folder === undefined ? await temporaryFolder() : null
+    const folder = options.folder ?? ownFolder?.path ?? ''
     const { REDIS_URL: _, CI: __, ...inherited } = process.env // the tests' own Redis is not what is asked for here
     const up = spawn(
       process.execPath,
       [PROGRAM, 'up', '--data', folder, '--port', '0', '--workers', String(workers), ...args],
       { stdio: ['ignore', 'pipe', 'pipe'], env: { ...inherited, ...env } },
     )
-    const fleet = new ProcessFleet(folder, options.folder === undefined, up)
+    const fleet = new ProcessFleet(folder, ownFolder, up)
     try {
       await vi.waitUntil(() => fleet.#isUp(workers), { timeout: START_MS, interval: EACH_MS })
     } catch (error) {
@@ -93,7 +95,7 @@ export class ProcessFleet {
     const all = this.processes().toSorted((a, b) => Number(b.role === 'up') - Number(a.role === 'up'))
     for (const running of all) this.kill(running)
     await vi.waitUntil(() => this.processes().length === 0, { timeout: 10_000, interval: EACH_MS })
-    if (this.#ownsFolder) await removeFolder(this.folder)
+    await this.#ownFolder?.[Symbol.asyncDispose]()
   }
 
   /** What `up` has printed so far. */

@@ -1,0 +1,278 @@
+/**
+ * The charts of the simulated loads. Each writes what it takes into its own context, so that the durable state itself
+ * is the evidence: a message that was lost is missing there, one that was applied twice stands there twice.
+ *
+ * A mark is `<sender>|<lane>|<number>`; what a message makes an actor send is numbered below it (`c0:4` → `c0:4.0`).
+ */
+import { assign, cancel, fromPromise, raise, setup } from 'xstate'
+import { defineActor } from '../../runtime/actor.ts'
+import type { ActorDefinition, Effect } from '../../runtime/actor.ts'
+import type { Clock } from '../../runtime/clock.ts'
+import { RuntimeError } from '../../runtime/errors.ts'
+import { vocabulary } from '../../runtime/vocabulary.ts'
+
+/** Where a message goes on to, and from there. */
+export interface Hop {
+  readonly to: string
+  readonly control: boolean
+  readonly next: readonly Hop[]
+}
+
+export interface Marked {
+  readonly n: string
+  readonly from: string
+  readonly lane: 'hi' | 'in'
+}
+
+export type PassEvent = { readonly type: 'pass'; readonly next: readonly Hop[] } & Marked
+/** `wrong`: how the transition fails after it has told others. */
+export type PoisonEvent = { type: 'poison'; next: readonly Hop[]; wrong: 'throw' | 'bigint' | 'circular' } & Marked
+export type BroodEvent = { readonly type: 'brood'; readonly child: string } & Marked
+export type DoEvent = { readonly type: 'do'; readonly mode: EffectMode } & Marked
+export type HaltEvent = { readonly type: 'halt' } & Marked
+export type TimerEvent = {
+  readonly type: 'arm' | 'disarm' | 'remind' | 'unremind' | 'both'
+} & Marked
+
+export interface EffectMode {
+  readonly ms: number
+  /** So many attempts throw before one succeeds. */
+  readonly fails: number
+  readonly givesUp: boolean
+}
+
+interface SelfInput {
+  readonly self: string
+}
+
+export interface TakerContext {
+  readonly self: string
+  readonly taken: readonly string[]
+}
+
+export const mark = ({ n, from, lane }: Marked): string => `${from}|${lane}|${n}`
+
+function tells(self: string, { n, next }: { readonly n: string; readonly next: readonly Hop[] }) {
+  return next.map((hop, i) => {
+    const lane = hop.control ? ('hi' as const) : ('in' as const)
+    const event: PassEvent = { type: 'pass', n: `${n}.${i}`, from: self, lane, next: hop.next }
+    return { to: hop.to, control: hop.control, event }
+  })
+}
+
+/** Takes notes, hands them on, gives birth, and throws when it is told to. */
+const ledgerMachine = setup({
+  types: {
+    context: {} as TakerContext & { readonly odd?: unknown },
+    events: {} as PassEvent | PoisonEvent | BroodEvent,
+    input: {} as SelfInput,
+  },
+  actions: {
+    ...vocabulary,
+    take: assign({ taken: ({ context }, params: Marked) => [...context.taken, mark(params)] }),
+    fail: assign(({ context }, { wrong }: { wrong: PoisonEvent['wrong'] }) => {
+      if (wrong === 'throw') throw new Error('poisoned')
+      const loop: Record<string, unknown> = {}
+      loop['loop'] = loop
+      return { ...context, odd: wrong === 'bigint' ? 1n : loop }
+    }),
+  },
+}).createMachine({
+  context: ({ input }) => ({ self: input.self, taken: [] }),
+  initial: 'open',
+  states: {
+    open: {
+      on: {
+        pass: {
+          actions: [
+            { type: 'take', params: ({ event }) => event },
+            { type: 'tell', params: ({ context, event }) => tells(context.self, event) },
+            { type: 'reply', params: ({ context }) => ({ data: context.taken.length }) },
+          ],
+        },
+        poison: {
+          actions: [
+            { type: 'tell', params: ({ context, event }) => tells(context.self, event) },
+            { type: 'fail', params: ({ event }) => event },
+          ],
+        },
+        brood: {
+          actions: [
+            { type: 'take', params: ({ event }) => event },
+            { type: 'spawn', params: ({ event }) => ({ to: event.child, input: { self: event.child } }) },
+            {
+              type: 'tell',
+              params: ({ context, event: { n, child } }) =>
+                tells(context.self, { n, next: [{ to: child, control: false, next: [] }] }),
+            },
+          ],
+        },
+      },
+    },
+  },
+})
+
+export interface ErrandContext extends TakerContext {
+  /** How each errand ended: `done|n|key`, `failed|n`, `halted|n`, `replaced|n`; and `owner.lost`. */
+  readonly ends: readonly string[]
+  readonly current: string
+}
+
+interface WorkInput {
+  readonly n: string
+  readonly mode: EffectMode
+}
+
+/** Runs one effect at a time; a new errand replaces the one under way, `halt` leaves it. */
+const errandMachine = setup({
+  types: {
+    context: {} as ErrandContext,
+    events: {} as DoEvent | HaltEvent | PassEvent | { readonly type: 'owner.lost' },
+    input: {} as SelfInput,
+  },
+  actors: { work: fromPromise<string, WorkInput>(() => Promise.reject(new Error('the runtime runs the effect'))) },
+  actions: {
+    ...vocabulary,
+    take: assign({ taken: ({ context }, params: Marked) => [...context.taken, mark(params)] }),
+    begin: assign({ current: (_, params: Marked) => params.n }),
+    end: assign({
+      ends: ({ context }, { how, detail }: { how: string; detail?: string }) => [
+        ...context.ends,
+        [how, context.current, ...(detail === undefined ? [] : [detail])].join('|'),
+      ],
+    }),
+    orphan: assign({ ends: ({ context }) => [...context.ends, 'owner.lost'] }),
+  },
+}).createMachine({
+  context: ({ input }) => ({ self: input.self, taken: [], ends: [], current: '' }),
+  initial: 'idle',
+  on: {
+    'owner.lost': { actions: 'orphan' },
+    halt: { actions: { type: 'take', params: ({ event }) => event } },
+    pass: {
+      actions: [
+        { type: 'take', params: ({ event }) => event },
+        { type: 'tell', params: ({ context, event }) => tells(context.self, event) },
+      ],
+    },
+  },
+  states: {
+    idle: {
+      on: {
+        do: {
+          target: 'running',
+          actions: [
+            { type: 'take', params: ({ event }) => event },
+            { type: 'begin', params: ({ event }) => event },
+          ],
+        },
+      },
+    },
+    running: {
+      invoke: {
+        id: 'work',
+        src: 'work',
+        input: ({ event, context }) => ({
+          n: context.current,
+          mode: event.type === 'do' ? event.mode : { ms: 0, fails: 0, givesUp: false },
+        }),
+        onDone: {
+          target: 'idle',
+          actions: { type: 'end', params: ({ event }) => ({ how: 'done', detail: event.output }) },
+        },
+        onError: { target: 'idle', actions: { type: 'end', params: { how: 'failed' } } },
+      },
+      on: {
+        do: {
+          target: 'running',
+          reenter: true,
+          actions: [
+            { type: 'end', params: { how: 'replaced' } },
+            { type: 'take', params: ({ event }) => event },
+            { type: 'begin', params: ({ event }) => event },
+          ],
+        },
+        halt: {
+          target: 'idle',
+          actions: [
+            { type: 'end', params: { how: 'halted' } },
+            { type: 'take', params: ({ event }) => event },
+          ],
+        },
+      },
+    },
+  },
+})
+
+/** How long the two delays of every waiter are: the same, so that both come due in one batch. */
+export const NAP_MS = 700
+
+/** Waits in every way: an `after`, a delayed raise, each called off or begun again. Its journal tells when. */
+const waiterMachine = setup({
+  types: { context: {} as TakerContext, events: {} as TimerEvent | { type: 'ring' }, input: {} as SelfInput },
+  actions: {
+    ...vocabulary,
+    take: assign({
+      taken: ({ context, event }) => (event.type === 'ring' ? context.taken : [...context.taken, mark(event)]),
+    }),
+  },
+  delays: { nap: NAP_MS },
+}).createMachine({
+  context: ({ input }) => ({ self: input.self, taken: [] }),
+  initial: 'idle',
+  on: {
+    remind: { actions: ['take', raise({ type: 'ring' }, { id: 'ring', delay: NAP_MS })] },
+    unremind: { actions: ['take', cancel('ring')] },
+    disarm: { target: '.idle', actions: 'take' },
+    arm: { target: '.waiting', reenter: true, actions: 'take' },
+    both: {
+      target: '.waiting',
+      reenter: true,
+      actions: ['take', raise({ type: 'ring' }, { id: 'ring', delay: NAP_MS })],
+    },
+    ring: {},
+  },
+  states: {
+    idle: { on: { ring: { actions: 'take' } } },
+    waiting: {
+      on: { ring: { target: 'waiting', reenter: true } },
+      after: { nap: { target: 'idle' } },
+    },
+  },
+})
+
+/** One run of an effect, as the process that ran it saw it. */
+export interface EffectRun {
+  readonly actor: string
+  readonly n: string
+  readonly key: string
+  readonly process: string
+  readonly attempt: number
+}
+
+/** The definitions as one process runs them: its clock, and where its effects are written down. */
+export function simulatedActors(clock: Clock, process: string, runs: EffectRun[]): readonly ActorDefinition[] {
+  const work: Effect<WorkInput, string> = async ({ n, mode }, { key, actor, attempt, signal }) => {
+    runs.push({ actor, n, key, process, attempt })
+    await clock.sleep(mode.ms, signal)
+    signal.throwIfAborted()
+    if (mode.givesUp) throw new RuntimeError('effect.failed', 'never', { remedy: 'give-up' })
+    if (attempt <= mode.fails) throw new Error('not yet')
+    return key
+  }
+  const effectRetry = { attempts: 3, baseMs: 40, maxMs: 400 }
+  return [
+    defineActor({ kind: 'ledger', version: 1, machine: ledgerMachine, effects: {} }),
+    defineActor({ kind: 'brittle', version: 1, machine: ledgerMachine, effects: {}, policy: { onError: 'stop' } }),
+    defineActor({ kind: 'errand', version: 1, machine: errandMachine, effects: { work }, policy: { effectRetry } }),
+    defineActor({
+      kind: 'station',
+      version: 1,
+      machine: errandMachine,
+      effects: { work },
+      pinned: true,
+      policy: { effectRetry },
+    }),
+    defineActor({ kind: 'waiter', version: 1, machine: waiterMachine, effects: {} }),
+  ]
+}

@@ -21,7 +21,7 @@ import type { Fault } from './errors.ts'
 import type { Json } from './json.ts'
 import type { Answer, JournalLine } from './client.ts'
 import { encodeRecord } from './record.ts'
-import type { ActorRecord, EffectRow, TimerRow } from './record.ts'
+import type { ActorRecord, ChartState, EffectRow, TimerRow } from './record.ts'
 import { afterEvent, effectDone, effectFailed, freeze, start, step } from './step.ts'
 import type { Op, Stepped } from './step.ts'
 import type { Commit, Entry, TimerEntry } from './transport.ts'
@@ -64,7 +64,7 @@ export interface Plan {
   readonly touched: readonly Cell[]
   readonly starts: readonly EffectStart[]
   readonly stops: readonly { readonly actor: ActorAddress; readonly id: string; readonly gen: number }[]
-  readonly replies: readonly { readonly channel: string; readonly reply: Reply }[]
+  readonly replies: readonly { readonly channel: string; readonly body: string }[]
   readonly lines: readonly Line[]
   readonly dead: readonly { readonly to: string; readonly fault: Fault }[]
   readonly fired: readonly TimerEntry[]
@@ -120,15 +120,27 @@ export function plan(
   directory: Directory,
   at: Standing,
 ): Plan {
-  return new Planner(cells, definitions, directory, at).take(batch)
+  const whole = new Planner(cells, definitions, directory, at, false)
+  try {
+    return whole.take(batch)
+  } catch (error) {
+    if (!(error instanceof UnwritableRecord)) throw error
+    whole.undo()
+    return new Planner(cells, definitions, directory, at, true).take(batch)
+  }
 }
+
+/** Records are written once a batch. One that cannot be (a bigint, a cycle) sends the batch through again, with care. */
+class UnwritableRecord extends Error {}
 
 class Planner {
   readonly #cells: Cells
   readonly #definitions: Definitions
   readonly #directory: Directory
   readonly #at: Standing
-  readonly #touched = new Map<ActorAddress, { cell: Cell; hadEffects: boolean; dirty: boolean }>()
+  /** Writes each record at once, so that the message which spoils it is found. */
+  readonly #careful: boolean
+  readonly #touched = new Map<ActorAddress, { cell: Cell; before: ActorRecord | null }>()
   readonly #sends: { lane: Lane; body: string }[] = []
   readonly #outbox: { seq: number; shard: ShardName; lane: Lane; body: string }[] = []
   readonly #timersSet: TimerEntry[] = []
@@ -139,14 +151,15 @@ class Planner {
   readonly #dead: { to: string; fault: Fault }[] = []
   readonly #starts: EffectStart[] = []
   readonly #stops: { actor: ActorAddress; id: string; gen: number }[] = []
-  readonly #replies: { channel: string; reply: Reply }[] = []
+  readonly #replies: { channel: string; body: string }[] = []
   #hi: string
   #in: string
   #outSeq: number
   #oldest = Infinity
   #nextDue = Infinity
 
-  constructor(cells: Cells, definitions: Definitions, directory: Directory, at: Standing) {
+  constructor(cells: Cells, definitions: Definitions, directory: Directory, at: Standing, careful: boolean) {
+    this.#careful = careful
     this.#cells = cells
     this.#definitions = definitions
     this.#directory = directory
@@ -166,6 +179,14 @@ class Planner {
       this.#one(taken)
     }
     return this.#finish()
+  }
+
+  /** Moves every cell back to where it stood before the plan. */
+  undo(): void {
+    for (const { cell, before } of this.#touched.values()) {
+      cell.record = before
+      cell.snapshot = null
+    }
   }
 
   /** P1: one message, whole or not at all. */
@@ -207,7 +228,7 @@ class Planner {
     const { record } = cell
     if (envelope.type === SPAWN) {
       if (record === null) this.#spawn(cell, definition, envelope)
-      else this.#answer(envelope, cell, false, undefined)
+      else this.#answer(envelope, record.s, false, undefined)
       return
     }
     if (record === null) {
@@ -219,7 +240,7 @@ class Planner {
     if (record.s.status !== 'active') {
       // An ask learns how the actor ended; a tell to it has nobody to tell.
       if (envelope.replyTo !== undefined) {
-        this.#answer(envelope, cell, false, undefined)
+        this.#answer(envelope, record.s, false, undefined)
         return
       }
       throw new RuntimeError('actor.done', `${cell.actor} has ended and takes no "${envelope.type}"`, {
@@ -288,7 +309,7 @@ class Planner {
     const stepped = step(definition, snapshot, event)
     if (record === cell.record && stepped.snapshot === snapshot && stepped.ops.every(({ op }) => op === 'reply')) {
       // P3: nothing has changed; at most there is something to say.
-      if (envelope !== null) this.#answer(envelope, cell, stepped.handled, replyOf(stepped.ops))
+      if (envelope !== null) this.#answer(envelope, record.s, stepped.handled, replyOf(stepped.ops))
     } else {
       this.#apply(cell, record, definition, stepped, event.type, envelope)
     }
@@ -348,6 +369,18 @@ class Planner {
       starts.length = 0
       tm[RETIRE] = { gen: n, due: now + definition.policy.retentionMs }
     }
+    const record: ActorRecord = {
+      v: definition.version,
+      n,
+      born: before.born,
+      at: now,
+      s: state,
+      ...(hasKeys(fx) && { fx }),
+      ...(hasKeys(tm) && { tm }),
+      ...(before.by !== undefined && { by: before.by }),
+    }
+    if (this.#careful) encodeRecord(record)
+    if (envelope !== null) this.#answer(envelope, state, stepped.handled, replyOf(stepped.ops))
     // From here on nothing throws: P1.
     for (const id of stops) {
       const row = before.fx?.[id]
@@ -364,16 +397,7 @@ class Planner {
     }
     this.#starts.push(...starts)
     this.#touch(cell)
-    cell.record = {
-      v: definition.version,
-      n,
-      born: before.born,
-      at: now,
-      s: state,
-      ...(hasKeys(fx) && { fx }),
-      ...(hasKeys(tm) && { tm }),
-      ...(before.by !== undefined && { by: before.by }),
-    }
+    cell.record = record
     cell.snapshot = stepped.snapshot
     this.#lines.push({
       actor: cell.actor,
@@ -384,7 +408,6 @@ class Planner {
       at: now,
       ...(envelope?.trace !== undefined && { trace: envelope.trace }),
     })
-    if (envelope !== null) this.#answer(envelope, cell, stepped.handled, replyOf(stepped.ops))
   }
 
   #send(from: ActorAddress, n: number, k: number, op: Op & { op: 'tell' | 'spawn' }, trace: string | undefined): void {
@@ -404,16 +427,20 @@ class Planner {
     else this.#outbox.push({ seq: ++this.#outSeq, shard, lane, body })
   }
 
-  #answer(envelope: Envelope, cell: Cell, handled: boolean, reply: { data: unknown } | undefined): void {
+  /** Written at once: a reply that cannot be is its message's fault (P1). */
+  #answer(envelope: Envelope, state: ChartState, handled: boolean, reply: { data: unknown } | undefined): void {
     if (envelope.replyTo === undefined) return
-    const { s } = cell.record as ActorRecord // only actors that exist are answered for
     const answer: Answer = {
       handled,
-      state: s.value,
-      status: s.status,
+      state: state.value,
+      status: state.status,
       ...(reply !== undefined && { reply: reply.data as Json }), // JSON is the chart's duty
     }
-    this.#replies.push({ channel: envelope.replyTo, reply: { id: envelope.id, answer } })
+    this.#reply(envelope.replyTo, { id: envelope.id, answer })
+  }
+
+  #reply(channel: string, reply: Reply): void {
+    this.#replies.push({ channel, body: JSON.stringify(reply) })
   }
 
   #bury(taken: Taken, fault: Fault, stopsActor: boolean): void {
@@ -424,8 +451,7 @@ class Planner {
     const subject = message.kind === 'mail' ? message.entry.body : JSON.stringify(message)
     this.#letters.push(JSON.stringify({ to, at: this.#at.now, fault, message: subject }))
     this.#dead.push({ to, fault })
-    if (envelope?.replyTo !== undefined)
-      this.#replies.push({ channel: envelope.replyTo, reply: { id: envelope.id, fault } })
+    if (envelope?.replyTo !== undefined) this.#reply(envelope.replyTo, { id: envelope.id, fault })
     if (stopsActor && taken.actor !== null) this.#stopIfPolicySays(taken.actor, fault)
   }
 
@@ -469,18 +495,18 @@ class Planner {
 
   #touch(cell: Cell): void {
     if (this.#touched.has(cell.actor)) return
-    this.#touched.set(cell.actor, { cell, hadEffects: cell.record?.fx !== undefined, dirty: true })
+    this.#touched.set(cell.actor, { cell, before: cell.record })
   }
 
   #finish(): Plan {
     const records: { actor: ActorAddress; body: string | null }[] = []
     const effects: { actor: ActorAddress; active: boolean }[] = []
     const touched: Cell[] = []
-    for (const { cell, hadEffects } of this.#touched.values()) {
+    for (const { cell, before } of this.#touched.values()) {
       touched.push(cell)
-      records.push({ actor: cell.actor, body: cell.record === null ? null : encodeRecord(cell.record) })
+      records.push({ actor: cell.actor, body: cell.record === null ? null : written(cell.record) })
       const active = cell.record?.fx !== undefined
-      if (active !== hadEffects) effects.push({ actor: cell.actor, active })
+      if (active !== (before?.fx !== undefined)) effects.push({ actor: cell.actor, active })
     }
     const at = this.#at
     return {
@@ -511,6 +537,14 @@ class Planner {
       oldest: this.#oldest,
       nextDue: this.#nextDue,
     }
+  }
+}
+
+function written(record: ActorRecord): string {
+  try {
+    return encodeRecord(record)
+  } catch (cause) {
+    throw new UnwritableRecord('a record cannot be written', { cause })
   }
 }
 

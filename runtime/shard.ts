@@ -263,7 +263,8 @@ export class Shard {
     this.#nextDue = Math.min(this.#nextDue, planned.nextDue)
     for (const cell of planned.touched) cell.inFlight++
     const committing = transport.commit(planned.commit)
-    this.#inFlight.push(this.#afterCommit(planned, batch.length, standing.now, committing))
+    const former = this.#inFlight.at(-1)
+    this.#inFlight.push(this.#afterCommit(planned, batch.length, standing.now, committing, former))
     await this.#settle(this.#options.limits.commitsInFlightMax - 1)
   }
 
@@ -277,12 +278,17 @@ export class Shard {
     }
   }
 
-  /** S2. Never throws: false says that the owner must start anew. */
+  /**
+   * S2, and in the order of commits: when the answer to the former one is lost, this one's sends must not be carried
+   * before the former's, or the receiver would take those for old ones. Never throws: false says that the owner must
+   * start anew.
+   */
   async #afterCommit(
     planned: Plan,
     messages: number,
     startedAt: number,
     committing: Promise<unknown>,
+    former: Promise<boolean> | undefined,
   ): Promise<boolean> {
     const { events, definitions, transport, clock } = this.#options
     try {
@@ -297,19 +303,20 @@ export class Shard {
     } finally {
       for (const cell of planned.touched) cell.inFlight--
     }
+    if ((await former) === false) return false
     if (this.#abort.signal.aborted) return true // a new owner starts the effects; the outbox is in the transport
     const { commit } = planned
     for (const { actor, id, gen } of planned.stops) this.#effects.stop(actor, id, gen)
     for (const start of planned.starts) this.#effects.start(definitionOf(definitions, start.actor), start)
     this.#carry(commit.outbox.map((entry) => ({ ...entry, incarnation: commit.incarnation })))
-    for (const { channel, reply } of planned.replies) {
-      transport.publish(channel, JSON.stringify(reply)).catch((error: unknown) => {
+    for (const { channel, body } of planned.replies) {
+      transport.publish(channel, body).catch((error: unknown) => {
         events.emit({ type: 'trouble', where: `answer to ${channel}`, error })
       })
     }
     if (commit.sends.length > 0) this.#bell.ring()
     this.#tell(planned, messages, clock.now() - startedAt)
-    await this.#dropIfLeft(planned)
+    if (!(await this.#dropIfLeft(planned))) return false
     const passivated = this.#cells.passivate()
     if (passivated > 0) events.emit({ type: 'passivation', actors: passivated })
     return true
@@ -327,13 +334,19 @@ export class Shard {
     }
   }
 
-  /** A pinned shard ends with its actor. */
-  async #dropIfLeft(planned: Plan): Promise<void> {
+  /** A pinned shard ends with its actor. False when it should have ended and could not. */
+  async #dropIfLeft(planned: Plan): Promise<boolean> {
     const actor = pinnedActor(this.name)
-    if (actor === null || !planned.commit.records.some((row) => row.actor === actor && row.body === null)) return
-    await this.#options.transport.drop(this.name, this.#claim.epoch)
+    if (actor === null || !planned.commit.records.some((row) => row.actor === actor && row.body === null)) return true
+    try {
+      await this.#options.transport.drop(this.name, this.#claim.epoch)
+    } catch (error) {
+      this.#options.events.emit({ type: 'trouble', where: `end of shard ${this.name}`, error })
+      return false
+    }
     this.#abort.abort()
     this.#options.onEnd(this)
+    return true
   }
 
   #carry(entries: readonly OutboxEntry[]): void {

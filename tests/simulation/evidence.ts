@@ -59,6 +59,10 @@ export function restless(server: MemoryServer): string[] {
       if (waiting > 0) unrest.push(`${waiting} messages in lane ${lane} of shard ${name}`)
     }
     if (shard.outbox.length > 0) unrest.push(`${shard.outbox.length} sends in the outbox of shard ${name}`)
+    // A pinned shard without an owner is adopted sooner or later, and its actor has something to hear then.
+    if (name.startsWith('@') && (shard.owner === null || shard.leaseUntil <= server.clock.now())) {
+      unrest.push(`shard ${name} has no owner`)
+    }
     for (const actor of shard.effects) unrest.push(`effects of ${actor}`)
     for (const timer of shard.timers.values()) {
       if (timer.name !== '@retire') unrest.push(`timer ${timer.name} of ${timer.actor}`)

@@ -40,6 +40,8 @@ export type WorkerEnd =
   | { readonly why: 'gone'; readonly reason: string | undefined }
 
 const JOIN_MS = 20_000
+/** Whoever stops a worker should not wait for a Redis that is gone: then its silence tells the same, later. */
+const LEAVE_MS = 2_000
 
 export interface RunOptions extends Omit<WorkerOptions, 'id'> {
   readonly name: string
@@ -106,8 +108,7 @@ export async function startWorker(options: WorkerOptions): Promise<RunningWorker
   let isMember = true
   void over.then(() => (isMember = false))
   const stop = async (): Promise<void> => {
-    if (options.drainMs > 0 && isMember)
-      await drain(client, self, options.drainMs).catch((error: unknown) => trouble('drain', error))
+    if (isMember) await leave(client, self, options.drainMs).catch((error: unknown) => trouble('leaving', error))
     await all.disposeAsync()
   }
   return { id, over, stop, [Symbol.asyncDispose]: stop }
@@ -133,9 +134,13 @@ function aborted(signal: AbortSignal): Promise<undefined> {
   })
 }
 
-/** Takes no more tasks, and waits for those under way. */
-async function drain(client: Client, self: ActorAddress, ms: number): Promise<void> {
-  const over = AbortSignal.timeout(ms)
+/** Takes no more tasks, waits for those under way, and says goodbye: what is still not done goes elsewhere at once. */
+async function leave(client: Client, self: ActorAddress, drainMs: number): Promise<void> {
+  if (drainMs > 0) await drained(client, self, AbortSignal.timeout(drainMs))
+  await client.ask(self, { type: 'leave' }, { control: true, timeoutMs: LEAVE_MS })
+}
+
+async function drained(client: Client, self: ActorAddress, over: AbortSignal): Promise<void> {
   await client.ask(self, { type: 'drain' }, { control: true, signal: over })
   for await (const line of client.journal(self, 'oldest', over)) {
     if (!('gap' in line) && line.actor === self && line.to === 'gone') return

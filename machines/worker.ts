@@ -56,6 +56,8 @@ export type WorkerEvent =
   | ({ readonly type: 'run' } & RunInput)
   | { readonly type: 'cancel'; readonly task: string; readonly attempt: number }
   | { readonly type: 'drain' }
+  /** Its process stops now: what still runs goes elsewhere at once. */
+  | { readonly type: 'leave' }
   | { readonly type: 'owner.lost' }
   | { readonly type: 'xstate.done.actor.*'; readonly actorId: string; readonly output: unknown }
   | { readonly type: 'xstate.error.actor.*'; readonly actorId: string; readonly error: unknown }
@@ -114,6 +116,7 @@ export const workerMachine = base
     context: ({ input }) => ({ ...input, backend: '', fingerprint: '', running: {} }),
     initial: 'joining',
     on: {
+      leave: '.gone',
       'owner.lost': '.gone',
       cancel: [
         { guard: 'isRunningAttempt', actions: ['stopTask', { type: 'tell', params: stopped }, 'endTask'] },
@@ -173,7 +176,13 @@ export const workerMachine = base
       },
       gone: {
         entry: ['stopAll', { type: 'tell', params: farewells }, 'endAll'],
-        on: { run: { actions: { type: 'tell', params: lossOfRun } }, 'owner.lost': {}, drain: {}, welcome: {} },
+        on: {
+          run: { actions: { type: 'tell', params: lossOfRun } },
+          'owner.lost': {},
+          leave: {},
+          drain: {},
+          welcome: {},
+        },
         after: { linger: 'retired' },
       },
       retired: { type: 'final' },

@@ -1,10 +1,9 @@
 /** How a fleet ends: asked to, or not. Nothing of it may stay behind, and nothing that it made may be lost. */
 import { expect, test } from 'vitest'
 import { ProcessFleet, temporaryFolder, WAIT } from '../harness/processes.ts'
-import { smallJob } from './small-job.ts'
+import { smallJob, tinyJob } from '../harness/jobs.ts'
 
 const LIMIT_MS = 180_000
-const tinyJob = { ...smallJob, name: 'tiny', train: { ...smallJob.train, batchSize: 10_000 } }
 
 test('Ctrl-C in the middle of training leaves no process behind', { timeout: LIMIT_MS }, async () => {
   await using fleet = await ProcessFleet.start()
@@ -22,7 +21,7 @@ test('a second start finds jobs and models', { timeout: LIMIT_MS }, async () => 
   const job = await first.untilEnded(await first.submit(tinyJob))
   await first.interrupt()
   await using second = await ProcessFleet.start({ folder: folder.path })
-  expect(second.output).toContain('Found 1 jobs, and 1 models')
+  await expect.poll(() => second.output, WAIT).toContain('Found 1 jobs, and 1 models')
   const api = await second.api()
   expect(await api.job(job.id)).toEqual(job)
   expect(await api.models()).toMatchObject([{ name: 'tiny', version: 1, weights: { sha256: job.weights } }])

@@ -6,7 +6,7 @@ import { beforeAll, expect, onTestFinished, test, vi } from 'vitest'
 import { TestRedis } from '../harness/redis.ts'
 import type { WorkerView } from '../../machines/views.ts'
 import { JOB_MS, ProcessFleet, temporaryFolder, WAIT } from '../harness/processes.ts'
-import { resultOf, ROUNDS, smallJob } from './small-job.ts'
+import { resultOf, ROUNDS, smallJob } from '../harness/jobs.ts'
 
 const LIMIT_MS = 2 * JOB_MS
 
@@ -97,6 +97,6 @@ test('a job that Ctrl-C interrupted goes on at the next start', { timeout: LIMIT
   await first.untilRound(id, 3)
   await first.interrupt()
   await using second = await ProcessFleet.start({ folder: folder.path })
-  expect(second.output).toContain('Found 1 jobs, of which 1 go on')
+  await expect.poll(() => second.output, WAIT).toContain('Found 1 jobs, of which 1 go on')
   expect(resultOf(await second.untilEnded(id))).toEqual(undisturbed)
 })

@@ -197,8 +197,10 @@ export class ProcessFleet {
   async #isUp(workers: number): Promise<boolean> {
     if (this.#up.exitCode !== null || this.#up.signalCode !== null) throw new Error(`"up" ended:\n${this.#output}`)
     try {
-      const idle = (await this.workers()).filter(({ state }) => state === 'idle' || state === 'busy')
-      return idle.length >= workers
+      // Those of an earlier run on this folder may be listed still.
+      const pids = new Set(this.processes().map(({ pid }) => pid))
+      const joined = (await this.workers()).filter(({ pid, state }) => pids.has(pid) && state !== 'gone')
+      return joined.length >= workers && /^Page|  Page/m.test(this.#output)
     } catch {
       return false // it is not there yet
     }

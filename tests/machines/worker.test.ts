@@ -103,6 +103,12 @@ describe('leaving', () => {
     expect(typesTold(worker)).toEqual(['task/J.0.0 worker.lost', 'scheduler/default worker.gone'])
   })
 
+  test('a worker whose process stops gives back at once what it has', () => {
+    const worker = order(ready(), 'task/J.0.0').send({ type: 'leave' })
+    expect(worker.ops).toContainEqual({ op: 'stop', id: 'task/J.0.0' })
+    expect(typesTold(worker)).toEqual(['task/J.0.0 worker.lost', 'scheduler/default worker.gone'])
+  })
+
   test('a worker whose process died gives its tasks back and says that it is gone', () => {
     const worker = order(ready(2), 'task/J.0.0').fail('task/J.0.0', FAULTS.lost)
     expect(typesTold(worker)).toEqual(['task/J.0.0 worker.lost'])

@@ -1,8 +1,9 @@
-/** A job that is long enough to be disturbed and short enough to be run often: one epoch of MNIST, a small network. */
+/** Jobs on the real MNIST that are short enough to be run often. */
 import type { JobView } from '../../machines/views.ts'
 
 export const ROUNDS = 15
 
+/** Long enough to be disturbed in the middle. */
 export const smallJob = {
   name: 'small',
   dataset: { name: 'mnist' },
@@ -28,6 +29,23 @@ export const smallJob = {
     optimizer: { kind: 'adam', learningRate: 0.001 },
     strategy: { kind: 'diloco', localSteps: 10, outer: { kind: 'average' } },
   },
+} as const
+
+/** Over in a second or two. */
+export const tinyJob = {
+  ...smallJob,
+  name: 'tiny',
+  model: {
+    class_name: 'Sequential',
+    config: {
+      name: 'tiny',
+      layers: [
+        { class_name: 'Flatten', config: {} },
+        { class_name: 'Dense', config: { units: 10, activation: 'softmax' } },
+      ],
+    },
+  },
+  train: { ...smallJob.train, batchSize: 1_000 },
 } as const
 
 /** What must not depend on what happened on the way. */

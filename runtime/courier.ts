@@ -74,17 +74,21 @@ export class Courier {
     const { signal } = this.#abort
     await Promise.resolve() // what is sent in the same turn travels together
     let failures = 0
+    let batchMax = this.#limits.deliveryMax
     while (queue.parcels.length > 0 && !signal.aborted) {
       queue.parcels = queue.parcels.filter((parcel) => !this.#givenUp(parcel))
-      const batch = queue.parcels.slice(0, this.#limits.deliveryMax)
+      const batch = queue.parcels.slice(0, batchMax)
       if (batch.length === 0) break
       const outcome = await this.#deliver(queue, batch)
       if (outcome === 'failed' || (outcome === 'busy' && this.#onBusy === 'wait')) {
         failures++
+        // A batch of which we know nothing is repeated as it was: then all of it has been taken, or none.
+        batchMax = batch.length
         await this.#clock.sleep(Math.min(1_000, 10 * 2 ** failures) * (0.5 + this.#random.next() / 2), signal)
         continue
       }
       failures = 0
+      batchMax = this.#limits.deliveryMax
       queue.parcels.splice(0, batch.length)
       for (const parcel of batch) parcel.done(outcome === 'busy' ? full(queue.shard) : outcome)
     }

@@ -123,7 +123,7 @@ export class Shard {
 
   async #run(): Promise<void> {
     const { signal } = this.#abort
-    const { transport, events, clock } = this.#options
+    const { transport, events } = this.#options
     let unsubscribe: (() => Promise<void>) | null = null
     let standing = false
     while (!signal.aborted) {
@@ -138,26 +138,30 @@ export class Shard {
         await Promise.all(this.#inFlight)
         this.#inFlight = []
         standing = false
-        await clock.sleep(100, signal)
-        if (!signal.aborted) await this.#claimAnew()
+        await this.#claimAnew(signal)
       }
     }
     await Promise.allSettled(this.#inFlight)
     await unsubscribe?.().catch(() => {}) // the transport may be gone; a subscription dies with its connection
   }
 
-  /** S3. A new epoch makes every command of ours that may still be on its way a stale one. */
-  async #claimAnew(): Promise<void> {
-    const { transport, owner, limits, random, events } = this.#options
-    try {
-      const claim = await transport.claim(this.name, owner, limits.leaseMs, random.word())
-      if (claim === null) {
-        this.lose()
+  /**
+   * S3. A new epoch makes every command of ours that may still be on its way a stale one. Only an answered claim will
+   * do: under an older one, a commit planned from where the shard no longer stands could meet its seq by chance.
+   */
+  async #claimAnew(signal: AbortSignal): Promise<void> {
+    const { transport, owner, limits, random, events, clock } = this.#options
+    for (;;) {
+      await clock.sleep(100, signal)
+      if (signal.aborted) return
+      try {
+        const claim = await transport.claim(this.name, owner, limits.leaseMs, random.word())
+        if (claim === null) this.lose()
+        else this.#claim = claim
         return
+      } catch (error) {
+        events.emit({ type: 'trouble', where: `claim of shard ${this.name}`, error })
       }
-      this.#claim = claim
-    } catch (error) {
-      events.emit({ type: 'trouble', where: `claim of shard ${this.name}`, error })
     }
   }
 

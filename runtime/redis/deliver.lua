@@ -8,9 +8,6 @@ if ARGV[2] == '1' and redis.call('EXISTS', KEYS[1]) == 0 then
   return 'gone'
 end
 local cap = tonumber(ARGV[1])
-if cap > 0 and redis.call('XLEN', KEYS[2]) >= cap then
-  return 'busy'
-end
 local client = ARGV[4] == '1'
 local marks = {}
 local added = false
@@ -34,6 +31,10 @@ for i = 7, #ARGV, 4 do
     marks[source] = mark
   end
   if incarnation > mark[1] or (incarnation == mark[1] and seq > mark[2]) then
+    -- Only what is new can be refused: a delivery that is repeated since its answer was lost has been taken.
+    if not added and cap > 0 and redis.call('XLEN', KEYS[2]) >= cap then
+      return 'busy'
+    end
     mark[1] = incarnation
     mark[2] = seq
     mark[3] = true

@@ -287,7 +287,6 @@ class MemoryTransport implements Transport {
     if (name.startsWith('@') && !this.#server.shards.has(name)) return 'gone'
     const shard = this.#server.shard(name)
     const stream = shard.lanes[lane]
-    if (lane === 'in' && stream.rows.length >= cap) return 'busy'
     let added = 0
     for (const { source, incarnation, seq, body } of batch) {
       const key = `${source}:${lane}`
@@ -298,6 +297,8 @@ class MemoryTransport implements Transport {
       ) {
         continue
       }
+      // Only what is new can be refused: a delivery that is repeated since its answer was lost has been taken.
+      if (added === 0 && lane === 'in' && stream.rows.length >= cap) return 'busy'
       shard.seen.set(key, { incarnation, seq })
       stream.add(body)
       added++

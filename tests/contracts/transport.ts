@@ -173,6 +173,14 @@ export function transportContract(name: string, start: () => Promise<TransportFi
       expect(await bodies(shard)).toEqual(['control', 'm1', 'm2'])
     })
 
+    test('a delivery that is repeated into a full lane has been taken, not refused', async () => {
+      const shard = freshShard()
+      const batch = [1, 2].map((seq) => ({ source: 's1', incarnation: 1, seq, body: `m${seq}` }))
+      await transport.deliver(shard, 'in', batch, 2)
+      expect(await transport.deliver(shard, 'in', batch, 2)).toBe('ok')
+      expect(await bodies(shard)).toEqual(['m1', 'm2'])
+    })
+
     test('a parked owner is rung for a delivery, and is not let park over news', async () => {
       const shard = freshShard()
       const { epoch } = await claimed(shard)

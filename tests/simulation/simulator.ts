@@ -110,8 +110,10 @@ function perform(world: World, client: Client, operation: Operation): void {
 }
 
 /** Liveness: with no more faults, everything comes to rest. */
-async function peace({ clock, server, history }: World): Promise<void> {
+async function peace({ scenario, clock, server, history }: World): Promise<void> {
   const deadline = clock.now() + PEACE_MS
+  // Who died last is missed only when its lease has run out.
+  await clock.advanceTo(clock.now() + scenario.limits.leaseMs)
   const pending = (): boolean => history.sent.some(({ outcome }) => outcome.kind === 'pending')
   while (clock.now() < deadline) {
     await clock.advanceTo(clock.now() + LOOK_MS)

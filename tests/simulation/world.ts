@@ -73,8 +73,11 @@ export class World {
     this.history.note('healed')
   }
 
-  startNode(role: string, id: string = `${role}-${++this.#lives}`): void {
-    const { process, connection } = this.#connect(`${role}-${++this.#lives}`)
+  /** `sameId`: a restarted node may come back under the id of the one that died. */
+  startNode(role: string, sameId?: string): void {
+    const name = `${role}-${++this.#lives}`
+    const id = sameId ?? name
+    const { process, connection } = this.#connect(name)
     const node = this.#node(process, connection, id, 'sharded')
     this.#members.set(role, { role, id, process, connection, node })
     this.history.note(`start ${process.name} as ${id}`)

@@ -5,7 +5,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { createParser } from 'eventsource-parser'
 import type { EventSourceMessage } from 'eventsource-parser'
-import type { JobView, ModelVersionView, WorkerView } from '../machines/views.ts'
+import type { JobView, LogLine, ModelVersionView, WorkerView } from '../machines/views.ts'
 import { DataDir } from './data-dir.ts'
 import type { ApiAccess } from './data-dir.ts'
 import { CliError, EXIT } from './errors.ts'
@@ -13,7 +13,7 @@ import { CliError, EXIT } from './errors.ts'
 interface Problem {
   readonly title?: string
   readonly detail?: string
-  readonly errors?: readonly { readonly path?: string; readonly message: string }[]
+  readonly errors?: readonly { readonly message: string }[]
 }
 
 export interface Page<T> {
@@ -100,9 +100,8 @@ export class Api {
   }
 
   /** What a job has logged so far. */
-  async logs(id: string): Promise<string> {
-    const headers = { accept: 'text/plain' }
-    return (await this.#fetch('GET', `/v1/jobs/${encodeURIComponent(id)}/logs`, { headers })).text()
+  async logs(id: string): Promise<readonly LogLine[]> {
+    return (await this.#json<Page<LogLine>>('GET', `/v1/jobs/${encodeURIComponent(id)}/logs`)).items
   }
 
   /** A job's events as they come; after a broken connection it goes on where it was. Ends with the stream's `end`. */
@@ -174,8 +173,10 @@ const RECONNECT_MAX_MS = 1_000
 
 async function problemOf(response: Response): Promise<CliError> {
   const problem = (await response.json().catch(() => ({}))) as Problem // anything may answer; absent fields are handled
-  const sentence = problem.detail ?? problem.title ?? `The server answered ${response.status}`
-  const details = (problem.errors ?? []).map(({ path, message }) => (path ? `${path}: ${message}` : message))
+  const whole = problem.detail ?? problem.title ?? `The server answered ${response.status}`
+  // Each message names its field. The sentence quotes the first one, which is not said twice.
+  const details = (problem.errors ?? []).map(({ message }) => message)
+  const sentence = whole.split(`: ${details[0]}`)[0] ?? whole
   if (response.status === 401) details.push('Name a token in TENSORFLEET_TOKEN, or run where "tensorfleet up" runs.')
   const unreachable = response.status === 401 || response.status === 403 || response.status >= 502
   const exitCode = unreachable ? EXIT.unreachable : response.status < 500 ? EXIT.usage : EXIT.failed

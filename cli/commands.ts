@@ -1,9 +1,10 @@
 /** The commands that talk to a running fleet through its API. Each prints a table, or JSON with `--json`. */
-import { writeFile } from 'node:fs/promises'
+import { mkdir, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { styleText } from 'node:util'
+import { Option } from 'commander'
 import type { Command } from 'commander'
-import type { JobView, ModelVersionView } from '../machines/views.ts'
+import type { JobView, LogLine, ModelVersionView } from '../machines/views.ts'
 import { findApi } from './api.ts'
 import type { Api } from './api.ts'
 import { CliError, EXIT } from './errors.ts'
@@ -27,8 +28,14 @@ type Run<Arguments extends readonly unknown[]> = (
 export function addCommands(program: Command, signal: AbortSignal): void {
   const on = <Arguments extends readonly unknown[]>(command: Command, run: Run<Arguments>): void => {
     command
-      .option('--data <folder>', 'data folder of the fleet', process.env['TENSORFLEET_DATA'] ?? '.tensorfleet')
-      .option('--server <url>', "the API's address (or TENSORFLEET_URL); otherwise what runs on the data folder")
+      .addOption(
+        new Option('--data <folder>', 'data folder of the fleet').env('TENSORFLEET_DATA').default('.tensorfleet'),
+      )
+      .addOption(
+        new Option('--server <url>', "the API's address, where it is not what runs on the data folder").env(
+          'TENSORFLEET_URL',
+        ),
+      )
       .option('--json', 'print JSON')
       .action(async (...given: unknown[]) => {
         const args = given.slice(0, -2) as unknown as Arguments // commander gives the arguments, then options and command
@@ -80,17 +87,13 @@ export function addCommands(program: Command, signal: AbortSignal): void {
       .option('-f, --follow', 'go on until the job ends')
       .description("print a job's log"),
     async (api, options, id) => {
-      if (options['follow'] !== true && options.json !== true) {
-        process.stdout.write(await api.logs(id))
+      const show = (line: LogLine): void => print(options.json === true ? JSON.stringify(line) : logText(line))
+      if (options['follow'] !== true) {
+        for (const line of await api.logs(id)) show(line)
         return
       }
       for await (const { event, data } of api.events(id, signal)) {
-        if (event !== 'log') continue
-        if (options.json === true) print(data)
-        else {
-          const { at, source, message } = JSON.parse(data) as { at: number; source: string; message: string }
-          print(`${new Date(at).toISOString()}  ${source}  ${message}`)
-        }
+        if (event === 'log') show(JSON.parse(data) as LogLine) // typed by the views that the API shares with us
       }
     },
   )
@@ -120,12 +123,14 @@ export function addCommands(program: Command, signal: AbortSignal): void {
     async (api, options, model) => {
       const { name, version } = modelRef(model)
       const found = await api.model(name, version)
+      const folder = options['out'] as string
+      await mkdir(folder, { recursive: true })
       const files = []
       for (const [file, ending] of [
         ['weights', 'safetensors'],
         ['topology', 'json'],
       ] as const) {
-        const path = join(options['out'] as string, `${name}-v${found.version}.${ending}`)
+        const path = join(folder, `${name}-v${found.version}.${ending}`)
         const response = await api.download(name, String(found.version), file)
         await writeFile(path, new Uint8Array(await response.arrayBuffer()))
         files.push(path)
@@ -165,8 +170,9 @@ export function addCommands(program: Command, signal: AbortSignal): void {
 async function watchToEnd(api: Api, id: string, options: CommonOptions, signal: AbortSignal): Promise<void> {
   const job = await watchJob(api, id, { signal, json: options.json === true })
   if (signal.aborted) {
-    note(`The job goes on. See it again with "tensorfleet watch ${id}".`)
-    return
+    throw new CliError(`Interrupted. The job goes on: see it again with "tensorfleet watch ${id}"`, {
+      exitCode: EXIT.interrupted,
+    })
   }
   const failure = failureOf(job)
   if (failure !== null) throw failure
@@ -185,6 +191,10 @@ export function summary(job: JobView): string {
   const workers = Object.entries(job.workers).map(([id, rounds]) => `${id} (${rounds} rounds)`)
   if (workers.length > 0) lines.push(`  trained by ${workers.join(', ')}`)
   return lines.join('\n')
+}
+
+function logText({ at, level, source, message }: LogLine): string {
+  return `${new Date(at).toISOString()} ${level.padEnd(5)} ${source}: ${message}`
 }
 
 function predictedLine(predicted: number | string, outputs: readonly number[] | undefined): string {

@@ -17,7 +17,10 @@ export async function readSpecFile(path: string): Promise<SpecFile> {
   }
   const { errors } = parseDocument(text)
   if (errors.length > 0) {
-    throw new CliError(`${path} is not YAML`, { exitCode: EXIT.usage, details: errors.map(({ message }) => message) })
+    throw new CliError(`${path} is not YAML`, {
+      exitCode: EXIT.usage,
+      details: errors.map(({ message }) => message.trimEnd()),
+    })
   }
   return { text, type: 'application/yaml' }
 }
@@ -26,10 +29,16 @@ export async function readText(path: string): Promise<string> {
   try {
     return await readFile(path === '-' ? '/dev/stdin' : path, 'utf8')
   } catch (cause) {
-    const reason =
-      cause instanceof Error && 'code' in cause && cause.code === 'ENOENT' ? 'there is no such file' : String(cause)
+    const { code, message } = cause as NodeJS.ErrnoException // readFile throws system errors alone
+    const reason = REASONS[code ?? ''] ?? message
     throw new CliError(`Cannot read ${path}: ${reason}`, { exitCode: EXIT.usage, cause })
   }
+}
+
+const REASONS: Readonly<Record<string, string>> = {
+  ENOENT: 'there is no such file',
+  EISDIR: 'it is a folder',
+  EACCES: 'it may not be read',
 }
 
 export function parseJson(path: string, text: string): unknown {

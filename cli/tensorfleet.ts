@@ -20,7 +20,8 @@ async function program(): Promise<Command> {
   const tensorfleet = new Command('tensorfleet')
     .description('Train machine-learning models on a fleet of machines.')
     .version(await versionOf())
-    .configureHelp({ showGlobalOptions: true })
+    .configureOutput({ outputError: (text, write) => write(text.replace(/^error: /, 'tensorfleet: ')) })
+    .showHelpAfterError('  See what there is with --help.')
     .exitOverride()
 
   const data = (): Option =>

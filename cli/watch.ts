@@ -164,25 +164,26 @@ function frame(progress: Progress, job: JobView): string {
 function plainDisplay(out: NodeJS.WriteStream): Display {
   const progress = new Progress()
   let said = ''
-  const say = (text: string): void => {
-    if (text !== said) out.write(`${text}\n`)
-    said = text
+  // The job's state is sent at each of its steps: what it means for a person is said once.
+  const say = (key: string, text: string): void => {
+    if (key !== said) out.write(`${text}\n`)
+    said = key
   }
   return {
     job: (job) => {
       progress.see(job)
       const { round, rounds } = job.progress
-      if (job.state !== 'training') say(`${job.name}: ${job.state}`)
-      else if (job.metrics === undefined) say(`${job.name}: training`)
+      if (job.state !== 'training' || job.metrics === undefined) say(job.state, `${job.name}: ${job.state}`)
       else {
         const left = progress.leftMs
         const ends = left === null ? '' : `, ${duration(left)} left`
         const { loss, accuracy } = job.metrics
-        say(`${job.name}: round ${round}/${rounds}, loss ${fixed(loss)}, accuracy ${percent(accuracy)}${ends}`)
+        const at = `round ${round}/${rounds}`
+        say(at, `${job.name}: ${at}, loss ${fixed(loss)}, accuracy ${percent(accuracy)}${ends}`)
       }
     },
     metric: (line) => progress.add(line),
-    log: (line) => say(`${line.source}: ${line.message}`),
+    log: (line) => void out.write(`${line.source}: ${line.message}\n`),
     end: () => {},
   }
 }

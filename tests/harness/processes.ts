@@ -144,11 +144,7 @@ export class ProcessFleet {
   }
 
   async logs(id: string): Promise<readonly LogLine[]> {
-    const text = await (await this.api()).logs(id)
-    return text
-      .split('\n')
-      .filter((line) => line !== '')
-      .map((line) => JSON.parse(line) as LogLine)
+    return (await this.api()).logs(id)
   }
 
   /** A worker that has a task at this moment. */

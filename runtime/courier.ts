@@ -87,10 +87,12 @@ export class Courier {
         await this.#clock.sleep(Math.min(1_000, 10 * 2 ** failures) * (0.5 + this.#random.next() / 2), signal)
         continue
       }
+      // BUSY is a promise that nothing was taken; after an attempt whose answer was lost, nobody can give it.
+      const refusal = failures === 0 ? full(queue.shard) : uncertain()
       failures = 0
       batchMax = this.#limits.deliveryMax
       queue.parcels.splice(0, batch.length)
-      for (const parcel of batch) parcel.done(outcome === 'busy' ? full(queue.shard) : outcome)
+      for (const parcel of batch) parcel.done(outcome === 'busy' ? refusal : outcome)
     }
     queue.running = false
     this.#queues.delete(key)
@@ -111,13 +113,14 @@ export class Courier {
 
   #givenUp(parcel: Parcel): boolean {
     if (parcel.signal?.aborted !== true) return false
-    parcel.done(
-      new RuntimeError('redis.unreachable', 'The message could not be delivered in time; it may still have arrived', {
-        remedy: 'retry',
-      }),
-    )
+    parcel.done(uncertain())
     return true
   }
+}
+
+function uncertain(): RuntimeError {
+  const text = 'The message could not be delivered in time; it may still have arrived'
+  return new RuntimeError('redis.unreachable', text, { remedy: 'retry' })
 }
 
 function full(shard: ShardName): RuntimeError {

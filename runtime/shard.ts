@@ -60,7 +60,11 @@ export class Shard {
   #nextDue = 0
   #inFlight: Promise<boolean>[] = []
   #suspended = false
-  #adopted: boolean
+  readonly #adopted: boolean
+  /** Of an adopted shard: the runs of effects that died with its process; null until it has been looked at. */
+  #lostRuns: ReadonlySet<string> | null = null
+  /** Of an adopted shard: where it stands once its actor has heard that its owner is lost. */
+  #orphanTold = Infinity
   #loop: Promise<void> = Promise.resolve()
 
   /** `adopted`: a pinned shard whose process is gone. Its effects cannot be started again, and its actor is told. */
@@ -186,14 +190,16 @@ export class Shard {
       const cell = this.#cells.put(actor, decodeRecord(body))
       for (const [id, row] of Object.entries(cell.record?.fx ?? {})) starts.push({ actor, id, row, trace: undefined })
     }
-    if (this.#adopted) this.#orphan(starts)
-    else {
-      this.#effects.keepOnly(starts)
-      for (const start of starts) this.#effects.start(definitionOf(definitions, start.actor), start)
-    }
+    const own = this.#adopted ? this.#orphan(starts) : starts
+    this.#effects.keepOnly(own)
+    for (const start of own) this.#effects.start(definitionOf(definitions, start.actor), start)
   }
 
-  #orphan(lost: readonly EffectStart[]): void {
+  /** What died with the former process is told to its actors, once; returns the effects that have begun since. */
+  #orphan(starts: readonly EffectStart[]): readonly EffectStart[] {
+    this.#lostRuns ??= new Set(starts.map(runOf))
+    const lostRuns = this.#lostRuns
+    const lost = starts.filter((start) => lostRuns.has(runOf(start)))
     const fault = faultOf(
       new RuntimeError('effect.lost', 'The process that ran this effect is gone', { remedy: 'retry-elsewhere' }),
       'effect.lost',
@@ -206,7 +212,8 @@ export class Shard {
       result: { ok: false, fault },
     }))
     const actor = pinnedActor(this.name)
-    if (actor !== null) this.#local.push({ kind: 'orphaned', actor })
+    if (actor !== null && this.#seq < this.#orphanTold) this.#local.push({ kind: 'orphaned', actor })
+    return starts.filter((start) => !lostRuns.has(runOf(start)))
   }
 
   /** One batch, or one rest. */
@@ -265,6 +272,7 @@ export class Shard {
     this.#cursor = planned.commit.cursor
     this.#outSeq = planned.commit.outSeq
     this.#nextDue = Math.min(this.#nextDue, planned.nextDue)
+    if (this.#adopted && messages.some(({ kind }) => kind === 'orphaned')) this.#orphanTold = this.#seq
     for (const cell of planned.touched) cell.inFlight++
     const committing = transport.commit(planned.commit)
     const former = this.#inFlight.at(-1)
@@ -396,6 +404,10 @@ export class Shard {
     }
     for (const [kind, count] of activated) this.#options.events.emit({ type: 'activation', kind, actors: count })
   }
+}
+
+function runOf({ actor, id, row }: EffectStart): string {
+  return `${actor}|${id}|${row.gen}`
 }
 
 function after(cursor: Cursor, entries: readonly Entry[]): Cursor {

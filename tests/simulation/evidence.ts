@@ -6,6 +6,7 @@ import type { ActorAddress } from '../../runtime/address.ts'
 import type { Line } from '../../runtime/plan.ts'
 import { decodeRecord } from '../../runtime/record.ts'
 import type { ActorRecord } from '../../runtime/record.ts'
+import type { ErrandContext } from './actors.ts'
 import type { MemoryServer } from '../../runtime/transports/memory.ts'
 
 export interface Evidence {
@@ -30,6 +31,13 @@ export function evidenceOf(server: MemoryServer): Evidence {
   return { records, journal: linesOf(journals), dead: letters.map(numberOf) }
 }
 
+/** Whether the actor of a station has heard that its owner was lost. */
+export function hasHeard(records: Evidence['records'], role: string): boolean {
+  const record = records.get(`station/s${role.slice('station'.length)}` as ActorAddress) // as scenario.ts names them
+  const { ends } = (record?.s.context ?? { ends: [] }) as unknown as ErrandContext
+  return ends.includes('owner.lost')
+}
+
 /** The lines of each actor, in the order of its journal. */
 export function linesOf(commits: readonly string[]): Map<ActorAddress, Line[]> {
   const lines = new Map<ActorAddress, Line[]>()
@@ -51,8 +59,12 @@ export function numberOf(letter: string): string {
 }
 
 /** What is still under way, in words; empty when nothing is. */
-export function restless(server: MemoryServer): string[] {
+export function restless(server: MemoryServer, lostStations: readonly string[]): string[] {
   const unrest: string[] = []
+  const { records } = evidenceOf(server)
+  for (const role of lostStations) {
+    if (!hasHeard(records, role)) unrest.push(`the actor of ${role} has not heard that its owner was lost`)
+  }
   for (const [name, shard] of server.shards) {
     for (const lane of ['hi', 'in'] as const) {
       const waiting = shard.lanes[lane].after(shard.cursor[lane], 1_000).length

@@ -119,7 +119,13 @@ export class SimConnection implements Transport {
     }
     let outcome = execute()
     if (fault === 'resent') outcome = outcome.then(execute)
-    if (fault === 'repeated') this.#clock.at(this.#clock.now() + fate.laterMs, () => void execute().catch(ignore))
+    if (fault === 'repeated') {
+      void outcome.then((value) => {
+        // Nobody sends a delivery again that was answered with a refusal.
+        if (value === 'busy') return
+        this.#clock.at(this.#clock.now() + fate.laterMs, () => void execute().catch(ignore))
+      }, ignore)
+    }
     outcome.then(fault === 'lost-answer' ? ignore : answer, (error: Error) => call.fail(error))
     if (fault === 'lost-answer') {
       this.#clock.at(this.#clock.now() + fate.laterMs, () => call.fail(new Error('Connection is closed')))

@@ -39,9 +39,9 @@ export async function simulate(scenario: Scenario, traced = false): Promise<RunR
     await world.clock.advanceTo(begun + scenario.healAtMs)
     world.heal()
     await peace(world)
-    const lostStations = [...world.lost].filter((role) => role.startsWith('station'))
-    const matter = { sent: history.sent, runs: history.runs, evidence: evidenceOf(world.server), lostStations }
-    for (const fault of check(matter)) history.violation(fault)
+    const { sent, runs } = history
+    const evidence = evidenceOf(world.server)
+    for (const fault of check({ sent, runs, evidence, adoptions: world.adoptions })) history.violation(fault)
   }
   const { violations, faults, hash, trace } = history
   return { seed: scenario.seed, violations, faults, virtualMs: world.elapsedMs, hash, trace }
@@ -110,14 +110,16 @@ function perform(world: World, client: Client, operation: Operation): void {
 }
 
 /** Liveness: with no more faults, everything comes to rest. */
-async function peace({ scenario, clock, server, history }: World): Promise<void> {
+async function peace({ scenario, clock, server, history, lost }: World): Promise<void> {
   const deadline = clock.now() + PEACE_MS
   // Who died last is missed only when its lease has run out.
   await clock.advanceTo(clock.now() + scenario.limits.leaseMs)
+  const lostStations = [...lost].filter((role) => role.startsWith('station'))
   const pending = (): boolean => history.sent.some(({ outcome }) => outcome.kind === 'pending')
   while (clock.now() < deadline) {
     await clock.advanceTo(clock.now() + LOOK_MS)
-    if (!pending() && restless(server).length === 0) return
+    if (!pending() && restless(server, lostStations).length === 0) return
   }
-  for (const what of restless(server)) history.violation(`not at rest after ${PEACE_MS} ms of peace: ${what}`)
+  for (const what of restless(server, lostStations))
+    history.violation(`not at rest after ${PEACE_MS} ms of peace: ${what}`)
 }

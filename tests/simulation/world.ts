@@ -37,6 +37,7 @@ export class World {
   readonly directory: Directory
   /** Roles whose process has crashed or left at least once. */
   readonly lost = new Set<string>()
+  adoptions = 0
   readonly #only: ReadonlySet<string> | null
   readonly #members = new Map<string, Member>()
   readonly #startMs: number
@@ -127,6 +128,7 @@ export class World {
   #node(process: SimProcess, connection: SimConnection, id: string, hosts: 'sharded' | 'pinned'): Node {
     const events = new RuntimeEvents()
     events.on('*', (event) => {
+      if (event.type === 'lease.claimed' && event.adopted) this.adoptions++
       if (event.type === 'trouble') this.history.note(`${process.name} trouble ${event.where}: ${String(event.error)}`)
       else if (event.type.startsWith('lease')) this.history.note(`${process.name} ${JSON.stringify(event)}`)
     })

@@ -2,7 +2,6 @@
  * The control process: a runtime node with the fleet's actors, the projector that keeps the read model, and the gateway.
  * It can be killed at any moment and started again: all that matters is in Redis and in the stores.
  */
-import { readFile } from 'node:fs/promises'
 import {
   admit,
   Datasets,
@@ -28,6 +27,7 @@ import type { DataDir } from './data-dir.ts'
 import { clock, directory, openStores, POOL } from './fleet.ts'
 import type { Stores, Trouble } from './fleet.ts'
 import { Predictor } from './predictor.ts'
+import { versionOf } from './version.ts'
 
 export interface ControlOptions {
   readonly data: DataDir
@@ -139,11 +139,6 @@ async function servicesOf(parts: Parts): Promise<Services> {
     observeRequest: (...request) => metrics.observeRequest(...request),
     trouble: parts.trouble,
   }
-}
-
-export async function versionOf(): Promise<string> {
-  const text = await readFile(new URL('../package.json', import.meta.url), 'utf8')
-  return (JSON.parse(text) as { version: string }).version // our own file
 }
 
 async function writeAccess(data: DataDir, secret: Uint8Array, gateway: RunningGateway): Promise<void> {

@@ -11,8 +11,6 @@ import type { Blobs, Documents } from '../stores/mod.ts'
 import type { DataDir } from './data-dir.ts'
 
 export const POOL = 'default'
-export const PORT_DEFAULT = 8_420
-export const WORKERS_DEFAULT = 2
 
 export const directory: Directory = { shards: SHARDS_DEFAULT, pinned: new Set(['worker']) }
 export const clock: Clock = systemClock

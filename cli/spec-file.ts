@@ -1,6 +1,7 @@
 /** A job's specification in a file: YAML or JSON by its name. Only its form is checked here; the API knows its meaning. */
 import { readFile } from 'node:fs/promises'
 import { extname } from 'node:path'
+import { text as textOf } from 'node:stream/consumers'
 import { parseDocument } from 'yaml'
 import { CliError, EXIT } from './errors.ts'
 
@@ -27,7 +28,7 @@ export async function readSpecFile(path: string): Promise<SpecFile> {
 
 export async function readText(path: string): Promise<string> {
   try {
-    return await readFile(path === '-' ? '/dev/stdin' : path, 'utf8')
+    return path === '-' ? await textOf(process.stdin) : await readFile(path, 'utf8')
   } catch (cause) {
     const { code, message } = cause as NodeJS.ErrnoException // readFile throws system errors alone
     const reason = REASONS[code ?? ''] ?? message

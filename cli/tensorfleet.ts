@@ -1,18 +1,22 @@
 #!/usr/bin/env node
-/** The `tensorfleet` command: its program, its options, and the one place where errors become exit codes. */
+/**
+ * The `tensorfleet` command: its program, its options, and the one place where errors become exit codes.
+ * What runs a fleet is loaded only by the commands that do: kernels and gateway take half a second, which `ps` need not.
+ */
 import { Command, CommanderError, InvalidArgumentError, Option } from 'commander'
-import { BACKENDS } from '../kernels/mod.ts'
 import type { BackendChoice } from '../kernels/mod.ts'
 import { addCommands } from './commands.ts'
-import { pageLink, startControl, versionOf } from './control.ts'
 import { findApi } from './api.ts'
 import { DataDir } from './data-dir.ts'
 import { CliError, EXIT } from './errors.ts'
-import { connectRedis, PORT_DEFAULT, WORKERS_DEFAULT } from './fleet.ts'
 import type { Trouble } from './fleet.ts'
 import { note, print } from './output.ts'
-import { up } from './up.ts'
-import { runWorker } from './worker.ts'
+import { versionOf } from './version.ts'
+
+const PORT_DEFAULT = 8_420
+const WORKERS_DEFAULT = 2
+/** As a record, so that none can be missing. */
+const BACKENDS: Record<BackendChoice, true> = { auto: true, wasm: true, cpu: true }
 
 const stopping = new AbortController()
 
@@ -27,7 +31,7 @@ async function program(): Promise<Command> {
   const data = (): Option =>
     new Option('--data <folder>', 'data folder').env('TENSORFLEET_DATA').default('.tensorfleet')
   const backend = (): Option =>
-    new Option('--backend <name>', 'back end of the kernels').choices(['auto', ...BACKENDS]).default('auto')
+    new Option('--backend <name>', 'back end of the kernels').choices(Object.keys(BACKENDS)).default('auto')
   const redis = (): Option => new Option('--redis <url>', 'Redis of the fleet').env('REDIS_URL').makeOptionMandatory()
 
   tensorfleet
@@ -48,6 +52,7 @@ async function program(): Promise<Command> {
     )
     .option('--submit <file>', 'a job to submit and watch; once for this data folder')
     .action(async (options) => {
+      const { up } = await import('./up.ts')
       await up({ ...options, hostname: options.host, data: await DataDir.open(options.data), signal: stopping.signal })
     })
 
@@ -61,6 +66,7 @@ async function program(): Promise<Command> {
     )
     .option('--host <address>', 'address to listen on', '127.0.0.1')
     .action(async (options) => {
+      const [{ connectRedis }, { startControl }] = await Promise.all([import('./fleet.ts'), import('./control.ts')])
       const transport = await connectRedis(options.redis)
       const opened = await DataDir.open(options.data)
       const control = await startControl({
@@ -86,6 +92,7 @@ async function program(): Promise<Command> {
     .addOption(backend())
     .option('--drain <seconds>', 'how long tasks under way may take when it is stopped', seconds, 30)
     .action(async (options) => {
+      const [{ connectRedis }, { runWorker }] = await Promise.all([import('./fleet.ts'), import('./worker.ts')])
       const transport = await connectRedis(options.redis)
       await runWorker({
         data: await DataDir.open(options.data),
@@ -107,6 +114,7 @@ async function program(): Promise<Command> {
     .addOption(data())
     .action(async (options) => {
       const api = await findApi({ data: options.data, env: process.env })
+      const { pageLink } = await import('./control.ts')
       print(await pageLink(await DataDir.open(options.data), api.url))
     })
 

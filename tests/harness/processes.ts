@@ -6,7 +6,7 @@
 import { spawn } from 'node:child_process'
 import type { ChildProcess } from 'node:child_process'
 import { readdirSync, readFileSync } from 'node:fs'
-import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises'
+import { mkdtemp, readdir, readFile, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { vi } from 'vitest'
@@ -245,30 +245,30 @@ export interface Ran {
   readonly stderr: string
 }
 
+export interface RunOptions {
+  readonly env?: NodeJS.ProcessEnv
+  readonly input?: string
+  /** Ctrl-C as soon as it has printed this. */
+  readonly interruptAt?: RegExp
+}
+
 /** Runs the command line to its end. */
-export async function tensorfleet(
-  args: readonly string[],
-  options: { env?: NodeJS.ProcessEnv; input?: string } = {},
-): Promise<Ran> {
+export async function tensorfleet(args: readonly string[], options: RunOptions = {}): Promise<Ran> {
+  const { env, input = '', interruptAt } = options
   const { REDIS_URL: _, ...inherited } = process.env // the tests' own Redis is not what is asked for here
   const child = spawn(process.execPath, [PROGRAM, ...args], {
     stdio: ['pipe', 'pipe', 'pipe'],
-    env: { ...inherited, ...options.env },
+    env: { ...inherited, ...env },
   })
-  let stdout = ''
-  let stderr = ''
-  child.stdout.on('data', (chunk: Buffer) => (stdout += chunk.toString('utf8')))
-  child.stderr.on('data', (chunk: Buffer) => (stderr += chunk.toString('utf8')))
-  child.stdin.end(options.input ?? '')
+  const said = { stdout: '', stderr: '' }
+  const hear = (source: 'stdout' | 'stderr', chunk: Buffer): void => {
+    said[source] += chunk.toString('utf8')
+    if (interruptAt?.test(said[source]) === true) child.kill('SIGINT')
+  }
+  child.stdout.on('data', (chunk: Buffer) => hear('stdout', chunk))
+  child.stderr.on('data', (chunk: Buffer) => hear('stderr', chunk))
+  child.stdin.end(input)
   const { promise, resolve } = Promise.withResolvers<number | null>()
   child.once('close', resolve)
-  const code = await promise
-  return { code, stdout, stderr }
-}
-
-/** A file with this content in the folder. */
-export async function file(folder: string, name: string, content: string): Promise<string> {
-  const path = join(folder, name)
-  await writeFile(path, content)
-  return path
+  return { code: await promise, ...said }
 }

@@ -1,0 +1,7 @@
+/** The version of this program. */
+import { readFile } from 'node:fs/promises'
+
+export async function versionOf(): Promise<string> {
+  const text = await readFile(new URL('../package.json', import.meta.url), 'utf8')
+  return (JSON.parse(text) as { version: string }).version // our own file
+}

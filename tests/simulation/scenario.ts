@@ -42,7 +42,8 @@ export interface Scenario {
 /** What a caller may ask to be less than the seed says. */
 export interface Reduction {
   readonly nodes?: number
-  readonly operations?: number
+  /** Which operations are kept, by their place in the list. */
+  readonly operations?: readonly number[]
   readonly only?: readonly string[]
 }
 
@@ -75,7 +76,7 @@ export function scenarioOf(seed: number, reduction: Reduction = {}): Scenario {
   return {
     ...scenario,
     nodes: Math.min(nodes, reduction.nodes ?? nodes),
-    operations: operations.slice(0, reduction.operations ?? operations.length),
+    operations: reduction.operations?.flatMap((i) => operations[i] ?? []) ?? operations,
     only: reduction.only ?? null,
   }
 }

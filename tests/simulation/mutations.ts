@@ -1,0 +1,54 @@
+/**
+ * Mechanisms of the runtime, and how to take each of them out: the simulator must then find a violation, or it proves
+ * nothing. The cut is made in the source text while it is loaded, in the worker that runs the mutated simulation: the
+ * runtime itself has no switch that anybody could leave open. When the runtime is rewritten so that a cut no longer
+ * fits, loading fails and says so.
+ */
+import { registerHooks } from 'node:module'
+
+export interface Mutation {
+  readonly file: string
+  readonly find: string
+  readonly put: string
+}
+
+export const MUTATIONS = {
+  'epoch-check': {
+    file: 'runtime/transports/memory.ts',
+    find: "if (shard.epoch !== commit.epoch) return { ok: false, why: 'fenced', seq: shard.seq }",
+    put: '',
+  },
+  'seq-check': {
+    file: 'runtime/transports/memory.ts',
+    find: "if (shard.seq !== commit.seq) return { ok: false, why: 'seq', seq: shard.seq }",
+    put: '',
+  },
+  dedupe: { file: 'runtime/transports/memory.ts', find: 'seen !== undefined &&', put: 'false &&' },
+  'timer-generation': { file: 'runtime/plan.ts', find: 'row.gen !== timer.gen', put: 'false' },
+  'effect-restart': {
+    file: 'runtime/shard.ts',
+    find: 'for (const start of own) this.#effects.start',
+    put: 'for (const start of []) this.#effects.start',
+  },
+  'order-of-commits': { file: 'runtime/shard.ts', find: '(await former) === false', put: 'false' },
+} as const satisfies Record<string, Mutation>
+
+export type MutationName = keyof typeof MUTATIONS
+
+export function isMutation(name: string): name is MutationName {
+  return name in MUTATIONS
+}
+
+/** From now on, this thread loads the file without the mechanism. */
+export function mutate(name: MutationName): void {
+  const { file, find, put }: Mutation = MUTATIONS[name]
+  registerHooks({
+    load(url, context, nextLoad) {
+      const loaded = nextLoad(url, context)
+      if (!url.endsWith(`/${file}`)) return loaded
+      const source = Buffer.from((loaded.source ?? '') as Uint8Array).toString() // a module's source is bytes or text
+      if (source.split(find).length !== 2) throw new Error(`Cannot take ${name} out of ${file}: "${find}" is not there once`)
+      return { ...loaded, source: source.replace(find, () => put) }
+    },
+  })
+}

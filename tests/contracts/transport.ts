@@ -14,8 +14,8 @@ export interface TransportFixture {
 const LEASE_MS = 60_000
 let shardsUsed = 0
 
-export function transportContract(name: string, start: () => Promise<TransportFixture>): void {
-  describe(`the ${name} transport`, () => {
+export function transportContract(name: string, available: boolean, start: () => Promise<TransportFixture>): void {
+  describe.skipIf(!available)(`the ${name} transport`, () => {
     let fixture: TransportFixture
     let transport: Transport
     beforeAll(async () => {

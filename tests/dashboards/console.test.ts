@@ -3,14 +3,15 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { mintToken } from '../../gateway/auth.ts'
 import { serve, type RunningGateway } from '../../gateway/node.ts'
 import { modelOf, startFleet, type Fleet } from '../gateway/fleet.ts'
-import { Chromium, chromiumPath, type BrowserPage } from './chromium.ts'
+import { has } from '../harness/parts.ts'
+import { Chromium, type BrowserPage } from './chromium.ts'
 
 let fleet: Fleet
 let gateway: RunningGateway
 let chromium: Chromium
 
 beforeAll(async () => {
-  if (chromiumPath === undefined) return
+  if (!has('chromium')) return
   fleet = await startFleet()
   gateway = await serve(fleet.services, { port: 0 })
   chromium = await Chromium.start()
@@ -45,7 +46,7 @@ async function addMetrics(id: string, steps: readonly number[]): Promise<void> {
 }
 
 // A machine without Chromium cannot say how the page is; in CI that is a failure.
-describe.skipIf(chromiumPath === undefined && process.env['CI'] === undefined)('the page in Chromium', () => {
+describe.skipIf(!has('chromium'))('the page in Chromium', () => {
   test('the address of the command line signs in and leaves no token behind', async () => {
     const page = await signedIn()
 

@@ -10,9 +10,13 @@ import { Node } from '../../runtime/node.ts'
 import { MemoryServer } from '../../runtime/transports/memory.ts'
 import { redisTransport } from '../../runtime/transports/redis.ts'
 import type { Transport } from '../../runtime/transport.ts'
+import { has } from './parts.ts'
 import { TestRedis } from './redis.ts'
 
 export type TransportName = 'memory' | 'redis'
+
+/** Those that this machine can have. */
+export const transports: readonly TransportName[] = has('redis') ? ['memory', 'redis'] : ['memory']
 
 export class Fleet {
   readonly events = new RuntimeEvents()

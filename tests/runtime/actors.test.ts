@@ -5,7 +5,7 @@ import { address } from '../../runtime/address.ts'
 import type { Client } from '../../runtime/client.ts'
 import { RuntimeError } from '../../runtime/errors.ts'
 import { vocabulary } from '../../runtime/vocabulary.ts'
-import { Fleet } from '../harness/fleet.ts'
+import { Fleet, transports } from '../harness/fleet.ts'
 
 type CounterEvent =
   | { type: 'add'; by: number }
@@ -88,7 +88,7 @@ const counterActor = defineActor({
   policy: { effectRetry: { attempts: 4, baseMs: 5, maxMs: 20 } },
 })
 
-describe.each(['memory', 'redis'] as const)('actors on %s', (transport) => {
+describe.each(transports)('actors on %s', (transport) => {
   let fleet: Fleet
   let client: Client
   let ids = 0

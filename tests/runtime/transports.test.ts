@@ -2,9 +2,10 @@ import { SHARDS_DEFAULT } from '../../runtime/address.ts'
 import { MemoryServer } from '../../runtime/transports/memory.ts'
 import { redisTransport } from '../../runtime/transports/redis.ts'
 import { transportContract } from '../contracts/transport.ts'
+import { has } from '../harness/parts.ts'
 import { TestRedis } from '../harness/redis.ts'
 
-transportContract('memory', async () => {
+transportContract('memory', true, async () => {
   const server = new MemoryServer()
   return {
     async connect(shards = SHARDS_DEFAULT) {
@@ -16,7 +17,7 @@ transportContract('memory', async () => {
   }
 })
 
-transportContract('Redis', async () => {
+transportContract('Redis', has('redis'), async () => {
   const redis = await TestRedis.start()
   return {
     async connect(shards = SHARDS_DEFAULT) {

@@ -1,0 +1,54 @@
+/**
+ * The real parts that tests need and a machine may lack. This is vitest's global set-up: what is not there and can be
+ * had without root is got (Debian's redis-server, unpacked below `.tensorfleet/`); what cannot be had is said plainly, and
+ * the tests that need it are skipped. With CI=true a missing part is a failure, so that no test is ever lost in silence.
+ */
+import { execFileSync } from 'node:child_process'
+import { chmod, mkdir, writeFile } from 'node:fs/promises'
+import { delimiter, join, resolve } from 'node:path'
+import { getDebianRedis } from '../../cli/redis-servers/debian-package.ts'
+import { chromiumPath } from '../dashboards/chromium.ts'
+
+type Part = 'redis' | 'chromium'
+
+const MISSING = 'TENSORFLEET_MISSING_PARTS'
+
+/** Whether tests can have this part; for `describe.skipIf(!has('redis'))`. */
+export function has(part: Part): boolean {
+  return !(process.env[MISSING] ?? '').split(',').includes(part)
+}
+
+export async function setup(): Promise<() => void> {
+  const missing = new Map<Part, string>()
+  const noRedis = await findRedis()
+  if (noRedis !== null) missing.set('redis', noRedis)
+  if (chromiumPath === undefined) missing.set('chromium', 'install chromium to test the page')
+  process.env[MISSING] = [...missing.keys()].join(',')
+  const said = [...missing].map(([part, why]) => `  ${part}: ${why}`).join('\n')
+  if (missing.size > 0 && process.env['CI'] === 'true') throw new Error(`With CI=true nothing may be missing:\n${said}`)
+  return () => {
+    if (missing.size > 0)
+      process.stdout.write(`\nNot to be had here, so the tests that need it were skipped:\n${said}\n`)
+  }
+}
+
+/** Puts a redis-server on the PATH of all tests. Returns why there is none, or null. */
+async function findRedis(): Promise<string | null> {
+  try {
+    execFileSync('redis-server', ['--version'], { stdio: 'ignore' })
+    return null
+  } catch {
+    // Not on the PATH: Debian's package does without an installation.
+  }
+  const dataDir = resolve('.tensorfleet/test-parts')
+  const found = await getDebianRedis({ dataDir, env: process.env, note: (line) => process.stdout.write(`${line}\n`) })
+  if ('reason' in found) return found.reason
+  const bin = join(dataDir, 'bin')
+  await mkdir(bin, { recursive: true })
+  const libraries = found.env['LD_LIBRARY_PATH'] ?? ''
+  const script = `#!/bin/sh\nLD_LIBRARY_PATH='${libraries}' exec '${found.command}' "$@"\n`
+  await writeFile(join(bin, 'redis-server'), script)
+  await chmod(join(bin, 'redis-server'), 0o755)
+  process.env['PATH'] = `${bin}${delimiter}${process.env['PATH'] ?? ''}`
+  return null
+}

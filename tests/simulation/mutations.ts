@@ -47,7 +47,8 @@ export function mutate(name: MutationName): void {
       const loaded = nextLoad(url, context)
       if (!url.endsWith(`/${file}`)) return loaded
       const source = Buffer.from((loaded.source ?? '') as Uint8Array).toString() // a module's source is bytes or text
-      if (source.split(find).length !== 2) throw new Error(`Cannot take ${name} out of ${file}: "${find}" is not there once`)
+      if (source.split(find).length !== 2)
+        throw new Error(`Cannot take ${name} out of ${file}: "${find}" is not there once`)
       return { ...loaded, source: source.replace(find, () => put) }
     },
   })

@@ -58,11 +58,7 @@ export class Pool {
   }
 
   /** Runs seeds from `first` on. Stops early when `enough` says so after a result. */
-  async runAll(
-    first: number,
-    count: number,
-    enough: (summary: Summary) => boolean = () => false,
-  ): Promise<Summary> {
+  async runAll(first: number, count: number, enough: (summary: Summary) => boolean = () => false): Promise<Summary> {
     const failures: RunResult[] = []
     let summary: Summary = { seeds: 0, faults: 0, violations: 0, virtualMs: 0, failures }
     let next = first

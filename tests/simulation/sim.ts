@@ -54,7 +54,8 @@ async function many(): Promise<Summary> {
 }
 
 async function one(seed: number): Promise<Summary> {
-  const list = (text: string | undefined) => (text === undefined ? undefined : text.split(',').filter((each) => each !== ''))
+  const list = (text: string | undefined) =>
+    text === undefined ? undefined : text.split(',').filter((each) => each !== '')
   const only = list(values.only)
   const operations = list(values.operations)?.map(Number)
   const reduction: Reduction = {

@@ -18,10 +18,10 @@ export const clock: Clock = systemClock
 /** Told of what went wrong and was survived: a line in the process's log. */
 export type Trouble = (where: string, error: unknown) => void
 
-export async function connectRedis(url: string): Promise<Transport> {
+export async function connectRedis(url: string): Promise<Transport & AsyncDisposable> {
   const transport = redisTransport({ url })
   await transport.start({ shards: directory.shards })
-  return transport
+  return Object.assign(transport, { [Symbol.asyncDispose]: () => transport.stop() })
 }
 
 export interface Stores {

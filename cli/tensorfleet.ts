@@ -67,10 +67,9 @@ async function program(): Promise<Command> {
     .option('--host <address>', 'address to listen on', '127.0.0.1')
     .action(async (options) => {
       const [{ connectRedis }, { startControl }] = await Promise.all([import('./fleet.ts'), import('./control.ts')])
-      const transport = await connectRedis(options.redis)
-      const opened = await DataDir.open(options.data)
-      const control = await startControl({
-        data: opened,
+      await using transport = await connectRedis(options.redis)
+      await using control = await startControl({
+        data: await DataDir.open(options.data),
         transport,
         port: options.port,
         hostname: options.host,
@@ -78,8 +77,6 @@ async function program(): Promise<Command> {
       })
       print(`ready ${control.url}`)
       await untilStopped()
-      await control.stop()
-      await transport.stop()
     })
 
   tensorfleet
@@ -93,7 +90,7 @@ async function program(): Promise<Command> {
     .option('--drain <seconds>', 'how long tasks under way may take when it is stopped', seconds, 30)
     .action(async (options) => {
       const [{ connectRedis }, { runWorker }] = await Promise.all([import('./fleet.ts'), import('./worker.ts')])
-      const transport = await connectRedis(options.redis)
+      await using transport = await connectRedis(options.redis)
       await runWorker({
         data: await DataDir.open(options.data),
         transport,
@@ -105,7 +102,6 @@ async function program(): Promise<Command> {
         note,
         trouble,
       })
-      await transport.stop()
     })
 
   tensorfleet

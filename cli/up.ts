@@ -47,7 +47,6 @@ export async function up(options: UpOptions): Promise<void> {
   const { data, signal } = options
   if (options.submit !== undefined) await readSpecFile(options.submit) // say that it cannot be read before anything starts
   await using fleet = new AsyncDisposableStack()
-  fleet.defer(() => data.removeAccess())
   const url = await startFleet(options, fleet)
   const api = await findApi({ data: data.path, env: {} })
   print(`\n  API   ${url}`)
@@ -77,6 +76,8 @@ async function startFleet(options: UpOptions, fleet: AsyncDisposableStack): Prom
     return startInProcess(options, fleet)
   }
   fleet.defer(() => redis.stop())
+  // Not before Redis has started: until then the folder may be another fleet's.
+  fleet.defer(() => data.removeAccess())
   note(`${styleText('green', '●')} ${redis.description}`)
   void redis.lost.then((reason) => note(styleText('red', `Redis is lost: ${reason}`)))
 
@@ -196,6 +197,7 @@ async function startInProcess(options: UpOptions, fleet: AsyncDisposableStack): 
     const { slots, backend } = options
     fleet.use(await startWorker({ data, transport: await connect(), id, slots, backend, drainMs: 0, trouble }))
   }
+  fleet.defer(() => data.removeAccess())
   return control.url
 }
 

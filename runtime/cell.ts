@@ -2,20 +2,20 @@
  * A cell is an actor in its owner's memory: its record as the last planned commit leaves it, and the chart's live
  * snapshot. A cell may be dropped whenever none of its commits is in flight: everything in it is in Redis.
  */
-import type { AnyMachineSnapshot } from 'xstate'
 import type { ActorDefinition } from './actor.ts'
 import type { ActorAddress } from './address.ts'
 import { kindOf } from './address.ts'
 import { RuntimeError } from './errors.ts'
 import type { ActorRecord } from './record.ts'
 import { thaw } from './step.ts'
+import type { Snapshot } from './step.ts'
 
 export interface Cell {
   readonly actor: ActorAddress
   /** Null while there is no such actor. */
   record: ActorRecord | null
   /** Thawed when first needed. */
-  snapshot: AnyMachineSnapshot | null
+  snapshot: Snapshot | null
   /** Commits planned with this cell and not yet acknowledged. */
   inFlight: number
   /** The number of the batch that used it last. */
@@ -35,7 +35,7 @@ export function definitionOf(definitions: Definitions, actor: ActorAddress): Act
 }
 
 /** The chart's live snapshot. Migrates a record of an older version; throws `actor.version-unknown` when it can't. */
-export function snapshotOf(cell: Cell, record: ActorRecord, definition: ActorDefinition): AnyMachineSnapshot {
+export function snapshotOf(cell: Cell, record: ActorRecord, definition: ActorDefinition): Snapshot {
   if (cell.snapshot !== null) return cell.snapshot
   const state = record.v === definition.version ? record.s : migrated(cell.actor, record, definition)
   cell.snapshot = thaw(definition, state, Object.keys(record.fx ?? {}))

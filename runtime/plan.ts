@@ -22,7 +22,7 @@ import type { Json } from './json.ts'
 import type { Answer, JournalLine } from './client.ts'
 import { encodeRecord } from './record.ts'
 import type { ActorRecord, ChartState, EffectRow, TimerRow } from './record.ts'
-import { afterEvent, effectDone, effectFailed, freeze, start, step } from './step.ts'
+import { afterEvent, effectDone, effectFailed, freeze, start, step, withoutEffect } from './step.ts'
 import type { Op, Stepped } from './step.ts'
 import type { Commit, Entry, TimerEntry } from './transport.ts'
 
@@ -304,8 +304,8 @@ class Planner {
     envelope: Envelope | null,
     endedEffect?: string,
   ): void {
-    const snapshot = snapshotOf(cell, record, definition)
-    if (endedEffect !== undefined) delete snapshot.children[endedEffect]
+    let snapshot = snapshotOf(cell, record, definition)
+    if (endedEffect !== undefined) cell.snapshot = snapshot = withoutEffect(snapshot, endedEffect)
     const stepped = step(definition, snapshot, event)
     if (record === cell.record && stepped.snapshot === snapshot && stepped.ops.every(({ op }) => op === 'reply')) {
       // P3: nothing has changed; at most there is something to say.

@@ -2,7 +2,7 @@
  * A chart under test, stepped as the runtime steps it: by `step.ts`, with its state through JSON between any two
  * events, so that whatever would not survive a crash does not survive here either. No clock: a test says which timer fires.
  */
-import type { AnyEventObject, AnyMachineSnapshot, AnyStateMachine } from 'xstate'
+import type { AnyEventObject, AnyStateMachine } from 'xstate'
 import { POLICY_DEFAULT } from '../../runtime/actor.ts'
 import type { ActorDefinition } from '../../runtime/actor.ts'
 import { checkChart } from '../../runtime/chart.ts'
@@ -62,7 +62,7 @@ export class Chart {
       this.handled = false
       return this
     }
-    const snapshot: AnyMachineSnapshot = thaw(this.definition, this.#state, [...this.effects.keys()])
+    const snapshot = thaw(this.definition, this.#state, [...this.effects.keys()])
     this.#state = this.#take(step(this.definition, snapshot, throughJson(event) as AnyEventObject))
     return this
   }

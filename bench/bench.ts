@@ -13,6 +13,10 @@ const BENCHMARKS: Readonly<Record<string, { about: string; load: () => Promise<{
     about: 'durable messages a second through XState actors, and the time of an ask, beside BullMQ and a raw loop',
     load: () => import('./runtime.ts'),
   },
+  transitions: {
+    about: 'transitions a second by the compiled table and by XState, without Redis',
+    load: () => import('./transitions.ts'),
+  },
   training: {
     about: 'images a second of a fleet with one worker and with two, beside a plain tfjs loop',
     load: () => import('./training.ts'),

@@ -20,7 +20,7 @@ const JOBS = 40_000
 const ASKS = 4_000
 const PAYLOAD = 'x'.repeat(300)
 
-const relayMachine = setup({
+export const relayMachine = setup({
   types: {
     context: {} as { seen: number; self: number; payload: string },
     events: {} as { type: 'ball'; hop: number } | { type: 'get' },

@@ -24,7 +24,7 @@ import { encodeRecord } from './record.ts'
 import type { ActorRecord, ChartState, EffectRow, TimerRow } from './record.ts'
 import { afterEvent, effectDone, effectFailed, freeze, start, step, withoutEffect } from './step.ts'
 import type { Op, Stepped } from './step.ts'
-import type { Commit, Entry, TimerEntry } from './transport.ts'
+import type { Commit, Entry, Send, TimerEntry, Transport } from './transport.ts'
 
 /** What an owner takes: mail from its lanes, and what it owes its actors itself. */
 export type Message =
@@ -83,6 +83,7 @@ export interface Standing {
   readonly outSeq: number
   readonly outTrim: number
   readonly incarnation: number
+  readonly reach: Transport['reach']
   readonly now: number
 }
 
@@ -141,7 +142,7 @@ class Planner {
   /** Writes each record at once, so that the message which spoils it is found. */
   readonly #careful: boolean
   readonly #touched = new Map<ActorAddress, { cell: Cell; before: ActorRecord | null }>()
-  readonly #sends: { lane: Lane; body: string }[] = []
+  readonly #sends: Send[] = []
   readonly #outbox: { seq: number; shard: ShardName; lane: Lane; body: string }[] = []
   readonly #timersSet: TimerEntry[] = []
   readonly #timersCleared: Omit<TimerEntry, 'due'>[] = []
@@ -423,7 +424,7 @@ class Planner {
     const body = encodeEnvelope(envelope)
     const lane: Lane = op.op === 'tell' && op.control ? 'hi' : 'in'
     const shard = shardOf(to, this.#directory)
-    if (shard === this.#at.shard) this.#sends.push({ lane, body })
+    if (shard === this.#at.shard || this.#at.reach === 'every shard') this.#sends.push({ shard, lane, body })
     else this.#outbox.push({ seq: ++this.#outSeq, shard, lane, body })
   }
 

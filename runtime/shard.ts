@@ -25,7 +25,7 @@ import type { EffectStart, Message, Plan, Standing, Taken } from './plan.ts'
 import { Outbox } from './outbox.ts'
 import { decodeRecord } from './record.ts'
 import { deadLetterStream, doorbell } from './transport.ts'
-import type { Claim, Cursor, Entry, OutboxEntry, Transport } from './transport.ts'
+import type { Claim, CommitOutcome, Cursor, Entry, OutboxEntry, Send, Transport } from './transport.ts'
 
 export interface ShardOptions {
   readonly name: ShardName
@@ -265,6 +265,7 @@ export class Shard {
       outSeq: this.#outSeq,
       outTrim: this.#outbox.trimmed,
       incarnation: this.#claim.incarnation,
+      reach: transport.reach,
       now: clock.now(),
     }
     const planned = plan(batch, this.#cells, definitions, directory, standing)
@@ -299,16 +300,17 @@ export class Shard {
     planned: Plan,
     messages: number,
     startedAt: number,
-    committing: Promise<unknown>,
+    committing: Promise<CommitOutcome>,
     former: Promise<boolean> | undefined,
   ): Promise<boolean> {
     const { events, definitions, transport, clock } = this.#options
     try {
-      const outcome = (await committing) as Awaited<ReturnType<Transport['commit']>>
+      const outcome = await committing
       if (!outcome.ok) {
         if (outcome.why === 'fenced') this.lose()
         return false
       }
+      for (const i of outcome.gone) this.#undeliverable(planned.commit.sends[i])
     } catch (error) {
       events.emit({ type: 'trouble', where: `commit of shard ${this.name}`, error })
       return false
@@ -326,7 +328,7 @@ export class Shard {
         events.emit({ type: 'trouble', where: `answer to ${channel}`, error })
       })
     }
-    if (commit.sends.length > 0) this.#bell.ring()
+    if (commit.sends.some(({ shard }) => shard === this.name)) this.#bell.ring()
     this.#tell(planned, messages, clock.now() - startedAt)
     if (!(await this.#dropIfLeft(planned))) return false
     const passivated = this.#cells.passivate()
@@ -362,29 +364,31 @@ export class Shard {
   }
 
   #carry(entries: readonly OutboxEntry[]): void {
-    const { courier, events, transport } = this.#options
+    const { courier } = this.#options
     const outbox = this.#outbox
     for (const { seq, incarnation, shard, lane, body } of entries) {
       outbox.add(seq)
       courier.send(shard, lane, { source: `s${this.name}`, incarnation, seq, body }, (outcome) => {
         outbox.delivered(seq)
-        if (outcome === 'ok') return
-        const fault = faultOf(
-          new RuntimeError('shard.gone', `There is no mailbox ${shard} any more`, {
-            remedy: 'give-up',
-            data: { shard },
-          }),
-          'shard.gone',
-        )
-        events.emit({ type: 'dead-letter', shard: this.name, to: shard, fault })
-        const letter = JSON.stringify({ to: shard, at: this.#options.clock.now(), fault, message: body })
-        transport
-          .append(deadLetterStream(this.name), [letter], this.#options.limits.deadLettersMax)
-          .catch((error: unknown) => {
-            events.emit({ type: 'trouble', where: `dead letter of shard ${this.name}`, error })
-          })
+        if (outcome !== 'ok') this.#undeliverable({ shard, lane, body })
       })
     }
+  }
+
+  /** The mailbox is no more: what was sent there becomes a dead letter of the sender's shard. */
+  #undeliverable(send: Send | undefined): void {
+    if (send === undefined) return
+    const { events, transport, clock, limits } = this.#options
+    const { shard, body } = send
+    const fault = faultOf(
+      new RuntimeError('shard.gone', `There is no mailbox ${shard} any more`, { remedy: 'give-up', data: { shard } }),
+      'shard.gone',
+    )
+    events.emit({ type: 'dead-letter', shard: this.name, to: shard, fault })
+    const letter = JSON.stringify({ to: shard, at: clock.now(), fault, message: body })
+    transport.append(deadLetterStream(this.name), [letter], limits.deadLettersMax).catch((error: unknown) => {
+      events.emit({ type: 'trouble', where: `dead letter of shard ${this.name}`, error })
+    })
   }
 
   async #load(batch: readonly Taken[]): Promise<void> {

@@ -64,9 +64,9 @@ export interface Commit {
   readonly incarnation: number
   /** New records; null deletes. */
   readonly records: readonly { readonly actor: ActorAddress; readonly body: string | null }[]
-  /** Sends to this shard's own actors. */
-  readonly sends: readonly { readonly lane: Lane; readonly body: string }[]
-  /** Sends to other shards; their seqs end at `outSeq`. */
+  /** Sends that the commit itself puts into mailboxes: to this shard, and to any where the transport reaches them all. */
+  readonly sends: readonly Send[]
+  /** Sends to shards beyond the transport's reach; their seqs end at `outSeq`. */
   readonly outbox: readonly Omit<OutboxEntry, 'incarnation'>[]
   /** Outbox entries up to this seq have been delivered and may go. */
   readonly outTrim: number
@@ -79,9 +79,18 @@ export interface Commit {
   readonly dead: readonly string[]
 }
 
-/** `fenced`: another epoch. `seq`: the epoch is ours, yet the shard is not where we thought. */
+export interface Send {
+  readonly shard: ShardName
+  readonly lane: Lane
+  readonly body: string
+}
+
+/**
+ * `gone` are the sends, by index, whose pinned shard is no more. `fenced`: another epoch. `seq`: the epoch is ours, yet
+ * the shard is not where we thought.
+ */
 export type CommitOutcome =
-  | { readonly ok: true }
+  | { readonly ok: true; readonly gone: readonly number[] }
   | { readonly ok: false; readonly why: 'fenced' | 'seq'; readonly seq: number }
 
 /** A message on its way into a mailbox. Per source and lane, seqs rise. */
@@ -99,6 +108,11 @@ export interface StreamRow {
 
 export interface Transport {
   readonly name: string
+  /**
+   * How far one commit reaches. One server holds all shards, so a send is part of its commit, wherever it goes; in a
+   * Cluster a script reaches its own shard only, and sends to others go through the outbox and a courier.
+   */
+  readonly reach: 'every shard' | 'own shard'
   /** Connects, checks versions, makes sure that the namespace has this number of shards. Throws `redis.*`. */
   start(namespace: { readonly shards: number }): Promise<void>
   stop(): Promise<void>

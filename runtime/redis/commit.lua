@@ -1,12 +1,13 @@
 -- One batch of messages with all its consequences, or nothing (transport T1).
--- KEYS  1 meta  2 hi  3 in  4 ev  5 out  6 tm  7 dlq  8 fx, then a key for each record: first those set, then those deleted
+-- KEYS  1 meta  2 hi  3 in  4 ev  5 out  6 tm  7 dlq  8 fx, then meta, hi and in of each other shard that is sent to, then
+--       a key for each record: first those set, then those deleted
 -- ARGV  1 epoch  2 seq before  3 hi cursor  4 in cursor  5 outSeq  6 first outbox id to keep  7 journal ('' for none)
 --       8 journal cap  9 dead letters cap  10 channel of the journal
---       11 records set  12 records deleted  13 own sends  14 outbox  15 timers set  16 timers cleared
---       17 effects begun  18 effects over  19 dead letters
---       then the values of each, in this order: body | - | lane ('h' or 'i'), body | id, shard, lane, body | due, member |
---       member | actor | actor | body
--- Reply: {'ok'} | {'fenced', seq} | {'seq', seq}
+--       11 records set  12 records deleted  13 sends  14 outbox  15 timers set  16 timers cleared
+--       17 effects begun  18 effects over  19 dead letters  20 other shards
+--       then the values of each, in this order: body | - | key of the lane, body | id, shard, lane, body | due, member |
+--       member | actor | actor | body | '1' if it must exist, its doorbell
+-- Reply: {'ok', index of each send whose shard is gone...} | {'fenced', seq} | {'seq', seq}
 local call = redis.call
 local at = call('HMGET', KEYS[1], 'epoch', 'seq')
 local seq = at[2] or '0'
@@ -16,8 +17,9 @@ end
 if seq ~= ARGV[2] then
   return { 'seq', seq }
 end
-local arg = 20
-local key = 9
+local others = tonumber(ARGV[20])
+local arg = 21
+local key = 9 + 3 * others
 for _ = 1, tonumber(ARGV[11]) do
   call('SET', KEYS[key], ARGV[arg])
   key = key + 1
@@ -27,8 +29,20 @@ for _ = 1, tonumber(ARGV[12]) do
   call('DEL', KEYS[key])
   key = key + 1
 end
-for _ = 1, tonumber(ARGV[13]) do
-  call('XADD', ARGV[arg] == 'h' and KEYS[2] or KEYS[3], '*', 'e', ARGV[arg + 1])
+local reply = { 'ok' }
+local gone = {}
+for i = 0, others - 1 do
+  if ARGV[#ARGV - 2 * (others - i) + 1] == '1' and call('EXISTS', KEYS[9 + 3 * i]) == 0 then
+    gone[i] = true
+  end
+end
+for i = 1, tonumber(ARGV[13]) do
+  local lane = tonumber(ARGV[arg])
+  if lane > 8 and gone[math.floor((lane - 9) / 3)] then
+    reply[#reply + 1] = i - 1
+  else
+    call('XADD', KEYS[lane], '*', 'e', ARGV[arg + 1])
+  end
   arg = arg + 2
 end
 for _ = 1, tonumber(ARGV[14]) do
@@ -63,4 +77,9 @@ call('XTRIM', KEYS[2], 'MINID', '~', ARGV[3])
 call('XTRIM', KEYS[3], 'MINID', '~', ARGV[4])
 call('XTRIM', KEYS[5], 'MINID', '~', ARGV[6])
 call('HSET', KEYS[1], 'seq', string.format('%d', seq + 1), 'hi', ARGV[3], 'in', ARGV[4], 'outSeq', ARGV[5])
-return { 'ok' }
+for i = 0, others - 1 do
+  if not gone[i] and call('HDEL', KEYS[9 + 3 * i], 'parked') == 1 then
+    call('PUBLISH', ARGV[#ARGV - 2 * (others - i - 1)], '')
+  end
+end
+return reply

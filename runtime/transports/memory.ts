@@ -87,10 +87,13 @@ export class MemoryServer {
   readonly streams = new Map<string, Stream>()
   readonly nodes = new Map<string, number>()
   readonly listeners = new Map<string, Set<(body: string) => void>>()
+  readonly reach: Transport['reach']
   shardCount: number | null = null
 
-  constructor(options: { readonly clock?: Clock } = {}) {
+  /** `reach: 'own shard'` behaves as a Redis Cluster does. */
+  constructor(options: { readonly clock?: Clock; readonly reach?: Transport['reach'] } = {}) {
     this.clock = options.clock ?? systemClock
+    this.reach = options.reach ?? 'every shard'
   }
 
   connect(): Transport {
@@ -131,6 +134,15 @@ export class MemoryServer {
     return stream
   }
 
+  /** Adds a message to a lane, and rings the doorbell of an owner that sleeps. */
+  put(name: ShardName, lane: Lane, body: string, ring: boolean): void {
+    const shard = this.shard(name)
+    shard.lanes[lane].add(body)
+    if (!ring || !shard.parked) return
+    shard.parked = false
+    this.publish(doorbell(name), '')
+  }
+
   publish(channel: string, body: string): void {
     for (const listener of this.listeners.get(channel) ?? []) queueMicrotask(() => listener(body))
   }
@@ -138,11 +150,13 @@ export class MemoryServer {
 
 class MemoryTransport implements Transport {
   readonly name = 'memory'
+  readonly reach: Transport['reach']
   readonly #server: MemoryServer
   #stopped = false
 
   constructor(server: MemoryServer) {
     this.#server = server
+    this.reach = server.reach
   }
 
   async start({ shards }: { readonly shards: number }): Promise<void> {
@@ -238,7 +252,11 @@ class MemoryTransport implements Transport {
       if (body === null) shard.records.delete(actor)
       else shard.records.set(actor, body)
     }
-    for (const { lane, body } of commit.sends) shard.lanes[lane].add(body)
+    const gone: number[] = []
+    for (const [i, { shard: to, lane, body }] of commit.sends.entries()) {
+      if (to.startsWith('@') && !this.#server.shards.has(to)) gone.push(i)
+      else this.#server.put(to, lane, body, to !== commit.shard)
+    }
     for (const entry of commit.outbox) shard.outbox.push({ ...entry, incarnation: commit.incarnation })
     shard.outbox = shard.outbox.filter((entry) => entry.seq > commit.outTrim)
     for (const timer of commit.timersSet) shard.timers.set(timerKey(timer), timer)
@@ -257,7 +275,7 @@ class MemoryTransport implements Transport {
     const letters = this.#server.stream(deadLetterStream(commit.shard))
     for (const letter of commit.dead) letters.add(letter)
     letters.cap(LIMITS.deadLettersMax)
-    return { ok: true }
+    return { ok: true, gone }
   }
 
   async position(name: ShardName): Promise<{ readonly epoch: string; readonly seq: number } | null> {
@@ -300,12 +318,8 @@ class MemoryTransport implements Transport {
       // Only what is new can be refused: a delivery that is repeated since its answer was lost has been taken.
       if (added === 0 && lane === 'in' && stream.rows.length >= cap) return 'busy'
       shard.seen.set(key, { incarnation, seq })
-      stream.add(body)
+      this.#server.put(name, lane, body, true)
       added++
-    }
-    if (added > 0 && shard.parked) {
-      shard.parked = false
-      this.#server.publish(doorbell(name), '')
     }
     return 'ok'
   }

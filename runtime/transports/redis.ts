@@ -63,6 +63,7 @@ export function redisTransport(options: RedisTransportOptions): Transport {
 
 class RedisTransport implements Transport {
   readonly name = 'redis'
+  readonly reach = 'every shard'
   readonly #prefix: string
   readonly #redis: Scripted
   readonly #listening: Redis
@@ -186,6 +187,15 @@ class RedisTransport implements Transport {
     const { shard, records } = commit
     const keys = COMMIT_KEYS.map((part) => this.#key(shard, part))
     const values: Argument[] = []
+    // Where each shard's lanes stand among KEYS: `hi` there, `in` behind it.
+    const lanes = new Map<ShardName, number>([[shard, 2]])
+    const others: Argument[] = []
+    for (const { shard: to } of commit.sends) {
+      if (lanes.has(to)) continue
+      keys.push(this.#key(to, 'meta'), this.#key(to, 'hi'), this.#key(to, 'in'))
+      lanes.set(to, keys.length - 1)
+      others.push(to.startsWith('@') ? '1' : '0', this.#channel(doorbell(to)))
+    }
     const gone: string[] = []
     let set = 0
     for (const { actor, body } of records) {
@@ -197,7 +207,9 @@ class RedisTransport implements Transport {
       }
     }
     keys.push(...gone)
-    for (const { lane, body } of commit.sends) values.push(lane === 'hi' ? 'h' : 'i', body)
+    for (const { shard: to, lane, body } of commit.sends) {
+      values.push((lanes.get(to) ?? 0) + (lane === 'hi' ? 0 : 1), body)
+    }
     for (const { seq, shard: to, lane, body } of commit.outbox)
       values.push(`${seq}-${commit.incarnation}`, to, lane, body)
     for (const timer of commit.timersSet) values.push(timer.due, timerMember(timer))
@@ -229,9 +241,13 @@ class RedisTransport implements Transport {
       begun.length,
       over.length,
       commit.dead.length,
+      others.length / 2,
       ...values,
-    )) as ['ok'] | ['fenced' | 'seq', string] // the script's replies
-    return reply[0] === 'ok' ? { ok: true } : { ok: false, why: reply[0], seq: Number(reply[1]) }
+      ...others,
+    )) as readonly ['ok' | 'fenced' | 'seq', ...(number | string)[]] // the script's replies
+    const [outcome, ...rest] = reply
+    if (outcome === 'ok') return { ok: true, gone: rest.map(Number) }
+    return { ok: false, why: outcome, seq: Number(rest[0]) }
   }
 
   async position(shard: ShardName): Promise<{ readonly epoch: string; readonly seq: number } | null> {

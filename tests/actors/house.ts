@@ -55,7 +55,7 @@ export class House {
       transport: await fleet.connect(),
       actors: [
         jobActor({
-          pools: ['default'],
+          pools: ['default', 'empty'],
           ...telemetry,
           blobs: this.blobs,
           collections: this.collections,

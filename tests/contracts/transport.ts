@@ -47,14 +47,14 @@ export function transportContract(name: string, available: boolean, start: () =>
         ...empty(shard, epoch, 0),
         outSeq: 1,
         records: [{ actor, body: 'state' }],
-        sends: [{ lane: 'hi', body: 'to myself' }],
+        sends: [{ shard, lane: 'hi', body: 'to myself' }],
         outbox: [{ seq: 1, shard: numberedShard(63), lane: 'in', body: 'to another' }],
         timersSet: [timer],
         effects: [{ actor, active: true }],
         journal: '[1]',
         dead: ['letter'],
       })
-      expect(outcome).toEqual({ ok: true })
+      expect(outcome).toEqual({ ok: true, gone: [] })
       expect(await transport.load(shard, [actor, address('counter', 'b')])).toEqual(['state', null])
       expect(await bodies(shard)).toEqual(['to myself'])
       expect(await transport.outbox(shard)).toEqual([
@@ -66,6 +66,32 @@ export function transportContract(name: string, available: boolean, start: () =>
       expect((await transport.range(journalStream(shard), '0-0', 10)).map((row) => row.body)).toEqual(['[1]'])
       expect((await transport.range(deadLetterStream(shard), '0-0', 10)).map((row) => row.body)).toEqual(['letter'])
       expect(await transport.position(shard)).toEqual({ epoch, seq: 1 })
+    })
+
+    test('where a commit reaches every shard, its sends arrive with it and wake their receivers', async () => {
+      if (transport.reach !== 'every shard') return
+      const [from, to] = [freshShard(), freshShard()]
+      const sleeper = await claimed(to, 'b')
+      const rung = Promise.withResolvers<void>()
+      const stop = await transport.subscribe(doorbell(to), () => rung.resolve())
+      await transport.park(to, sleeper.epoch, CURSOR_START, 0)
+      const { epoch } = await claimed(from)
+      const missing = pinnedShard(address('worker', `none${shardsUsed}`))
+      const outcome = await transport.commit({
+        ...empty(from, epoch, 0),
+        sends: [
+          { shard: missing, lane: 'in', body: 'to nobody' },
+          { shard: to, lane: 'in', body: 'normal' },
+          { shard: to, lane: 'hi', body: 'control' },
+          { shard: from, lane: 'in', body: 'mine' },
+        ],
+      })
+      expect(outcome).toEqual({ ok: true, gone: [0] })
+      await rung.promise
+      expect(await bodies(to)).toEqual(['control', 'normal'])
+      expect(await bodies(from)).toEqual(['mine'])
+      expect(await transport.pinned()).not.toContainEqual(expect.objectContaining({ shard: missing }))
+      await stop()
     })
 
     test('a commit takes back what it says is over', async () => {
@@ -112,7 +138,7 @@ export function transportContract(name: string, available: boolean, start: () =>
     test('a commit that was applied once is not applied again', async () => {
       const shard = freshShard()
       const { epoch } = await claimed(shard)
-      const commit: Commit = { ...empty(shard, epoch, 0), sends: [{ lane: 'in', body: 'once' }] }
+      const commit: Commit = { ...empty(shard, epoch, 0), sends: [{ shard, lane: 'in', body: 'once' }] }
       await transport.commit(commit)
       expect(await transport.commit(commit)).toEqual({ ok: false, why: 'seq', seq: 1 })
       expect(await bodies(shard)).toEqual(['once'])

@@ -49,6 +49,10 @@ export class SimConnection implements Transport {
     this.#inner = options.server.connect()
   }
 
+  get reach(): Transport['reach'] {
+    return this.#inner.reach
+  }
+
   /** The partition is over: what it kept back goes on. */
   heal(): void {
     const kept = this.#kept

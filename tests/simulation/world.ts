@@ -47,7 +47,8 @@ export class World {
   constructor(scenario: Scenario, traced = false) {
     this.scenario = scenario
     this.#startMs = this.clock.now()
-    this.server = new MemoryServer({ clock: this.clock })
+    // Half of the seeds behave as one Redis, half as a Cluster, where sends between shards go through the outbox.
+    this.server = new MemoryServer({ clock: this.clock, reach: scenario.seed % 2 === 0 ? 'every shard' : 'own shard' })
     this.history = new History(() => this.clock.now() - this.#startMs, traced)
     this.directory = { shards: scenario.shards, pinned: new Set(['station']) }
     this.#only = scenario.only === null ? null : new Set(scenario.only)

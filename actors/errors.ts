@@ -9,6 +9,8 @@ const REMEDIES = {
   'dataset.version-unknown': 'fix-request',
   /** The files of a dataset that comes in a package are not there, or are not readable. */
   'dataset.unreadable': 'give-up',
+  /** A blob of the dataset is lost, or its bytes are not what they were: it must be brought in anew. */
+  'dataset.damaged': 'give-up',
   'model.version-contended': 'retry',
   'spec.not-admitted': 'fix-request',
   'worker.backends-differ': 'give-up',

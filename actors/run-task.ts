@@ -10,6 +10,7 @@ import type { RunInput } from '../machines/worker.ts'
 import type { Blob, Recipe, Work, WorkOutput } from '../machines/work.ts'
 import type { Blobs } from '../stores/mod.ts'
 import { BlobCache } from './blob-cache.ts'
+import type { CachedFile } from './blob-cache.ts'
 import { readManifest } from './datasets.ts'
 import { FleetError } from './errors.ts'
 import type { Kernel, KernelSlots } from './kernel-slots.ts'
@@ -199,9 +200,21 @@ export class TaskRunner {
   async #slice(manifest: DatasetManifest, split: SplitName): Promise<Kernels.DatasetSlice> {
     const paths = new Map<string, string>()
     for (const { sha256 } of manifest.splits[split]?.shards ?? []) {
-      paths.set(sha256, (await this.#cache.keep(sha256)).path)
+      paths.set(sha256, (await this.#shard(manifest, sha256)).path)
     }
     return this.#services.kernels.datasetSlice(manifest, split, ({ sha256 }) => paths.get(sha256) ?? '')
+  }
+
+  async #shard({ name, version }: DatasetManifest, sha256: string): Promise<CachedFile> {
+    try {
+      return await this.#cache.keep(sha256)
+    } catch (error) {
+      const code = codeOf(error)
+      if (code !== 'blob.corrupt' && code !== 'blob.missing') throw error
+      const reason = error instanceof Error ? error.message : code
+      const message = `Dataset ${name} version ${version} is damaged: ${reason}`
+      throw new FleetError('dataset.damaged', message, { name, version, sha256 }, error)
+    }
   }
 
   async #store({ path, sha256 }: OutputFile): Promise<Blob> {

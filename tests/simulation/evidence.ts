@@ -2,10 +2,12 @@
  * What remains of a run, read from where it is durable: the records of actors, the journals, the dead letters, and what
  * still waits. The checker judges by this and by the clients' own history, never by what the runtime says of itself.
  */
+import { parseAddress } from '../../runtime/address.ts'
 import type { ActorAddress } from '../../runtime/address.ts'
 import type { Line } from '../../runtime/plan.ts'
 import { decodeRecord } from '../../runtime/record.ts'
 import type { ActorRecord } from '../../runtime/record.ts'
+import { deadLetterStream, journalStream } from '../../runtime/transport.ts'
 import type { ErrandContext } from './actors.ts'
 import type { MemoryServer } from '../../runtime/transports/memory.ts'
 
@@ -16,19 +18,44 @@ export interface Evidence {
   readonly dead: readonly string[]
 }
 
-export function evidenceOf(server: MemoryServer): Evidence {
-  const records = new Map<ActorAddress, ActorRecord>()
-  for (const shard of server.shards.values()) {
-    for (const [actor, body] of shard.records) records.set(actor, decodeRecord(body))
-  }
-  const journals: string[] = []
-  const letters: string[] = []
-  for (const [name, stream] of server.streams) {
-    const bodies = stream.rows.map((row) => row.body)
-    if (name.endsWith('/ev')) journals.push(...bodies)
-    if (name.endsWith('/dlq')) letters.push(...bodies)
-  }
-  return { records, journal: linesOf(journals), dead: letters.map(numberOf) }
+/** One shard as its server holds it, whichever server that is. */
+export interface ShardRemains {
+  readonly name: string
+  /** Somebody holds its lease. */
+  readonly owned: boolean
+  /** Messages that nobody has taken yet. */
+  readonly waiting: number
+  readonly outbox: number
+  readonly effects: readonly string[]
+  /** Names of timers that wait. */
+  readonly timers: readonly string[]
+  readonly records: readonly (readonly [actor: string, body: string])[]
+  readonly journal: readonly string[]
+  readonly letters: readonly string[]
+}
+
+export function remainsIn(server: MemoryServer): ShardRemains[] {
+  const bodies = (stream: string) => (server.streams.get(stream)?.rows ?? []).map((row) => row.body)
+  return [...server.shards].map(([name, shard]) => ({
+    name,
+    owned: shard.owner !== null && shard.leaseUntil > server.clock.now(),
+    waiting: LANES.reduce((sum, lane) => sum + shard.lanes[lane].after(shard.cursor[lane], 1_000).length, 0),
+    outbox: shard.outbox.length,
+    effects: [...shard.effects],
+    timers: [...shard.timers.values()].map((timer) => timer.name),
+    records: [...shard.records],
+    journal: bodies(journalStream(name)),
+    letters: bodies(deadLetterStream(name)),
+  }))
+}
+
+const LANES = ['hi', 'in'] as const
+
+export function evidenceOf(remains: readonly ShardRemains[]): Evidence {
+  const all = remains.flatMap(({ records }) => records)
+  const records = new Map(all.map(([actor, body]) => [parseAddress(actor), decodeRecord(body)]))
+  const journal = linesOf(remains.flatMap((shard) => shard.journal))
+  return { records, journal, dead: remains.flatMap(({ letters }) => letters.map(numberOf)) }
 }
 
 /** Whether the actor of a station has heard that its owner was lost. */
@@ -59,26 +86,19 @@ export function numberOf(letter: string): string {
 }
 
 /** What is still under way, in words; empty when nothing is. */
-export function restless(server: MemoryServer, lostStations: readonly string[]): string[] {
+export function restless(remains: readonly ShardRemains[], lostStations: readonly string[]): string[] {
   const unrest: string[] = []
-  const { records } = evidenceOf(server)
+  const { records } = evidenceOf(remains)
   for (const role of lostStations) {
     if (!hasHeard(records, role)) unrest.push(`the actor of ${role} has not heard that its owner was lost`)
   }
-  for (const [name, shard] of server.shards) {
-    for (const lane of ['hi', 'in'] as const) {
-      const waiting = shard.lanes[lane].after(shard.cursor[lane], 1_000).length
-      if (waiting > 0) unrest.push(`${waiting} messages in lane ${lane} of shard ${name}`)
-    }
-    if (shard.outbox.length > 0) unrest.push(`${shard.outbox.length} sends in the outbox of shard ${name}`)
+  for (const { name, owned, waiting, outbox, effects, timers } of remains) {
+    if (waiting > 0) unrest.push(`${waiting} messages wait in shard ${name}`)
+    if (outbox > 0) unrest.push(`${outbox} sends in the outbox of shard ${name}`)
     // A pinned shard without an owner is adopted sooner or later, and its actor has something to hear then.
-    if (name.startsWith('@') && (shard.owner === null || shard.leaseUntil <= server.clock.now())) {
-      unrest.push(`shard ${name} has no owner`)
-    }
-    for (const actor of shard.effects) unrest.push(`effects of ${actor}`)
-    for (const timer of shard.timers.values()) {
-      if (timer.name !== '@retire') unrest.push(`timer ${timer.name} of ${timer.actor}`)
-    }
+    if (name.startsWith('@') && !owned) unrest.push(`shard ${name} has no owner`)
+    for (const actor of effects) unrest.push(`effects of ${actor}`)
+    for (const timer of timers) if (timer !== '@retire') unrest.push(`timer ${timer} in shard ${name}`)
   }
   return unrest
 }

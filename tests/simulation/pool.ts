@@ -48,6 +48,7 @@ export class Pool {
           resolve(result)
         })
         const job: Job = { seed, reduction, traced }
+        // eslint-disable-next-line unicorn/require-post-message-target-origin -- a thread, not a window
         worker.postMessage(job)
       })
     } finally {

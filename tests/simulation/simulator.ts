@@ -3,7 +3,7 @@ import type { ActorAddress } from '../../runtime/address.ts'
 import type { Client } from '../../runtime/client.ts'
 import { RuntimeError } from '../../runtime/errors.ts'
 import { check } from './checker.ts'
-import { evidenceOf, restless } from './evidence.ts'
+import { evidenceOf, remainsIn, restless } from './evidence.ts'
 import type { Sent } from './history.ts'
 import type { SimProcess } from './process.ts'
 import type { Operation, Scenario } from './scenario.ts'
@@ -40,7 +40,7 @@ export async function simulate(scenario: Scenario, traced = false): Promise<RunR
     world.heal()
     await peace(world)
     const { sent, runs } = history
-    const evidence = evidenceOf(world.server)
+    const evidence = evidenceOf(remainsIn(world.server))
     for (const fault of check({ sent, runs, evidence, adoptions: world.adoptions })) history.violation(fault)
   }
   const { violations, faults, hash, trace } = history
@@ -118,8 +118,8 @@ async function peace({ scenario, clock, server, history, lost }: World): Promise
   const pending = (): boolean => history.sent.some(({ outcome }) => outcome.kind === 'pending')
   while (clock.now() < deadline) {
     await clock.advanceTo(clock.now() + LOOK_MS)
-    if (!pending() && restless(server, lostStations).length === 0) return
+    if (!pending() && restless(remainsIn(server), lostStations).length === 0) return
   }
-  for (const what of restless(server, lostStations))
+  for (const what of restless(remainsIn(server), lostStations))
     history.violation(`not at rest after ${PEACE_MS} ms of peace: ${what}`)
 }

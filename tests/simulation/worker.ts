@@ -18,6 +18,7 @@ parentPort?.on('message', ({ seed, reduction, traced }: Job) => {
   void (async () => {
     const result = await simulate(scenarioOf(seed, reduction), traced)
     const violations = [...result.violations, ...stray.splice(0)]
+    // eslint-disable-next-line unicorn/require-post-message-target-origin -- a thread, not a window
     parentPort?.postMessage({ ...result, violations })
   })()
 })

@@ -4,10 +4,12 @@
  */
 import { parseAddress, shardOf } from './address.ts'
 import type { ActorAddress, Directory, ShardName } from './address.ts'
+import { Asks } from './asks.ts'
 import { Bell } from './bell.ts'
 import { systemClock, systemRandom } from './clock.ts'
 import type { Clock, Random } from './clock.ts'
 import { Courier } from './courier.ts'
+import type { Outcome } from './courier.ts'
 import { encodeEnvelope, SPAWN } from './envelope.ts'
 import type { Envelope, Lane } from './envelope.ts'
 import { RuntimeError } from './errors.ts'
@@ -147,7 +149,7 @@ class RuntimeClient implements Client {
   readonly #clock: Clock
   readonly #limits: Limits
   readonly #courier: Courier
-  readonly #asks = new Map<string, (reply: Reply) => void>()
+  readonly #asks: Asks
   readonly #abort = new AbortController()
   #unsubscribe: (() => Promise<void>) | null = null
   #count = 0
@@ -160,6 +162,7 @@ class RuntimeClient implements Client {
     this.#directory = options.directory
     this.#clock = options.clock ?? systemClock
     this.#limits = { ...LIMITS, ...options.limits }
+    this.#asks = new Asks(this.#clock)
     this.#courier = new Courier({
       transport: this.#transport,
       clock: this.#clock,
@@ -172,44 +175,45 @@ class RuntimeClient implements Client {
 
   async start(): Promise<void> {
     this.#unsubscribe = await this.#transport.subscribe(this.#channel, (body) => {
-      const reply = JSON.parse(body) as Reply // written by an owner's shard.ts
-      this.#asks.get(reply.id)?.(reply)
+      const replies = JSON.parse(body) as readonly Reply[] // written by the plan of an owner
+      for (const reply of replies) this.#asks.settle(reply)
     })
   }
 
   async stop(): Promise<void> {
     this.#abort.abort()
     this.#courier.stop()
+    this.#asks.stop()
     await this.#unsubscribe?.().catch(() => {}) // a subscription dies with its connection
   }
 
   async tell(to: ActorAddress, event: { readonly type: string }, options: SendOptions = {}): Promise<void> {
-    await this.#send(this.#envelope(to, event, options), options)
+    const envelope = this.#envelope(to, event, options)
+    const { promise, resolve, reject } = Promise.withResolvers<void>()
+    const done = (outcome: Outcome): void => {
+      if (outcome === 'ok') resolve()
+      else reject(outcome === 'gone' ? gone(to) : outcome)
+    }
+    const { signal } = options
+    this.#send(envelope, options, done, signal === undefined ? undefined : () => !signal.aborted)
+    return promise
   }
 
   async ask(to: ActorAddress, event: { readonly type: string }, options: AskOptions = {}): Promise<Answer> {
     const timeoutMs = options.timeoutMs ?? this.#limits.askTimeoutMs
     const deadline = this.#clock.now() + timeoutMs
     const envelope: Envelope = { ...this.#envelope(to, event, options), replyTo: this.#channel, deadline }
-    const over = new AbortController()
-    const { promise, resolve, reject } = Promise.withResolvers<Answer>()
-    this.#asks.set(envelope.id, (reply) => {
-      if ('answer' in reply) resolve(reply.answer)
-      else reject(faultError(reply.fault))
-    })
-    const givenUp = options.signal === undefined ? [] : [options.signal]
-    const waiting = AbortSignal.any([over.signal, this.#abort.signal, ...givenUp])
-    void this.#clock.sleep(timeoutMs, waiting).then(() => {
-      over.abort() // whether answered or not: what still waits in the courier is no longer wanted
-      reject(unanswered(to, event.type, timeoutMs))
-    })
-    try {
-      const [answer] = await Promise.all([promise, this.#send(envelope, { ...options, signal: waiting })])
-      return answer
-    } finally {
-      over.abort()
-      this.#asks.delete(envelope.id)
-    }
+    const { id, type } = envelope
+    const answered = this.#asks.open({ id, to, type, timeoutMs, signal: options.signal })
+    this.#send(
+      envelope,
+      options,
+      (outcome) => {
+        if (outcome !== 'ok') this.#asks.fail(id, outcome === 'gone' ? gone(to) : outcome)
+      },
+      () => this.#asks.isOpen(id),
+    )
+    return answered
   }
 
   spawn(to: ActorAddress, input: unknown, options: AskOptions = {}): Promise<Answer> {
@@ -339,23 +343,11 @@ class RuntimeClient implements Client {
     }
   }
 
-  #send(envelope: Envelope, options: SendOptions): Promise<void> {
-    const { promise, resolve, reject } = Promise.withResolvers<void>()
+  #send(envelope: Envelope, options: SendOptions, done: (outcome: Outcome) => void, wanted?: () => boolean): void {
     const body = encodeEnvelope(envelope)
     const lane: Lane = options.control === true ? 'hi' : 'in'
     const delivery = { source: this.#id, incarnation: 1, seq: ++this.#sent, body }
-    this.#courier.send(
-      shardOf(envelope.to, this.#directory),
-      lane,
-      delivery,
-      (outcome) => {
-        if (outcome === 'ok') resolve()
-        else if (outcome === 'gone') reject(gone(envelope.to))
-        else reject(outcome)
-      },
-      options.signal,
-    )
-    return promise
+    this.#courier.send(shardOf(envelope.to, this.#directory), lane, delivery, done, wanted)
   }
 }
 
@@ -370,18 +362,4 @@ function previousId(id: string): string {
 
 function gone(to: ActorAddress): RuntimeError {
   return new RuntimeError('actor.unknown', `There is no actor ${to}`, { remedy: 'fix-request', data: { actor: to } })
-}
-
-function unanswered(to: ActorAddress, type: string, timeoutMs: number): RuntimeError {
-  return new RuntimeError('ask.timeout', `${to} did not answer "${type}" within ${timeoutMs} ms`, {
-    remedy: 'retry',
-    data: { actor: to, event: type, timeoutMs },
-  })
-}
-
-function faultError(fault: Fault): RuntimeError {
-  return new RuntimeError(fault.code as RuntimeError['code'], fault.message, {
-    remedy: fault.remedy,
-    ...(fault.data !== undefined && { data: fault.data }),
-  })
 }

@@ -11,11 +11,13 @@ import type { RuntimeEvents } from './events.ts'
 import type { Limits } from './limits.ts'
 import type { Delivery, Transport } from './transport.ts'
 
+export type Outcome = 'ok' | 'gone' | RuntimeError
+
 interface Parcel {
   readonly delivery: Delivery
-  readonly done: (outcome: 'ok' | 'gone' | RuntimeError) => void
-  /** When a client stops waiting; outbox entries wait for ever. */
-  readonly signal: AbortSignal | undefined
+  readonly done: (outcome: Outcome) => void
+  /** Whether anybody still waits for it; outbox entries wait for ever. */
+  readonly wanted: (() => boolean) | undefined
 }
 
 interface Queue {
@@ -53,14 +55,14 @@ export class Courier {
   }
 
   /** `done` is called once, unless the courier is stopped first. */
-  send(shard: ShardName, lane: Lane, delivery: Delivery, done: Parcel['done'], signal?: AbortSignal): void {
+  send(shard: ShardName, lane: Lane, delivery: Delivery, done: Parcel['done'], wanted?: () => boolean): void {
     const key = `${lane}${shard}`
     let queue = this.#queues.get(key)
     if (queue === undefined) {
       queue = { shard, lane, parcels: [], running: false }
       this.#queues.set(key, queue)
     }
-    queue.parcels.push({ delivery, done, signal })
+    queue.parcels.push({ delivery, done, wanted })
     if (queue.running) return
     queue.running = true
     void this.#run(key, queue)
@@ -74,28 +76,30 @@ export class Courier {
     const { signal } = this.#abort
     await Promise.resolve() // what is sent in the same turn travels together
     let failures = 0
-    let batchMax = this.#limits.deliveryMax
-    while (queue.parcels.length > 0 && !signal.aborted) {
-      queue.parcels = queue.parcels.filter((parcel) => !this.#givenUp(parcel))
-      const batch = queue.parcels.slice(0, batchMax)
+    let batch: Parcel[] = []
+    while (!signal.aborted) {
+      if (batch.length === 0) batch = this.#nextBatch(queue)
       if (batch.length === 0) break
       const outcome = await this.#deliver(queue, batch)
       if (outcome === 'failed' || (outcome === 'busy' && this.#onBusy === 'wait')) {
         failures++
-        // A batch of which we know nothing is repeated as it was: then all of it has been taken, or none.
-        batchMax = batch.length
         await this.#clock.sleep(Math.min(1_000, 10 * 2 ** failures) * (0.5 + this.#random.next() / 2), signal)
+        batch = batch.filter((parcel) => !this.#givenUp(parcel))
         continue
       }
-      // BUSY is a promise that nothing was taken; after an attempt whose answer was lost, nobody can give it.
-      const refusal = failures === 0 ? full(queue.shard) : uncertain()
       failures = 0
-      batchMax = this.#limits.deliveryMax
-      queue.parcels.splice(0, batch.length)
-      for (const parcel of batch) parcel.done(outcome === 'busy' ? refusal : outcome)
+      for (const parcel of batch) parcel.done(outcome === 'busy' ? full(queue.shard) : outcome)
+      batch = []
     }
     queue.running = false
     this.#queues.delete(key)
+  }
+
+  #nextBatch(queue: Queue): Parcel[] {
+    const { deliveryMax } = this.#limits
+    const taken = queue.parcels.length <= deliveryMax ? queue.parcels : queue.parcels.slice(0, deliveryMax)
+    queue.parcels = queue.parcels.slice(taken.length)
+    return taken.filter((parcel) => !this.#givenUp(parcel))
   }
 
   async #deliver(queue: Queue, batch: readonly Parcel[]): Promise<'ok' | 'busy' | 'gone' | 'failed'> {
@@ -112,7 +116,7 @@ export class Courier {
   }
 
   #givenUp(parcel: Parcel): boolean {
-    if (parcel.signal?.aborted !== true) return false
+    if (parcel.wanted === undefined || parcel.wanted()) return false
     parcel.done(uncertain())
     return true
   }

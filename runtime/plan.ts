@@ -64,6 +64,7 @@ export interface Plan {
   readonly touched: readonly Cell[]
   readonly starts: readonly EffectStart[]
   readonly stops: readonly { readonly actor: ActorAddress; readonly id: string; readonly gen: number }[]
+  /** One list of `Reply` for each channel. */
   readonly replies: readonly { readonly channel: string; readonly body: string }[]
   readonly lines: readonly Line[]
   readonly dead: readonly { readonly to: string; readonly fault: Fault }[]
@@ -152,7 +153,8 @@ class Planner {
   readonly #dead: { to: string; fault: Fault }[] = []
   readonly #starts: EffectStart[] = []
   readonly #stops: { actor: ActorAddress; id: string; gen: number }[] = []
-  readonly #replies: { channel: string; body: string }[] = []
+  /** By channel: JSON of each reply, comma between. */
+  readonly #replies = new Map<string, string>()
   #hi: string
   #in: string
   #outSeq: number
@@ -441,7 +443,9 @@ class Planner {
   }
 
   #reply(channel: string, reply: Reply): void {
-    this.#replies.push({ channel, body: JSON.stringify(reply) })
+    const before = this.#replies.get(channel)
+    const text = JSON.stringify(reply)
+    this.#replies.set(channel, before === undefined ? text : `${before},${text}`)
   }
 
   #bury(taken: Taken, fault: Fault, stopsActor: boolean): void {
@@ -531,7 +535,7 @@ class Planner {
       touched,
       starts: stillMeant(this.#starts, this.#cells),
       stops: this.#stops,
-      replies: this.#replies,
+      replies: Array.from(this.#replies, ([channel, texts]) => ({ channel, body: `[${texts}]` })),
       lines: this.#lines,
       dead: this.#dead,
       fired: this.#fired,

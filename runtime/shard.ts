@@ -317,19 +317,20 @@ export class Shard {
     } finally {
       for (const cell of planned.touched) cell.inFlight--
     }
-    if ((await former) === false) return false
-    if (this.#abort.signal.aborted) return true // a new owner starts the effects; the outbox is in the transport
-    const { commit } = planned
-    for (const { actor, id, gen } of planned.stops) this.#effects.stop(actor, id, gen)
-    for (const start of planned.starts) this.#effects.start(definitionOf(definitions, start.actor), start)
-    this.#carry(commit.outbox.map((entry) => ({ ...entry, incarnation: commit.incarnation })))
+    // Who asked is answered also by an owner that is leaving: nobody else knows the answer.
     for (const { channel, body } of planned.replies) {
       transport.publish(channel, body).catch((error: unknown) => {
         events.emit({ type: 'trouble', where: `answer to ${channel}`, error })
       })
     }
-    if (commit.sends.some(({ shard }) => shard === this.name)) this.#bell.ring()
+    if ((await former) === false) return false
     this.#tell(planned, messages, clock.now() - startedAt)
+    if (this.#abort.signal.aborted) return true // a new owner starts the effects; the outbox is in the transport
+    const { commit } = planned
+    for (const { actor, id, gen } of planned.stops) this.#effects.stop(actor, id, gen)
+    for (const start of planned.starts) this.#effects.start(definitionOf(definitions, start.actor), start)
+    this.#carry(commit.outbox.map((entry) => ({ ...entry, incarnation: commit.incarnation })))
+    if (commit.sends.some(({ shard }) => shard === this.name)) this.#bell.ring()
     if (!(await this.#dropIfLeft(planned))) return false
     const passivated = this.#cells.passivate()
     if (passivated > 0) events.emit({ type: 'passivation', actors: passivated })

@@ -77,9 +77,9 @@ export class Courier {
     await Promise.resolve() // what is sent in the same turn travels together
     let failures = 0
     let batch: Parcel[] = []
-    while (!signal.aborted) {
+    while (!signal.aborted && (batch.length > 0 || queue.parcels.length > 0)) {
       if (batch.length === 0) batch = this.#nextBatch(queue)
-      if (batch.length === 0) break
+      if (batch.length === 0) continue // everybody in it had given up
       const outcome = await this.#deliver(queue, batch)
       if (outcome === 'failed' || (outcome === 'busy' && this.#onBusy === 'wait')) {
         failures++
@@ -87,8 +87,10 @@ export class Courier {
         batch = batch.filter((parcel) => !this.#givenUp(parcel))
         continue
       }
+      // BUSY is a promise that nothing was taken; after an attempt whose answer was lost, nobody can give it.
+      const refusal = failures === 0 ? full(queue.shard) : uncertain()
       failures = 0
-      for (const parcel of batch) parcel.done(outcome === 'busy' ? full(queue.shard) : outcome)
+      for (const parcel of batch) parcel.done(outcome === 'busy' ? refusal : outcome)
       batch = []
     }
     queue.running = false

@@ -27,6 +27,8 @@ export interface Case {
   readonly sent: readonly Sent[]
   readonly runs: readonly EffectRun[]
   readonly evidence: Evidence
+  /** Nothing worse happened than nodes that left: every ask must be answered then. */
+  readonly calm: boolean
   /** How often a pinned shard was adopted: no more often may its actor hear of it. */
   readonly adoptions: number
 }
@@ -76,6 +78,8 @@ class Checker {
       this.#faults.push(`C7: the ${how} ${n} to ${to} has not ended`)
       return
     }
+    const unanswered = outcome.kind === 'failed' && outcome.code === 'ask.timeout'
+    if (unanswered && this.#matter.calm) this.#faults.push(`C7: the ask ${n} to ${to} was not answered, in a calm run`)
     const refused = outcome.kind === 'failed' && outcome.code === 'mailbox.full'
     const acknowledged =
       (outcome.kind === 'acknowledged' && outcome.handled) ||

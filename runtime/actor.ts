@@ -8,6 +8,7 @@
 import type { AnyStateMachine, EventFromLogic, InputFrom, OutputFrom, StateMachine } from 'xstate'
 import type { ActorAddress } from './address.ts'
 import { checkChart } from './chart.ts'
+import { tableOf } from './compile.ts'
 import type { Fault } from './errors.ts'
 import type { ChartState } from './record.ts'
 
@@ -116,6 +117,7 @@ export interface Actor<M extends AnyStateMachine> extends ActorDefinition {
 /** Binds a chart to its effects. Throws `chart.invalid`, naming every rule of durability that the chart breaks. */
 export function defineActor<M extends AnyStateMachine>(options: ActorOptions<M>): Actor<M> {
   checkChart(options.kind, options.machine)
+  tableOf(options.machine) // compiled now, and not under the first message
   return {
     kind: options.kind,
     version: options.version,

@@ -4,7 +4,15 @@
  * no state.
  */
 import { createEmptyActor } from 'xstate'
-import type { AnyActorScope, AnyEventObject, AnyMachineSnapshot, AnyStateMachine, ExecutableActionObject } from 'xstate'
+import type {
+  AnyActorScope,
+  AnyEventObject,
+  AnyMachineSnapshot,
+  AnyStateMachine,
+  AnyStateNode,
+  ExecutableActionObject,
+  StateValue,
+} from 'xstate'
 import type { ActorDefinition } from './actor.ts'
 import { delayNameOf } from './chart.ts'
 import { tableOf } from './compile.ts'
@@ -58,21 +66,35 @@ function scopeFor(taken: ExecutableActionObject[]): AnyActorScope {
   }
 }
 
+/**
+ * XState's own snapshot is kept only where it says no more than its frozen form does. Under parallel states it remembers
+ * the order in which they were entered and chooses among their transitions by it; then what an actor does next would
+ * depend on whether its process died in between.
+ */
 function fromXState(snapshot: AnyMachineSnapshot): Snapshot {
-  const { value, context, status, historyValue, output } = snapshot
+  const { machine, value, context, status, historyValue, output } = snapshot
+  const leaf = tableOf(machine).leafOf(value)
   return {
     state: {
-      value: value as Json, // XState's state value is a string or nested records of strings
+      value: leaf?.value ?? inDocumentOrder(machine.root, value),
       context: context as Json, // that a context is JSON is the chart's duty
       status: status === 'done' ? 'done' : 'active',
       ...(Object.keys(historyValue).length > 0 && { history: frozenHistory(historyValue) }),
       ...(output !== undefined && { output: output as Json }),
     },
     effects: Object.fromEntries(Object.keys(snapshot.children).map((id) => [id, true])),
-    leaf: tableOf(snapshot.machine).leafOf(value),
-    // A stray `xstate.stop` leaves a snapshot that only a crash would bring back to life.
-    xstate: status === 'stopped' ? null : snapshot,
+    leaf,
+    // A stray `xstate.stop`, too, leaves a snapshot that only a crash would bring back to life.
+    xstate: leaf === null || status === 'stopped' ? null : snapshot,
   }
+}
+
+function inDocumentOrder(node: AnyStateNode, value: StateValue): Json {
+  if (typeof value === 'string') return value
+  const keys = Object.keys(node.states).filter((key) => value[key] !== undefined)
+  return Object.fromEntries(
+    keys.map((key) => [key, inDocumentOrder(node.states[key] as AnyStateNode, value[key] as StateValue)]),
+  )
 }
 
 function toXState(machine: AnyStateMachine, state: ChartState, effects: Effects): AnyMachineSnapshot {

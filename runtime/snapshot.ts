@@ -16,7 +16,7 @@ export interface Snapshot {
   readonly effects: Effects
   /** The state as the compiled table knows it; null where only XState knows its way. */
   readonly leaf: Leaf | null
-  /** XState's form of the same, once it was needed. */
+  /** XState's form of the same, once it was needed; it says no more than the rest. */
   xstate: AnyMachineSnapshot | null
 }
 

@@ -102,8 +102,11 @@ class RedisTransport implements Transport {
   }
 
   async stop(): Promise<void> {
-    this.#redis.disconnect()
-    this.#listening.disconnect()
+    for (const redis of [this.#redis, this.#listening]) {
+      // Stopped while it reconnects, ioredis would keep later commands for their whole deadline instead of refusing them.
+      redis.options.enableOfflineQueue = false
+      redis.disconnect()
+    }
   }
 
   async health(): Promise<{ readonly ok: boolean; readonly detail?: string }> {

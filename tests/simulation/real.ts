@@ -115,7 +115,7 @@ class RealWorld {
     this.#look.disconnect()
     const members = [...this.#members.values(), ...this.#gone]
     for (const { transport } of members) await transport.stop()
-    await Promise.all(members.map(({ node }) => node?.stop()))
+    await Promise.all(members.flatMap(({ node }) => (node === null ? [] : [node.stop()])))
     for (const { proxy } of this.#members.values()) await proxy.stop()
   }
 

@@ -6,7 +6,7 @@
 import { createHash } from 'node:crypto'
 import { createWriteStream } from 'node:fs'
 import type { WriteStream } from 'node:fs'
-import { mkdir, rm } from 'node:fs/promises'
+import { mkdir } from 'node:fs/promises'
 import { styleText } from 'node:util'
 import type { BackendChoice } from '../kernels/mod.ts'
 import { MemoryServer } from '../runtime/mod.ts'
@@ -23,7 +23,7 @@ import { note, print } from './output.ts'
 import { getRedisServer } from './redis-server.ts'
 import { readSpecFile } from './spec-file.ts'
 import { failureOf, watchJob } from './watch.ts'
-import { startWorker } from './worker.ts'
+import { removeLeftovers, startWorker } from './worker.ts'
 
 export interface UpOptions {
   readonly data: DataDir
@@ -82,8 +82,7 @@ async function startFleet(options: UpOptions, fleet: AsyncDisposableStack): Prom
   void redis.lost.then((reason) => note(styleText('red', `Redis is lost: ${reason}`)))
 
   await mkdir(data.file('logs'), { recursive: true })
-  // Worker folders of a fleet that was killed: their processes are gone, and a new worker has a new one.
-  await rm(data.file('workers'), { recursive: true, force: true })
+  await removeLeftovers(data)
   const common = ['--data', data.path, '--redis', redis.url]
   const url = await startControlProcess(options, common, fleet)
   const workers = Array.from({ length: options.workers }, async (_, i) => {

@@ -3,7 +3,7 @@
  * whoever kills it costs the fleet no more than the tasks that were under way.
  */
 import { hostname } from 'node:os'
-import { rm } from 'node:fs/promises'
+import { mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { workerActor } from '../actors/mod.ts'
 import * as kernels from '../kernels/mod.ts'
 import type { BackendChoice } from '../kernels/mod.ts'
@@ -80,6 +80,8 @@ export async function startWorker(options: WorkerOptions): Promise<RunningWorker
   const client = await openClient({ transport, directory })
   opened.defer(() => client.stop())
 
+  await mkdir(home(), { recursive: true })
+  await writeFile(home('pid'), String(process.pid))
   const cacheDir = home('cache')
   const definition = workerActor({
     client,
@@ -112,6 +114,24 @@ export async function startWorker(options: WorkerOptions): Promise<RunningWorker
     await all.disposeAsync()
   }
   return { id, over, stop, [Symbol.asyncDispose]: stop }
+}
+
+/** Removes what workers left in the data folder that were killed: a new worker has a folder of its own. */
+export async function removeLeftovers(data: DataDir): Promise<void> {
+  const ids = await readdir(data.file('workers')).catch(() => []) // the first start has none
+  for (const id of ids) {
+    const pid = Number(await readFile(data.file('workers', id, 'pid'), 'utf8').catch(() => ''))
+    // Another fleet, on a Redis of its own choice, may work in the same folder.
+    if (!isRunning(pid)) await rm(data.file('workers', id), { recursive: true, force: true })
+  }
+}
+
+function isRunning(pid: number): boolean {
+  try {
+    return pid > 0 && process.kill(pid, 0)
+  } catch (error) {
+    return error instanceof Error && 'code' in error && error.code === 'EPERM' // somebody else's
+  }
 }
 
 function endOf(self: ActorAddress, node: Node): Promise<WorkerEnd> {

@@ -26,7 +26,12 @@ test('what is kept stays', async () => {
 test('what is lent goes with its last user', async () => {
   const { cache, files } = newCache('lent')
   const gate = Promise.withResolvers<void>()
-  const long = cache.lend([sha256], () => gate.promise)
+  const lent = Promise.withResolvers<void>()
+  const long = cache.lend([sha256], () => {
+    lent.resolve()
+    return gate.promise
+  })
+  await lent.promise
   await cache.lend([sha256], async () => {})
   expect(await files()).toEqual([sha256])
   gate.resolve()

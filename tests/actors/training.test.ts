@@ -140,7 +140,7 @@ describe('bad input', () => {
     await writeFile(path, 'not what it was')
     await damaged.worker(running, 1)
     const view = jobView(await running.train('damaged', STRIPES))
-    expect(view).toMatchObject({ state: 'failed', error: { code: 'blob.corrupt' } })
+    expect(view).toMatchObject({ state: 'failed', error: { code: 'dataset.damaged' } })
     expect(view.error?.message).toContain(shard)
   })
 })

@@ -1,4 +1,6 @@
 /** How a fleet ends: asked to, or not. Nothing of it may stay behind, and nothing that it made may be lost. */
+import { readdir } from 'node:fs/promises'
+import { join } from 'node:path'
 import { expect, test } from 'vitest'
 import { ProcessFleet, temporaryFolder, WAIT } from '../harness/processes.ts'
 import { smallJob, tinyJob } from '../harness/jobs.ts'
@@ -46,6 +48,8 @@ test('a fleet starts again after "up" was killed', { timeout: LIMIT_MS }, async 
   first.kill(first.one('up'))
   await using second = await ProcessFleet.start({ folder: folder.path })
   expect(await second.untilEnded(id)).toMatchObject({ state: 'completed' })
+  // What the killed workers kept is gone: only those of the present ones are there.
+  expect(await readdir(join(folder.path, 'workers'))).toHaveLength(2)
 })
 
 test('a cancelled job ends within two seconds, and its kernels serve the next one', { timeout: LIMIT_MS }, async () => {

@@ -202,7 +202,7 @@ describe('looking', () => {
 
 test('a watch ended by Ctrl-C leaves the job alone, and cancel ends it', { timeout: 120_000 }, async () => {
   const id = await fleet.submit(smallJob)
-  const watched = await run(['watch', id], { interruptAt: /small: round 1/ })
+  const watched = await run(['watch', id], { when: { says: /small: round 1/, act: (child) => child.kill('SIGINT') } })
   expect(watched).toMatchObject({
     code: 130,
     stderr: expect.stringContaining(`The job goes on: see it again with "tensorfleet watch ${id}"`),

@@ -5,7 +5,7 @@
 import { beforeAll, expect, onTestFinished, test, vi } from 'vitest'
 import { TestRedis } from '../harness/redis.ts'
 import type { WorkerView } from '../../machines/views.ts'
-import { JOB_MS, ProcessFleet, temporaryFolder, WAIT } from '../harness/processes.ts'
+import { JOB_MS, ProcessFleet, temporaryFolder, tensorfleet, WAIT } from '../harness/processes.ts'
 import { resultOf, ROUNDS, smallJob } from '../harness/jobs.ts'
 
 const LIMIT_MS = 2 * JOB_MS
@@ -60,16 +60,22 @@ test(
   },
 )
 
-test('a control process killed in the middle goes on where it was', { timeout: LIMIT_MS }, async () => {
-  await using fleet = await ProcessFleet.start()
-  const id = await fleet.submit(smallJob)
-  await fleet.untilRound(id, 3)
-  const { url } = await fleet.api()
-  fleet.kill(fleet.one('control'))
-  const job = await fleet.untilEnded(id)
-  expect((await fleet.api()).url).toBe(url)
-  expect(resultOf(job)).toEqual(undisturbed)
-})
+test(
+  'a control process killed in the middle goes on where it was, and so does who watches',
+  { timeout: LIMIT_MS },
+  async () => {
+    await using fleet = await ProcessFleet.start()
+    const id = await fleet.submit(smallJob)
+    const { url } = await fleet.api()
+    const watched = await tensorfleet(['watch', id, '--data', fleet.folder], {
+      when: { says: /round 3/, act: () => fleet.kill(fleet.one('control')) },
+    })
+    expect(watched).toMatchObject({ code: 0, stdout: expect.stringContaining('small completed') })
+    const job = await fleet.untilEnded(id)
+    expect((await fleet.api()).url).toBe(url)
+    expect(resultOf(job)).toEqual(undisturbed)
+  },
+)
 
 test.each(['SIGKILL', 'SIGTERM'] as const)(
   'Redis ended by %s and back after ten seconds is a pause',

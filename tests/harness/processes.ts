@@ -103,7 +103,7 @@ export class ProcessFleet {
     return this.#output
   }
 
-  /** The API at its present address: a control process that comes back may have another one. */
+  /** The API at its present address: each `up` on port 0 has another one. */
   async api(): Promise<Api> {
     return findApi({ data: this.folder, env: {} })
   }
@@ -248,13 +248,14 @@ export interface Ran {
 export interface RunOptions {
   readonly env?: NodeJS.ProcessEnv
   readonly input?: string
-  /** Ctrl-C as soon as it has printed this. */
-  readonly interruptAt?: RegExp
+  /** What is done to it, or to others, as soon as it has printed this. */
+  readonly when?: { readonly says: RegExp; readonly act: (child: ChildProcess) => void }
 }
 
 /** Runs the command line to its end. */
 export async function tensorfleet(args: readonly string[], options: RunOptions = {}): Promise<Ran> {
-  const { env, input = '', interruptAt } = options
+  const { env, input = '' } = options
+  let { when } = options
   const { REDIS_URL: _, ...inherited } = process.env // the tests' own Redis is not what is asked for here
   const child = spawn(process.execPath, [PROGRAM, ...args], {
     stdio: ['pipe', 'pipe', 'pipe'],
@@ -263,7 +264,9 @@ export async function tensorfleet(args: readonly string[], options: RunOptions =
   const said = { stdout: '', stderr: '' }
   const hear = (source: 'stdout' | 'stderr', chunk: Buffer): void => {
     said[source] += chunk.toString('utf8')
-    if (interruptAt?.test(said[source]) === true) child.kill('SIGINT')
+    if (when?.says.test(said[source]) !== true) return
+    when.act(child)
+    when = undefined
   }
   child.stdout.on('data', (chunk: Buffer) => hear('stdout', chunk))
   child.stderr.on('data', (chunk: Buffer) => hear('stderr', chunk))

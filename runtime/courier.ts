@@ -68,6 +68,13 @@ export class Courier {
     void this.#run(key, queue)
   }
 
+  /** Takes back what a source sent after `seq` and what has not left yet: its commits are lost. */
+  recall(source: string, seq: number): void {
+    for (const queue of this.#queues.values()) {
+      queue.parcels = queue.parcels.filter(({ delivery }) => delivery.source !== source || delivery.seq <= seq)
+    }
+  }
+
   stop(): void {
     this.#abort.abort()
   }

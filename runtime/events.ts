@@ -5,6 +5,7 @@
  */
 import type { ActorAddress, ShardName } from './address.ts'
 import type { JournalLine } from './client.ts'
+import type { Loss } from './commit-log.ts'
 import type { Fault } from './errors.ts'
 
 export type RuntimeEvent =
@@ -17,6 +18,16 @@ export type RuntimeEvent =
   /** Somebody else owns the shard now; this node has dropped its cells. */
   | { readonly type: 'lease.lost'; readonly shard: ShardName; readonly epoch: string }
   | { readonly type: 'lease.released'; readonly shard: ShardName }
+  /**
+   * The shard stands at commit `to`, and commits up to `from` had been acknowledged: a failover has lost the rest.
+   * `lost` names the transitions that are gone, as far as the owner remembers; of `forgotten` commits it does not.
+   */
+  | ({
+      readonly type: 'shard.rolled-back'
+      readonly shard: ShardName
+      readonly from: number
+      readonly to: number
+    } & Loss)
   | {
       readonly type: 'commit'
       readonly shard: ShardName

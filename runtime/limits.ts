@@ -14,6 +14,8 @@ export const LIMITS = {
   deadLettersMax: 10_000,
   /** Entries kept in a capped stream (metrics, logs). */
   streamEntriesMax: 50_000,
+  /** Commits per shard of which an owner can still say whom they concerned, should a failover lose them. */
+  commitsRememberedMax: 256,
   /** Timers taken from a shard at once. */
   timersDueMax: 1_000,
   /** Idle cells kept in memory per shard before the oldest are dropped. */

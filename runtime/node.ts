@@ -197,19 +197,22 @@ export class Node {
     const asked = this.#clock.now()
     if (asked - (this.#renewedAt.get(shard.name) ?? 0) > leaseSuspendMs) shard.suspend(true)
     // An answer that takes longer than the lease is worth nothing; the loop must come round to suspend the shard.
+    const known = shard.acknowledged
     const renewal = this.#transport.renew(shard.name, shard.epoch, this.id, leaseMs)
     const timeout = this.#clock.sleep(this.#limits.leaseRenewMs).then(() => 'late' as const)
     const outcome = await Promise.race([renewal.catch(() => 'late' as const), timeout])
     if (this.#shards.get(shard.name) !== shard || outcome === 'late') return
-    if (outcome) {
+    if (outcome !== null) {
+      shard.stands(outcome, known)
       this.#renewedAt.set(shard.name, asked)
       shard.suspend(false)
-    } else if (!(await this.#claimedAnew(shard))) shard.lose()
+    } else if (!(await this.#claimedAnew(shard, known))) shard.lose()
   }
 
   /** A renewal that raced with the shard's own new claim is not a loss. */
-  async #claimedAnew(shard: Shard): Promise<boolean> {
+  async #claimedAnew(shard: Shard, known: number): Promise<boolean> {
     const position = await this.#transport.position(shard.name).catch(() => null)
+    if (position !== null) shard.stands(position.seq, known)
     return position === null || position.epoch === shard.epoch
   }
 

@@ -17,6 +17,7 @@ import type { Definitions } from './cell.ts'
 import type { Clock, Random } from './clock.ts'
 import type { Courier } from './courier.ts'
 import { Effects } from './effects.ts'
+import { CommitLog } from './commit-log.ts'
 import { faultOf, RuntimeError } from './errors.ts'
 import type { RuntimeEvents } from './events.ts'
 import type { Limits } from './limits.ts'
@@ -57,6 +58,8 @@ export class Shard {
   #read: Cursor
   #outSeq: number
   #outbox: Outbox
+  readonly #log: CommitLog
+  #rolledBack = false
   #nextDue = 0
   #inFlight: Promise<boolean>[] = []
   #suspended = false
@@ -77,6 +80,7 @@ export class Shard {
     this.#read = claim.cursor
     this.#outSeq = claim.outSeq
     this.#outbox = new Outbox(claim.outSeq)
+    this.#log = new CommitLog(claim.seq, options.limits.commitsRememberedMax)
     this.#adopted = adopted
     this.#cells = new Cells(options.limits.cellsMax)
     this.#bell = new Bell(options.clock)
@@ -93,6 +97,11 @@ export class Shard {
 
   get epoch(): string {
     return this.#claim.epoch
+  }
+
+  /** The highest commit that was acknowledged. */
+  get acknowledged(): number {
+    return this.#log.newest
   }
 
   start(): void {
@@ -112,6 +121,21 @@ export class Shard {
     if (this.#suspended === suspended) return
     this.#suspended = suspended
     this.#options.events.emit({ type: suspended ? 'lease.suspended' : 'lease.resumed', shard: this.name })
+    this.#bell.ring()
+  }
+
+  /**
+   * Told where the shard stands. Lower than a commit that had been acknowledged (`known`, at the time of the question)
+   * means that a failover has lost the rest: that is told by actor, and the owner starts anew from what there is.
+   */
+  stands(seq: number, known: number): void {
+    if (seq >= known || seq >= this.#log.newest) return
+    const from = this.#log.newest
+    this.#options.events.emit({ type: 'shard.rolled-back', shard: this.name, from, to: seq, ...this.#log.cutTo(seq) })
+    // Generations come again: no result of a lost run may be taken for that of a new one.
+    this.#local = []
+    this.#effects.keepOnly([])
+    this.#rolledBack = true
     this.#bell.ring()
   }
 
@@ -154,19 +178,32 @@ export class Shard {
    * do: under an older one, a commit planned from where the shard no longer stands could meet its seq by chance.
    */
   async #claimAnew(signal: AbortSignal): Promise<void> {
-    const { transport, owner, limits, random, events, clock } = this.#options
+    const { transport, courier, owner, limits, random, events, clock } = this.#options
     for (;;) {
       await clock.sleep(100, signal)
       if (signal.aborted) return
       try {
         const claim = await transport.claim(this.name, owner, limits.leaseMs, random.word())
-        if (claim === null) this.lose()
-        else this.#claim = claim
+        if (claim === null) await this.#loseFenced()
+        else {
+          this.#claim = claim
+          this.stands(claim.seq, this.#log.newest)
+          if (this.#rolledBack) courier.recall(`s${this.name}`, claim.outSeq)
+          this.#rolledBack = false
+        }
         return
       } catch (error) {
         events.emit({ type: 'trouble', where: `claim of shard ${this.name}`, error })
       }
     }
+  }
+
+  /** Fenced: by another owner, or by a failover that has lost our claim, and maybe more. */
+  async #loseFenced(): Promise<void> {
+    const known = this.#log.newest
+    const position = await this.#options.transport.position(this.name)
+    this.stands(position?.seq ?? 0, known)
+    this.lose()
   }
 
   /** Takes up what the transport holds: position, outbox, timers, effects. */
@@ -218,6 +255,9 @@ export class Shard {
 
   /** One batch, or one rest. */
   async #turn(signal: AbortSignal): Promise<void> {
+    if (this.#rolledBack) {
+      throw new RuntimeError('shard.fenced', `Shard ${this.name} has lost acknowledged commits`, { remedy: 'retry' })
+    }
     if (this.#suspended) {
       await this.#bell.wait(this.#options.limits.watchdogMs, signal)
       return
@@ -246,7 +286,7 @@ export class Shard {
     const { transport, clock, limits } = this.#options
     await this.#settle(0)
     const parked = await transport.park(this.name, this.#claim.epoch, this.#cursor, this.#outbox.trimmed)
-    if (parked === 'fenced') this.lose()
+    if (parked === 'fenced') await this.#loseFenced()
     if (parked !== 'parked') return
     const untilDue = this.#nextDue - clock.now()
     await this.#bell.wait(Math.min(limits.watchdogMs, untilDue), signal)
@@ -304,12 +344,15 @@ export class Shard {
     former: Promise<boolean> | undefined,
   ): Promise<boolean> {
     const { events, definitions, transport, clock } = this.#options
+    const known = this.#log.newest
     try {
       const outcome = await committing
       if (!outcome.ok) {
+        this.stands(outcome.seq, known)
         if (outcome.why === 'fenced') this.lose()
         return false
       }
+      this.#log.add(planned.commit.seq + 1, planned.lines)
       for (const i of outcome.gone) this.#undeliverable(planned.commit.sends[i])
     } catch (error) {
       events.emit({ type: 'trouble', where: `commit of shard ${this.name}`, error })

@@ -33,7 +33,7 @@ export interface Claim {
   readonly seq: number
   readonly cursor: Cursor
   readonly outSeq: number
-  /** Bumped when the shard was found rolled back: sends of another incarnation are other sends. */
+  /** Higher than at any claim before: after a rollback seqs come again, and must not be taken for sends already seen. */
   readonly incarnation: number
 }
 
@@ -124,8 +124,11 @@ export interface Transport {
 
   /** Null while another owner's lease lasts. */
   claim(shard: ShardName, owner: string, ttlMs: number, nonce: string): Promise<Claim | null>
-  /** False when the epoch is stale. Works after the lease has run out too, as long as nobody has claimed since. */
-  renew(shard: ShardName, epoch: string, owner: string, ttlMs: number): Promise<boolean>
+  /**
+   * The seq at which the shard stands, or null when the epoch is stale. Works after the lease has run out too, as long as
+   * nobody has claimed since.
+   */
+  renew(shard: ShardName, epoch: string, owner: string, ttlMs: number): Promise<number | null>
   release(shard: ShardName, epoch: string): Promise<void>
   /** Pinned shards, and whether each has a lease now. */
   pinned(): Promise<readonly { readonly shard: ShardName; readonly leased: boolean }[]>

@@ -1,6 +1,7 @@
 -- Makes the caller a shard's owner and every former epoch stale (transport T2).
 -- An epoch is a counter and a nonce, compared for equality only: a failover may lose the counter's last increment and
 -- hand the number out again, but not the nonce.
+-- An incarnation is the server's time, and higher than the one before: neither a failover nor a clock set back repeats it.
 -- KEYS  1 meta  2 lease
 -- ARGV  1 owner  2 lease ttl in ms  3 nonce
 -- Reply: {} while another owner's lease lasts; otherwise {epoch, seq, hi, in, outSeq, incarnation}
@@ -13,4 +14,8 @@ redis.call('HSET', KEYS[1], 'epoch', epoch, 'owner', ARGV[1])
 redis.call('HDEL', KEYS[1], 'parked')
 redis.call('SET', KEYS[2], ARGV[1], 'PX', ARGV[2])
 local at = redis.call('HMGET', KEYS[1], 'seq', 'hi', 'in', 'outSeq', 'incarnation')
-return { epoch, at[1] or '0', at[2] or '0-0', at[3] or '0-0', at[4] or '0', at[5] or '1' }
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+local incarnation = string.format('%d', math.max(now, tonumber(at[5] or '0') + 1))
+redis.call('HSET', KEYS[1], 'incarnation', incarnation)
+return { epoch, at[1] or '0', at[2] or '0-0', at[3] or '0-0', at[4] or '0', incarnation }

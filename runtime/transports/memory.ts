@@ -52,6 +52,15 @@ class Stream {
     this.#drop(gone)
   }
 
+  copy(): Stream {
+    const copy = new Stream()
+    copy.rows = [...this.rows]
+    copy.newest = this.newest
+    copy.trimmed = this.trimmed
+    copy.#count = this.#count
+    return copy
+  }
+
   cap(max: number): void {
     this.#drop(Math.max(0, this.rows.length - max))
   }
@@ -111,7 +120,7 @@ export class MemoryServer {
         seq: 0,
         cursor: CURSOR_START,
         outSeq: 0,
-        incarnation: 1,
+        incarnation: 0,
         parked: false,
         lanes: { hi: new Stream(), in: new Stream() },
         outbox: [],
@@ -141,6 +150,18 @@ export class MemoryServer {
     if (!ring || !shard.parked) return
     shard.parked = false
     this.publish(doorbell(name), '')
+  }
+
+  /** Remembers everything. What it returns puts it back, once: a failover to a replica that stood here. */
+  checkpoint(): () => void {
+    const shards = [...this.shards].map(([name, shard]) => [name, copyOf(shard)] as const)
+    const streams = [...this.streams].map(([name, stream]) => [name, stream.copy()] as const)
+    const nodes = [...this.nodes]
+    return () => {
+      refill(this.shards, shards)
+      refill(this.streams, streams)
+      refill(this.nodes, nodes)
+    }
   }
 
   publish(channel: string, body: string): void {
@@ -191,16 +212,17 @@ class MemoryTransport implements Transport {
     shard.owner = owner
     shard.leaseUntil = now + ttlMs
     shard.parked = false
+    shard.incarnation = Math.max(now, shard.incarnation + 1)
     const { epoch, seq, cursor, outSeq, incarnation } = shard
     return { epoch, seq, cursor, outSeq, incarnation }
   }
 
-  async renew(name: ShardName, epoch: string, owner: string, ttlMs: number): Promise<boolean> {
+  async renew(name: ShardName, epoch: string, owner: string, ttlMs: number): Promise<number | null> {
     const shard = this.#server.shards.get(name)
-    if (shard === undefined || shard.epoch !== epoch) return false
+    if (shard === undefined || shard.epoch !== epoch) return null
     shard.owner = owner
     shard.leaseUntil = this.#server.clock.now() + ttlMs
-    return true
+    return shard.seq
   }
 
   async release(name: ShardName, epoch: string): Promise<void> {
@@ -353,6 +375,24 @@ class MemoryTransport implements Transport {
       listeners.delete(heard)
     }
   }
+}
+
+function copyOf(shard: ShardData): ShardData {
+  const { lanes, outbox, records, timers, effects, seen } = shard
+  return {
+    ...shard,
+    lanes: { hi: lanes.hi.copy(), in: lanes.in.copy() },
+    outbox: [...outbox],
+    records: new Map(records),
+    timers: new Map(timers),
+    effects: new Set(effects),
+    seen: new Map(seen),
+  }
+}
+
+function refill<K, V>(map: Map<K, V>, entries: Iterable<readonly [K, V]>): void {
+  map.clear()
+  for (const [key, value] of entries) map.set(key, value)
 }
 
 function timerKey({ actor, name, gen }: Omit<TimerEntry, 'due'>): string {

@@ -140,8 +140,9 @@ class RedisTransport implements Transport {
     }
   }
 
-  async renew(shard: ShardName, epoch: string, owner: string, ttlMs: number): Promise<boolean> {
-    return (await this.#redis.tf_renew(this.#key(shard, 'meta'), this.#key(shard, 'lease'), epoch, owner, ttlMs)) === 1
+  async renew(shard: ShardName, epoch: string, owner: string, ttlMs: number): Promise<number | null> {
+    const seq = await this.#redis.tf_renew(this.#key(shard, 'meta'), this.#key(shard, 'lease'), epoch, owner, ttlMs)
+    return seq === -1 ? null : Number(seq)
   }
 
   async release(shard: ShardName, epoch: string): Promise<void> {

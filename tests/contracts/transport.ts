@@ -131,8 +131,8 @@ export function transportContract(name: string, available: boolean, start: () =>
       const stale: Commit = { ...empty(shard, old.epoch, 0), records: [{ actor, body: 'stale' }] }
       expect(await transport.commit(stale)).toEqual({ ok: false, why: 'fenced', seq: 0 })
       expect(await transport.load(shard, [actor])).toEqual([null])
-      expect(await transport.renew(shard, old.epoch, 'a', LEASE_MS)).toBe(false)
-      expect(await transport.renew(shard, current.epoch, 'b', LEASE_MS)).toBe(true)
+      expect(await transport.renew(shard, old.epoch, 'a', LEASE_MS)).toBeNull()
+      expect(await transport.renew(shard, current.epoch, 'b', LEASE_MS)).toBe(0)
     })
 
     test('a commit that was applied once is not applied again', async () => {
@@ -159,7 +159,14 @@ export function transportContract(name: string, available: boolean, start: () =>
       const [entry] = await transport.read(shard, CURSOR_START, 1)
       const cursor = { hi: '0-0', in: entry?.id ?? '' }
       await transport.commit({ ...empty(shard, epoch, 0), cursor, outSeq: 7 })
-      expect(await claimed(shard)).toMatchObject({ seq: 1, cursor, outSeq: 7, incarnation: 1 })
+      expect(await claimed(shard)).toMatchObject({ seq: 1, cursor, outSeq: 7 })
+    })
+
+    test('each claim has a higher incarnation than the one before', async () => {
+      const shard = freshShard()
+      const claims = [await claimed(shard), await claimed(shard), await claimed(shard)]
+      const incarnations = claims.map(({ incarnation }) => incarnation)
+      expect(incarnations).toEqual([...new Set(incarnations)].sort((a, b) => a - b))
     })
 
     test('a message is taken once, however often it is delivered', async () => {

@@ -16,6 +16,7 @@ export interface Sent {
   readonly operation: Operation
   /** The client's own count of what it sent: its order. */
   readonly order: number
+  readonly at: number
   outcome: Outcome
 }
 
@@ -26,10 +27,10 @@ export class History {
   readonly violations: string[] = []
   readonly #trace: string[] | null
   #hash = 0x811c9dc5
-  #now: () => number
+  readonly now: () => number
 
   constructor(now: () => number, traced: boolean) {
-    this.#now = now
+    this.now = now
     this.#trace = traced ? [] : null
   }
 
@@ -43,7 +44,7 @@ export class History {
 
   /** Everything that happens passes here, so that the hash covers it. */
   note(text: string): void {
-    const line = `${this.#now().toFixed(3)} ${text}`
+    const line = `${this.now().toFixed(3)} ${text}`
     for (let i = 0; i < line.length; i++) this.#hash = Math.imul(this.#hash ^ line.charCodeAt(i), 0x01000193)
     this.#trace?.push(line)
   }

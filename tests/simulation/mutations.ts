@@ -30,6 +30,11 @@ export const MUTATIONS = {
     find: 'for (const start of own) this.#effects.start',
     put: 'for (const start of []) this.#effects.start',
   },
+  'rollback-detection': {
+    file: 'runtime/shard.ts',
+    find: 'if (seq >= known || seq >= this.#log.newest) return',
+    put: 'return',
+  },
   'order-of-commits': { file: 'runtime/shard.ts', find: '(await former) === false', put: 'false' },
 } as const satisfies Record<string, Mutation>
 

@@ -60,6 +60,14 @@ export class SimConnection implements Transport {
     for (const work of kept) this.#clock.at(this.#clock.now(), work)
   }
 
+  /** The server is another one now: what is under way reaches nobody. */
+  breakDown(): void {
+    for (const call of this.#underWay) {
+      call.arrive = null
+      call.fail(new Error('Connection is closed'))
+    }
+  }
+
   /** The process is dead: of what it had under way, some arrives and some does not. */
   async die(): Promise<void> {
     for (const call of this.#underWay) if (this.#fates.next().choice < 0.5) call.arrive = null

@@ -108,7 +108,10 @@ class RealWorld {
     const unrest = await this.#peace()
     const evidence = evidenceOf(await remainsInRedis(this.#look, this.#namespace))
     const { sent, runs } = this.#history
-    return [...unrest, ...check({ sent, runs, evidence, calm: false, adoptions: this.#adoptions })]
+    return [
+      ...unrest,
+      ...check({ sent, runs, evidence, calm: false, adoptions: this.#adoptions, lostBefore: -Infinity }),
+    ]
   }
 
   async stop(): Promise<void> {

@@ -7,6 +7,7 @@ import type { ActorAddress } from '../../runtime/address.ts'
 import { LIMITS } from '../../runtime/limits.ts'
 import type { Limits } from '../../runtime/limits.ts'
 import { SeededRandom } from '../../runtime/testing/seeded-random.ts'
+import type { Transport } from '../../runtime/transport.ts'
 import type { BroodEvent, DoEvent, HaltEvent, Hop, PassEvent, PoisonEvent, TimerEvent } from './actors.ts'
 import type { ProcessFault } from './faults.ts'
 
@@ -58,7 +59,7 @@ export function scenarioOf(seed: number, reduction: Reduction = {}): Scenario {
   const operations = operationsOf(random, actors, clients, healAtMs)
   // Some runs are nearly quiet, so that a process fault meets a cluster at rest; some are a storm.
   const commandFaults = random.pick([0, 0.002, 0.01, 0.01, 0.03, 0.06])
-  const processFaults = processFaultsOf(random, nodes, stations, clients, healAtMs)
+  const processFaults = processFaultsOf(seed, random, nodes, stations, clients, healAtMs)
   const scenario: Scenario = {
     seed,
     shards: random.pick([1, 2, 4, 6]),
@@ -169,6 +170,7 @@ function eventFor(
 }
 
 function processFaultsOf(
+  seed: number,
   random: SeededRandom,
   nodes: number,
   stations: number,
@@ -176,7 +178,18 @@ function processFaultsOf(
   healAtMs: number,
 ): ProcessFault[] {
   const count = random.pick([0, 1, 2, 4, 7])
-  return Array.from({ length: count }, (_, i) => {
+  const rollback: ProcessFault = {
+    id: 'server!rollback',
+    atMs: healAtMs * (0.2 + random.next() * 0.7),
+    process: 'server',
+    kind: 'rollback',
+    forMs: 5 * 400 ** random.next(), // 5 ms to 2 s of acknowledged writes are lost
+    sameName: false,
+  }
+  // In a Cluster, what a lost commit had sent to another master may have been taken there: no owner can call that back,
+  // so the strict rules of the checker hold for one server only.
+  const rollbacks = random.chance(0.3) && reachOf(seed) === 'every shard' ? [rollback] : []
+  const others = Array.from({ length: count }, (_, i): ProcessFault => {
     const target = random.next()
     const process =
       target < 0.75 || stations + clients === 0
@@ -197,4 +210,10 @@ function processFaultsOf(
       sameName: random.chance(0.4),
     }
   })
+  return [...others, ...rollbacks]
+}
+
+/** Half of the seeds behave as one Redis, half as a Cluster, where sends between shards go through the outbox. */
+export function reachOf(seed: number): Transport['reach'] {
+  return seed % 2 === 0 ? 'every shard' : 'own shard'
 }

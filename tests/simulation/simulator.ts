@@ -42,10 +42,23 @@ export async function simulate(scenario: Scenario, traced = false): Promise<RunR
     const { sent, runs } = history
     const calm = history.faults.every((id) => /^node.*:leave$/.test(id))
     const evidence = evidenceOf(remainsIn(world.server))
-    for (const fault of check({ sent, runs, evidence, calm, adoptions: world.adoptions })) history.violation(fault)
+    const { rollback, adoptions } = world
+    const lostBefore = rollback === null ? -Infinity : rollback.at
+    for (const fault of check({ sent, runs, evidence, calm, adoptions, lostBefore })) history.violation(fault)
   }
+  reported(world)
   const { violations, faults, hash, trace } = history
   return { seed: scenario.seed, violations, faults, virtualMs: world.elapsedMs, hash, trace }
+}
+
+/** A loss is never silent: where nothing else disturbed the owners, each must have noticed its own. */
+function reported({ rollback, scenario, history }: World): void {
+  if (rollback === null || history.faults.length > 1) return
+  for (const [shard, lost] of rollback.lost) {
+    // Commits whose answers were still on their way had not been acknowledged.
+    if (lost <= scenario.limits.commitsInFlightMax || rollback.reported.has(shard)) continue
+    history.violation(`shard ${shard} lost ${lost} commits, and nobody said so`)
+  }
 }
 
 interface User {
@@ -90,7 +103,7 @@ async function bear(world: World, { client, process }: User, actor: ActorAddress
 /** Does it, and writes down what comes of it. */
 export function perform(history: History, client: Client, operation: Operation): void {
   const { to, event, how } = operation
-  const sent: Sent = { operation, order: history.sent.length, outcome: { kind: 'pending' } }
+  const sent: Sent = { operation, order: history.sent.length, at: history.now(), outcome: { kind: 'pending' } }
   history.sent.push(sent)
   history.note(`${how} ${event.n} ${event.type} to ${to}`)
   const options = { control: event.lane === 'hi' }

@@ -18,7 +18,14 @@ import type { ProcessFault } from './faults.ts'
 import { History } from './history.ts'
 import { SimConnection } from './network.ts'
 import { SimProcess } from './process.ts'
+import { reachOf } from './scenario.ts'
 import type { Scenario } from './scenario.ts'
+
+export interface Rollback {
+  readonly at: number
+  readonly lost: Map<string, number>
+  readonly reported: Set<string>
+}
 
 interface Member {
   /** The role that it plays: `node0`, `station1`. Its process changes when it crashes. */
@@ -38,6 +45,8 @@ export class World {
   /** Roles whose process has crashed or left at least once. */
   readonly lost = new Set<string>()
   adoptions = 0
+  /** The failover that lost something: when, which shards lost how many commits, and which of them were reported. */
+  rollback: Rollback | null = null
   readonly #only: ReadonlySet<string> | null
   readonly #members = new Map<string, Member>()
   readonly #startMs: number
@@ -47,8 +56,7 @@ export class World {
   constructor(scenario: Scenario, traced = false) {
     this.scenario = scenario
     this.#startMs = this.clock.now()
-    // Half of the seeds behave as one Redis, half as a Cluster, where sends between shards go through the outbox.
-    this.server = new MemoryServer({ clock: this.clock, reach: scenario.seed % 2 === 0 ? 'every shard' : 'own shard' })
+    this.server = new MemoryServer({ clock: this.clock, reach: reachOf(scenario.seed) })
     this.history = new History(() => this.clock.now() - this.#startMs, traced)
     this.directory = { shards: scenario.shards, pinned: new Set(['station']) }
     this.#only = scenario.only === null ? null : new Set(scenario.only)
@@ -63,7 +71,8 @@ export class World {
     this.#faulty = true
     for (const fault of this.scenario.processFaults) {
       if (this.#only !== null && !this.#only.has(fault.id)) continue
-      this.clock.at(this.clock.now() + fault.atMs, () => this.#befall(fault))
+      if (fault.kind === 'rollback') this.#rollBackAt(this.clock.now() + fault.atMs, fault)
+      else this.clock.at(this.clock.now() + fault.atMs, () => this.#befall(fault))
     }
   }
 
@@ -130,6 +139,11 @@ export class World {
     const events = new RuntimeEvents()
     events.on('*', (event) => {
       if (event.type === 'lease.claimed' && event.adopted) this.adoptions++
+      if (event.type === 'shard.rolled-back') {
+        this.rollback?.reported.add(event.shard)
+        this.history.note(`${process.name} ${JSON.stringify(event)}`)
+        if (this.rollback === null) this.history.violation(`shard ${event.shard} was reported rolled back, and was not`)
+      }
       if (event.type === 'trouble') this.history.note(`${process.name} trouble ${event.where}: ${String(event.error)}`)
       else if (event.type.startsWith('lease')) this.history.note(`${process.name} ${JSON.stringify(event)}`)
     })
@@ -212,6 +226,24 @@ export class World {
       void node.stop()
       if (role.startsWith('node')) after(() => this.#return(role, undefined))
     }
+  }
+
+  /** A failover to a replica that lagged: the server is again as it was a while ago, and all connections break. */
+  #rollBackAt(timeMs: number, { id, forMs }: ProcessFault): void {
+    this.clock.at(timeMs - forMs, () => {
+      const putBack = this.server.checkpoint()
+      this.clock.at(timeMs, () => {
+        const before = new Map([...this.server.shards].map(([name, { seq }]) => [name, seq]))
+        this.history.fault(id)
+        putBack()
+        this.rollback = { at: this.elapsedMs, reported: new Set(), lost: new Map() }
+        for (const [name, seq] of before) {
+          const lost = seq - (this.server.shards.get(name)?.seq ?? 0)
+          if (lost > 0) this.rollback.lost.set(name, lost)
+        }
+        for (const { connection } of this.#members.values()) connection.breakDown()
+      })
+    })
   }
 
   #return(role: string, id: string | undefined): void {

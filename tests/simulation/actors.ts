@@ -5,6 +5,7 @@
  * A mark is `<sender>|<lane>|<number>`; what a message makes an actor send is numbered below it (`c0:4` → `c0:4.0`).
  */
 import { assign, cancel, fromPromise, raise, setup } from 'xstate'
+import type { AnyStateMachine } from 'xstate'
 import { defineActor } from '../../runtime/actor.ts'
 import type { ActorDefinition, Effect } from '../../runtime/actor.ts'
 import type { Clock } from '../../runtime/clock.ts'
@@ -251,7 +252,12 @@ export interface EffectRun {
 }
 
 /** The definitions as one process runs them: its clock, and where its effects are written down. */
-export function simulatedActors(clock: Clock, process: string, runs: EffectRun[]): readonly ActorDefinition[] {
+export function simulatedActors(
+  clock: Clock,
+  process: string,
+  runs: EffectRun[],
+  automaton: AnyStateMachine,
+): readonly ActorDefinition[] {
   const work: Effect<WorkInput, string> = async ({ n, mode }, { key, actor, attempt, signal }) => {
     runs.push({ actor, n, key, process, attempt })
     await clock.sleep(mode.ms, signal)
@@ -273,6 +279,7 @@ export function simulatedActors(clock: Clock, process: string, runs: EffectRun[]
       pinned: true,
       policy: { effectRetry },
     }),
+    defineActor({ kind: 'automaton', version: 1, machine: automaton, effects: {} }),
     defineActor({ kind: 'waiter', version: 1, machine: waiterMachine, effects: {} }),
   ]
 }

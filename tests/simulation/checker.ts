@@ -8,11 +8,14 @@
  * C5. A timer fires once, not before it is due, and not after it was called off.
  * C6. Every errand ends in one way; all runs of its effect have one key; no effect runs for what was not committed.
  * C7. Every ask ends.
+ * C8. A chart that the seed made up is where XState itself would have brought it.
  */
+import type { AnyStateMachine } from 'xstate'
 import type { ActorAddress } from '../../runtime/address.ts'
 import type { Line } from '../../runtime/plan.ts'
 import { NAP_MS } from './actors.ts'
 import type { EffectRun, ErrandContext, Hop, TakerContext } from './actors.ts'
+import { replayed } from './automaton.ts'
 import type { Evidence } from './evidence.ts'
 import type { Sent } from './history.ts'
 
@@ -29,6 +32,7 @@ export interface Case {
   readonly evidence: Evidence
   /** Nothing worse happened than nodes that left: every ask must be answered then. */
   readonly calm: boolean
+  readonly automaton: AnyStateMachine
   /** What was sent until then may be lost, by a failover. It must not stand there twice all the same. */
   readonly lostBefore: number
   /** How often a pinned shard was adopted: no more often may its actor hear of it. */
@@ -154,6 +158,10 @@ class Checker {
     const made = (record?.n ?? 0) - (record?.s.status === 'error' ? 1 : 0)
     if (made !== lines.length)
       this.#faults.push(`C4: ${actor} made ${made} transitions, its journal has ${lines.length}`)
+    if (record !== undefined && actor.startsWith('automaton/')) {
+      const wrong = replayed(this.#matter.automaton, record, lines)
+      if (wrong !== null) this.#faults.push(`C8: ${actor}: ${wrong}`)
+    }
     if (actor.startsWith('waiter/')) this.#timers(actor, lines)
   }
 

@@ -5,6 +5,7 @@
  */
 import { join } from 'node:path'
 import { Redis } from 'ioredis'
+import type { AnyStateMachine } from 'xstate'
 import type { Directory } from '../../runtime/address.ts'
 import { openClient } from '../../runtime/client.ts'
 import type { Client } from '../../runtime/client.ts'
@@ -19,6 +20,7 @@ import { redisTransport } from '../../runtime/transports/redis.ts'
 import { Proxy } from '../harness/proxy.ts'
 import type { TestRedis } from '../harness/redis.ts'
 import { simulatedActors } from './actors.ts'
+import { automatonOf } from './automaton.ts'
 import { check } from './checker.ts'
 import { evidenceOf, restless } from './evidence.ts'
 import { History } from './history.ts'
@@ -67,6 +69,7 @@ class RealWorld {
   readonly #gone: Member[] = []
   readonly #lostStations = new Set<string>()
   readonly #look: Redis
+  readonly #automaton: AnyStateMachine
   #adoptions = 0
   #lives = 0
 
@@ -77,6 +80,7 @@ class RealWorld {
     this.#namespace = `sim${scenario.seed}`
     const { batchMax, commitsInFlightMax, deliveryMax, timersDueMax, cellsMax, mailboxMax } = scenario.limits
     this.#limits = { ...LIMITS_REAL, batchMax, commitsInFlightMax, deliveryMax, timersDueMax, cellsMax, mailboxMax }
+    this.#automaton = automatonOf(scenario.seed)
     this.#directory = { shards: scenario.shards, pinned: new Set(['station']) }
     this.#random = new SeededRandom(scenario.seed, 'real')
     this.#history = new History(() => systemClock.now(), false)
@@ -110,7 +114,15 @@ class RealWorld {
     const { sent, runs } = this.#history
     return [
       ...unrest,
-      ...check({ sent, runs, evidence, calm: false, adoptions: this.#adoptions, lostBefore: -Infinity }),
+      ...check({
+        sent,
+        runs,
+        evidence,
+        calm: false,
+        adoptions: this.#adoptions,
+        lostBefore: -Infinity,
+        automaton: this.#automaton,
+      }),
     ]
   }
 
@@ -138,7 +150,7 @@ class RealWorld {
     })
     const node = new Node({
       transport,
-      actors: simulatedActors(systemClock, name, this.#history.runs),
+      actors: simulatedActors(systemClock, name, this.#history.runs, this.#automaton),
       directory: this.#directory,
       hosts,
       id: name,

@@ -9,9 +9,11 @@ import type { Limits } from '../../runtime/limits.ts'
 import { SeededRandom } from '../../runtime/testing/seeded-random.ts'
 import type { Transport } from '../../runtime/transport.ts'
 import type { BroodEvent, DoEvent, HaltEvent, Hop, PassEvent, PoisonEvent, TimerEvent } from './actors.ts'
+import { AUTOMATON_EVENTS } from './automaton.ts'
+import type { AutomatonEvent } from './automaton.ts'
 import type { ProcessFault } from './faults.ts'
 
-export type LoadEvent = PassEvent | PoisonEvent | BroodEvent | DoEvent | HaltEvent | TimerEvent
+export type LoadEvent = AutomatonEvent | PassEvent | PoisonEvent | BroodEvent | DoEvent | HaltEvent | TimerEvent
 
 /** One thing that a client does. */
 export interface Operation {
@@ -105,6 +107,7 @@ function actorsOf(random: SeededRandom, stations: number): ActorAddress[] {
     ...many('ledger', random.int(2, 5)),
     ...many('brittle', random.int(0, 1)),
     ...many('errand', random.int(1, 2)),
+    ...many('automaton', random.int(0, 2)),
     ...many('waiter', random.int(1, 2)),
     ...many('station', stations),
   ]
@@ -138,7 +141,7 @@ function eventFor(
   marked: { readonly n: string; readonly from: string; readonly lane: 'hi' | 'in' },
   actors: readonly ActorAddress[],
 ): LoadEvent {
-  const takers = actors.filter((actor) => !actor.startsWith('waiter/'))
+  const takers = actors.filter((actor) => !/^(waiter|automaton)\//.test(actor))
   const next = (depth: number): Hop[] =>
     Array.from({ length: depth === 0 ? 0 : random.int(0, 2) }, () => ({
       to: random.pick(takers),
@@ -147,6 +150,7 @@ function eventFor(
     }))
   const kind = to.slice(0, to.indexOf('/'))
   const chance = random.next()
+  if (kind === 'automaton') return { type: random.pick(AUTOMATON_EVENTS), ...marked }
   if (kind === 'waiter') {
     const type = random.pick(['arm', 'arm', 'both', 'both', 'remind', 'unremind', 'disarm'] as const)
     return { type, ...marked }

@@ -2,6 +2,7 @@
  * The simulated world: the server, the processes on it, and the faults that befall them. It knows how to bring a node to
  * life and how to let it die; what is sent and what is expected of it are the business of others.
  */
+import type { AnyStateMachine } from 'xstate'
 import { pinnedShard } from '../../runtime/address.ts'
 import type { ActorAddress, Directory } from '../../runtime/address.ts'
 import { openClient } from '../../runtime/client.ts'
@@ -13,6 +14,7 @@ import { VirtualClock } from '../../runtime/testing/virtual-clock.ts'
 import { MemoryServer } from '../../runtime/transports/memory.ts'
 import type { Commit, CommitOutcome } from '../../runtime/transport.ts'
 import { simulatedActors } from './actors.ts'
+import { automatonOf } from './automaton.ts'
 import { Fates } from './faults.ts'
 import type { ProcessFault } from './faults.ts'
 import { History } from './history.ts'
@@ -44,6 +46,7 @@ export class World {
   readonly directory: Directory
   /** Roles whose process has crashed or left at least once. */
   readonly lost = new Set<string>()
+  readonly automaton: AnyStateMachine
   adoptions = 0
   /** The failover that lost something: when, which shards lost how many commits, and which of them were reported. */
   rollback: Rollback | null = null
@@ -58,6 +61,7 @@ export class World {
     this.#startMs = this.clock.now()
     this.server = new MemoryServer({ clock: this.clock, reach: reachOf(scenario.seed) })
     this.history = new History(() => this.clock.now() - this.#startMs, traced)
+    this.automaton = automatonOf(scenario.seed)
     this.directory = { shards: scenario.shards, pinned: new Set(['station']) }
     this.#only = scenario.only === null ? null : new Set(scenario.only)
   }
@@ -149,7 +153,7 @@ export class World {
     })
     return new Node({
       transport: connection,
-      actors: simulatedActors(process, process.name, this.history.runs),
+      actors: simulatedActors(process, process.name, this.history.runs, this.automaton),
       directory: this.directory,
       hosts,
       id,

@@ -3,7 +3,7 @@
  * runs, and tells its job how that ended. It lives in its job's shard.
  *
  *   queued → assigned → running → succeeded | failed
- *      ↑________|__________|  (lost worker: at once; an error worth retrying: through backoff)
+ *      ↑________|__________|  (lost worker: at once, unless it was lost before; an error worth retrying: through backoff)
  *   cancelled by way of withdrawing (it was queued) or stopping (a worker had it)
  *
  * Invariants:
@@ -77,7 +77,7 @@ export const taskMachine = setup({
       failures: ({ context }) => context.failures + 1,
       avoid: ({ context }) => (context.fault?.remedy === 'retry-elsewhere' ? context.worker : context.avoid),
     }),
-    countLoss: assign({ losses: ({ context }) => context.losses + 1 }),
+    countLoss: assign({ losses: ({ context }) => context.losses + 1, avoid: ({ context }) => context.worker }),
     giveUp: assign((_, fault: Fault) => ({ fault })),
   },
   guards: {
@@ -86,6 +86,7 @@ export const taskMachine = setup({
     canRetry: ({ context }) =>
       context.fault !== null && isWorthRetrying(context.fault) && context.failures + 1 < TASK_LIMITS.failuresMax,
     canLoseMore: ({ context }) => context.losses + 1 < TASK_LIMITS.lossesMax,
+    isLostAgain: ({ context }) => context.losses + 1 < TASK_LIMITS.lossesMax && context.worker === context.avoid,
   },
   delays: {
     queueLimit: TASK_LIMITS.queueMs,
@@ -162,6 +163,8 @@ export const taskMachine = setup({
     /** Its worker vanished, or never said that it had it. */
     lost: {
       always: [
+        // The scheduler has not heard yet that this worker is gone, and would give the task to it again and again.
+        { guard: 'isLostAgain', target: 'backoff', actions: 'countLoss' },
         { guard: 'canLoseMore', target: 'queued', actions: 'countLoss' },
         { target: 'failed', actions: { type: 'giveUp', params: tooManyLosses } },
       ],

@@ -105,6 +105,13 @@ describe('lost workers', () => {
     expect(task.context).toMatchObject({ failures: 0, losses: 1, attempt: 2 })
   })
 
+  test('a task that is given to the same lost worker again waits until its scheduler has heard', () => {
+    const task = say(running(), 'worker.lost')
+    expect(task.told[0]?.event).toMatchObject({ type: 'task.submit', avoid: A })
+    expect(say(assigned(A, task), 'worker.lost').value).toBe('backoff')
+    expect(task.after('backoff').value).toBe('queued')
+  })
+
   test('a worker that never says it has the task counts as lost, and is told to leave it', () => {
     const task = assigned().after('assignLimit')
     expect(typesTold(task)).toEqual(['worker/a cancel', 'scheduler/default task.submit'])
@@ -112,7 +119,10 @@ describe('lost workers', () => {
 
   test('a task that takes every worker down with it fails in the end', () => {
     const task = newTask()
-    for (let loss = 1; loss <= TASK_LIMITS.lossesMax; loss++) say(running(A, task), 'worker.lost')
+    for (let loss = 1; loss <= TASK_LIMITS.lossesMax; loss++) {
+      const worker = `worker/${loss}`
+      say(running(worker, task), 'worker.lost', {}, worker)
+    }
     expect(task.value).toBe('failed')
     expect(task.told[0]?.event).toMatchObject({ fault: { code: 'task.workers-lost' } })
   })

@@ -3,7 +3,7 @@
  * adopts it after the process died binds it to nothing: by then all that it has to do is to tell.
  */
 import { workerMachine } from '../machines/worker.ts'
-import { defineActor } from '../runtime/mod.ts'
+import { defineActor, idOf } from '../runtime/mod.ts'
 import type { Actor, Effect } from '../runtime/mod.ts'
 import { FleetError } from './errors.ts'
 import { KernelSlots } from './kernel-slots.ts'
@@ -23,7 +23,7 @@ export function workerActor(services: WorkerServices | 'adopt'): Actor<typeof wo
   const runner = new TaskRunner({ ...services, slots })
   return defineWorker({
     open: ({ slots: count }) => slots.open(count),
-    runTask: (input, { signal, actor }) => runner.run(input, actor, signal),
+    runTask: (input, { signal, actor }) => runner.run(input, idOf(actor), signal),
   })
 }
 

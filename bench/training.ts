@@ -7,6 +7,7 @@ import { execFile } from 'node:child_process'
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import { Api } from '../cli/api.ts'
 import { Child } from '../cli/child.ts'
@@ -38,7 +39,7 @@ export const run: Benchmark = async (say) => {
 
 /** In a process of its own, as the kernels are in theirs. */
 async function plainLoop(): Promise<{ backend: string; plainPerS: number }> {
-  const script = new URL('./plain-training.ts', import.meta.url).pathname
+  const script = fileURLToPath(new URL('./plain-training.ts', import.meta.url))
   const { stdout } = await promisify(execFile)(process.execPath, [script, 'auto', String(PLAIN_STEPS)])
   return JSON.parse(stdout.trim().split('\n').at(-1) ?? '') as { backend: string; plainPerS: number } // our own script
 }
@@ -51,7 +52,7 @@ async function fleet(workers: number, say: (line: string) => void): Promise<numb
     name: 'fleet',
     command: process.execPath,
     args: [
-      new URL('../cli/tensorfleet.ts', import.meta.url).pathname,
+      fileURLToPath(new URL('../cli/tensorfleet.ts', import.meta.url)),
       'up',
       '--data',
       folder,

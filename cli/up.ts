@@ -7,6 +7,7 @@ import { createHash } from 'node:crypto'
 import { createWriteStream } from 'node:fs'
 import type { WriteStream } from 'node:fs'
 import { mkdir } from 'node:fs/promises'
+import { fileURLToPath } from 'node:url'
 import { styleText } from 'node:util'
 import type { BackendChoice } from '../kernels/mod.ts'
 import { MemoryServer } from '../runtime/mod.ts'
@@ -39,7 +40,7 @@ export interface UpOptions {
 }
 
 /** The program itself, as the processes of the fleet start it. */
-const PROGRAM = new URL('./tensorfleet.ts', import.meta.url).pathname
+const PROGRAM = fileURLToPath(new URL('./tensorfleet.ts', import.meta.url))
 const READY_MS = 60_000
 const RESTART = { when: 'always', intensity: 20, periodMs: 60_000, delayMs: 200 } as const
 
@@ -83,12 +84,13 @@ async function startFleet(options: UpOptions, fleet: AsyncDisposableStack): Prom
 
   await mkdir(data.file('logs'), { recursive: true })
   await removeLeftovers(data)
-  const common = ['--data', data.path, '--redis', redis.url]
-  const url = await startControlProcess(options, common, fleet)
+  const common = ['--data', data.path]
+  const place: Place = { data, redisUrl: redis.url, fleet }
+  const url = await startControlProcess(options, common, place)
   const workers = Array.from({ length: options.workers }, async (_, i) => {
     const name = `worker-${i + 1}`
     const args = ['worker', ...common, '--name', name, '--slots', String(options.slots), '--backend', options.backend]
-    const child = supervise(name, [...args, '--drain', '0'], data, fleet)
+    const child = supervise(name, [...args, '--drain', '0'], place)
     await child.start()
   })
   await Promise.all(workers)
@@ -96,20 +98,24 @@ async function startFleet(options: UpOptions, fleet: AsyncDisposableStack): Prom
   return url
 }
 
+/** What every process of the fleet is started with. */
+interface Place {
+  readonly data: DataDir
+  readonly redisUrl: string
+  /** Stops what was started, last first. */
+  readonly fleet: AsyncDisposableStack
+}
+
 /** Starts the control process and resolves with its address once it answers. */
-async function startControlProcess(
-  options: UpOptions,
-  common: readonly string[],
-  fleet: AsyncDisposableStack,
-): Promise<string> {
-  const { data, port, hostname } = options
+async function startControlProcess(options: UpOptions, common: readonly string[], place: Place): Promise<string> {
+  const { port, hostname } = options
   const ready = Promise.withResolvers<string>()
   const said: string[] = []
   let isReady = false
   let portNow = port
   // Port 0 takes any port, once: those who watch a job wait for the API where it was.
   const args = (): string[] => ['control', ...common, '--port', String(portNow), '--host', hostname]
-  const child = supervise('control', args, data, fleet, {
+  const child = supervise('control', args, place, {
     onLine: (line) => {
       if (line.startsWith('ready ')) {
         const url = line.slice('ready '.length)
@@ -151,8 +157,7 @@ function tellExit(exit: ChildExit): void {
 function supervise(
   name: string,
   args: readonly string[] | (() => readonly string[]),
-  data: DataDir,
-  fleet: AsyncDisposableStack,
+  { data, redisUrl, fleet }: Place,
   ears: Ears = {},
 ): Child {
   const log: WriteStream = createWriteStream(data.file('logs', `${name}.log`), { flags: 'a' })
@@ -161,7 +166,8 @@ function supervise(
     name,
     command: process.execPath,
     args: () => ['--disable-warning=ExperimentalWarning', PROGRAM, ...(typeof args === 'function' ? args() : args)],
-    env: { ...process.env, TENSORFLEET_SUPERVISED: '1' },
+    // Redis in the environment, since anybody may read a command line: the address may hold a password.
+    env: { ...process.env, REDIS_URL: redisUrl, TENSORFLEET_SUPERVISED: '1' },
     restart: RESTART,
     onLine: (line) => {
       log.write(`${new Date().toISOString()} ${line}\n`)

@@ -156,7 +156,7 @@ async function modelOf(c: Context, { models }: Services): Promise<ModelVersionVi
     limit: 1,
   })
   const [model] = page.items
-  if (model === undefined) throw unknownModel(name, text)
+  if (model === undefined) throw unknownModel(name, text === 'latest' ? undefined : text)
   return model.value
 }
 

@@ -9,13 +9,14 @@ import { readdirSync, readFileSync } from 'node:fs'
 import { mkdtemp, readdir, readFile, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
 import { vi } from 'vitest'
 import { findApi } from '../../cli/api.ts'
 import type { Api } from '../../cli/api.ts'
 import type { JobView, LogLine, WorkerView } from '../../machines/views.ts'
 import { isAlive } from '../cli/alive.ts'
 
-export const PROGRAM = new URL('../../cli/tensorfleet.ts', import.meta.url).pathname
+export const PROGRAM = fileURLToPath(new URL('../../cli/tensorfleet.ts', import.meta.url))
 
 /** Long waits are for hangs alone: a machine that runs everything else beside the tests is slow. */
 const START_MS = 60_000

@@ -51,6 +51,8 @@ export class Node {
   readonly #orphanSince = new Map<ShardName, number>()
   readonly #leaving = new Set<Promise<void>>()
   #services: Service[] = []
+  #starting: Promise<void> = Promise.resolve()
+  #stopped = false
   #unsubscribe: (() => Promise<void>) | null = null
   #placeNow: (() => void) | null = null
 
@@ -79,7 +81,12 @@ export class Node {
   }
 
   /** The transport must have been started. */
-  async start(): Promise<void> {
+  start(): Promise<void> {
+    this.#starting = this.#begin()
+    return this.#starting
+  }
+
+  async #begin(): Promise<void> {
     const at = { clock: this.#clock, events: this.events }
     const renewing = service('lease renewal', at, () => this.#renewAll())
     this.#services.push(renewing)
@@ -94,6 +101,9 @@ export class Node {
 
   /** Hands its shards over, each after the batch under way, and leaves. */
   async stop(): Promise<void> {
+    this.#stopped = true
+    // What a start under way has still to claim would belong to nobody who renews it.
+    await Promise.allSettled([this.#starting])
     const services = this.#services
     this.#services = []
     await Promise.all(services.map((each) => each.stop()))
@@ -143,12 +153,17 @@ export class Node {
       if (node === this.id && owned === undefined) claims.push(this.#claim(shard, false))
       if (node !== this.id && owned !== undefined) this.#track(this.#handOver(owned, true))
     }
-    await Promise.all(claims)
+    // All of them, also when one fails: a claim that is answered after this node has stopped would go unnoticed.
+    for (const claim of await Promise.allSettled(claims)) if (claim.status === 'rejected') throw claim.reason
   }
 
   async #claim(name: ShardName, adopted: boolean): Promise<boolean> {
     const claim = await this.#transport.claim(name, this.id, this.#limits.leaseMs, this.#random.word())
     if (claim === null || this.#shards.has(name)) return false
+    if (this.#stopped) {
+      await this.#transport.release(name, claim.epoch)
+      return false
+    }
     const shard = new Shard(
       {
         name,

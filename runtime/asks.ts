@@ -9,7 +9,7 @@ import type { Answer } from './client.ts'
 import type { Clock } from './clock.ts'
 import { RuntimeError } from './errors.ts'
 import type { Fault } from './errors.ts'
-import type { Reply } from './plan.ts'
+import type { Reply } from './message.ts'
 
 export interface Question {
   readonly id: string
@@ -82,7 +82,7 @@ export class Asks {
   stop(): void {
     this.#abort.abort()
     const error = new RuntimeError('client.stopped', 'This client has been stopped', { remedy: 'give-up' })
-    for (const id of [...this.#open.keys()]) this.fail(id, error)
+    for (const id of this.#open.keys()) this.fail(id, error)
   }
 
   /** Runs while there are open asks. */

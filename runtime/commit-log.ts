@@ -4,7 +4,7 @@
  * last `commitsRememberedMax` it knows only that they were.
  */
 import type { ActorAddress } from './address.ts'
-import type { Line } from './plan.ts'
+import type { Line } from './message.ts'
 
 /** A transition that was acknowledged and is gone. */
 export interface LostTransition {

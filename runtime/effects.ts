@@ -8,7 +8,8 @@ import type { ActorAddress } from './address.ts'
 import type { Clock, Random } from './clock.ts'
 import { faultOf } from './errors.ts'
 import type { RuntimeEvents } from './events.ts'
-import type { EffectResult, EffectStart, Message } from './plan.ts'
+import type { EffectStart } from './consequences.ts'
+import type { EffectResult, Message } from './message.ts'
 
 interface Running {
   readonly gen: number

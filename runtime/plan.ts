@@ -10,109 +10,23 @@
  */
 import type { AnyEventObject } from 'xstate'
 import type { ActorDefinition } from './actor.ts'
-import { parseAddress, shardOf } from './address.ts'
-import type { ActorAddress, Directory, ShardName } from './address.ts'
+import type { ActorAddress, Directory } from './address.ts'
 import { definitionOf, snapshotOf } from './cell.ts'
 import type { Cell, Cells, Definitions } from './cell.ts'
-import { decodeEnvelope, encodeEnvelope, SPAWN } from './envelope.ts'
-import type { Envelope, Lane } from './envelope.ts'
+import { Consequences, UnwritableRecord } from './consequences.ts'
+import type { EffectStart, Plan, Standing } from './consequences.ts'
+import { SPAWN } from './envelope.ts'
+import type { Envelope } from './envelope.ts'
 import { faultOf, RuntimeError } from './errors.ts'
 import type { Fault } from './errors.ts'
 import type { Json } from './json.ts'
-import type { Answer, JournalLine } from './client.ts'
+import { OWNER_LOST, RETIRE } from './message.ts'
+import type { Message, Taken } from './message.ts'
 import { encodeRecord } from './record.ts'
-import type { ActorRecord, ChartState, EffectRow, TimerRow } from './record.ts'
+import type { ActorRecord, EffectRow, TimerRow } from './record.ts'
 import { afterEvent, effectDone, effectFailed, freeze, start, step, withoutEffect } from './step.ts'
 import type { Op, Stepped } from './step.ts'
-import type { Commit, Entry, Send, TimerEntry, Transport } from './transport.ts'
-
-/** What an owner takes: mail from its lanes, and what it owes its actors itself. */
-export type Message =
-  | { readonly kind: 'mail'; readonly entry: Entry }
-  | { readonly kind: 'timer'; readonly timer: TimerEntry }
-  | {
-      readonly kind: 'effect'
-      readonly actor: ActorAddress
-      readonly id: string
-      readonly gen: number
-      readonly result: EffectResult
-    }
-  /** The process that owned a pinned actor is gone: the chart hears `owner.lost`. */
-  | { readonly kind: 'orphaned'; readonly actor: ActorAddress }
-
-export type EffectResult =
-  | { readonly ok: true; readonly output: unknown }
-  | { readonly ok: false; readonly fault: Fault }
-
-export const OWNER_LOST = 'owner.lost'
-/** The timer that takes a finished actor out of Redis. */
-export const RETIRE = '@retire'
-
-export interface EffectStart {
-  readonly actor: ActorAddress
-  readonly id: string
-  readonly row: EffectRow
-  readonly trace: string | undefined
-}
-
-export type Reply = { readonly id: string } & ({ readonly answer: Answer } | { readonly fault: Fault })
-
-export type Line = Omit<JournalLine, 'position'>
-
-export interface Plan {
-  readonly commit: Commit
-  readonly touched: readonly Cell[]
-  readonly starts: readonly EffectStart[]
-  readonly stops: readonly { readonly actor: ActorAddress; readonly id: string; readonly gen: number }[]
-  /** One list of `Reply` for each channel. */
-  readonly replies: readonly { readonly channel: string; readonly body: string }[]
-  readonly lines: readonly Line[]
-  readonly dead: readonly { readonly to: string; readonly fault: Fault }[]
-  readonly fired: readonly TimerEntry[]
-  /** When the oldest message of the batch was sent. */
-  readonly oldest: number
-  /** The earliest timer that was set, or Infinity. */
-  readonly nextDue: number
-}
-
-/** Where the shard stands before the plan. */
-export interface Standing {
-  readonly shard: ShardName
-  readonly epoch: string
-  readonly seq: number
-  readonly cursor: Commit['cursor']
-  readonly outSeq: number
-  readonly outTrim: number
-  readonly incarnation: number
-  readonly reach: Transport['reach']
-  readonly now: number
-}
-
-/** The actor a message is for; null when it cannot be read (the plan makes a dead letter of it). */
-export interface Taken {
-  readonly message: Message
-  readonly actor: ActorAddress | null
-  readonly envelope: Envelope | null
-  readonly fault: Fault | null
-}
-
-/** Opens a message, so that the owner can load the records it needs. */
-export function open(message: Message): Taken {
-  switch (message.kind) {
-    case 'mail':
-      try {
-        const envelope = decodeEnvelope(message.entry.body)
-        return { message, envelope, actor: parseAddress(envelope.to), fault: null }
-      } catch (error) {
-        return { message, envelope: null, actor: null, fault: faultOf(error, 'envelope.malformed') }
-      }
-    case 'timer':
-      return { message, envelope: null, actor: message.timer.actor, fault: null }
-    case 'effect':
-    case 'orphaned':
-      return { message, envelope: null, actor: message.actor, fault: null }
-  }
-}
+import type { TimerEntry } from './transport.ts'
 
 /** Plans a batch. Every actor in it must have a cell. Cells are moved to the state after the batch. */
 export function plan(
@@ -132,70 +46,37 @@ export function plan(
   }
 }
 
-/** Records are written once a batch. One that cannot be (a bigint, a cycle) sends the batch through again, with care. */
-class UnwritableRecord extends Error {}
-
 class Planner {
   readonly #cells: Cells
   readonly #definitions: Definitions
-  readonly #directory: Directory
   readonly #at: Standing
+  readonly #collected: Consequences
   /** Writes each record at once, so that the message which spoils it is found. */
   readonly #careful: boolean
-  readonly #touched = new Map<ActorAddress, { cell: Cell; before: ActorRecord | null }>()
-  readonly #sends: Send[] = []
-  readonly #outbox: { seq: number; shard: ShardName; lane: Lane; body: string }[] = []
-  readonly #timersSet: TimerEntry[] = []
-  readonly #timersCleared: Omit<TimerEntry, 'due'>[] = []
-  readonly #fired: TimerEntry[] = []
-  readonly #lines: Line[] = []
-  readonly #letters: string[] = []
-  readonly #dead: { to: string; fault: Fault }[] = []
-  readonly #starts: EffectStart[] = []
-  readonly #stops: { actor: ActorAddress; id: string; gen: number }[] = []
-  /** By channel: JSON of each reply, comma between. */
-  readonly #replies = new Map<string, string>()
-  #hi: string
-  #in: string
-  #outSeq: number
-  #oldest = Infinity
-  #nextDue = Infinity
 
   constructor(cells: Cells, definitions: Definitions, directory: Directory, at: Standing, careful: boolean) {
     this.#careful = careful
     this.#cells = cells
     this.#definitions = definitions
-    this.#directory = directory
     this.#at = at
-    this.#hi = at.cursor.hi
-    this.#in = at.cursor.in
-    this.#outSeq = at.outSeq
+    this.#collected = new Consequences(directory, at)
   }
 
   take(batch: readonly Taken[]): Plan {
     for (const taken of batch) {
-      if (taken.message.kind === 'mail') {
-        if (taken.message.entry.lane === 'hi') this.#hi = taken.message.entry.id
-        else this.#in = taken.message.entry.id
-      }
-      if (taken.envelope !== null) this.#oldest = Math.min(this.#oldest, taken.envelope.sentAt)
+      this.#collected.pass(taken)
       this.#one(taken)
     }
-    return this.#finish()
+    return this.#collected.finish(this.#cells)
   }
 
-  /** Moves every cell back to where it stood before the plan. */
   undo(): void {
-    for (const { cell, before } of this.#touched.values()) {
-      cell.record = before
-      cell.snapshot = null
-    }
+    this.#collected.undo()
   }
 
   /** P1: one message, whole or not at all. */
   #one(taken: Taken): void {
-    const mark = [this.#sends.length, this.#outbox.length, this.#timersSet.length] as const
-    const outSeq = this.#outSeq
+    const mark = this.#collected.mark()
     let fault = taken.fault
     let stopsActor = false
     if (fault === null && taken.actor !== null) {
@@ -208,8 +89,7 @@ class Planner {
         stopsActor = code === 'transition.failed'
       }
     }
-    ;[this.#sends.length, this.#outbox.length, this.#timersSet.length] = mark
-    this.#outSeq = outSeq
+    this.#collected.rollBack(mark)
     this.#bury(taken, fault ?? faultOf('unreadable', 'envelope.malformed'), stopsActor)
   }
 
@@ -231,7 +111,7 @@ class Planner {
     const { record } = cell
     if (envelope.type === SPAWN) {
       if (record === null) this.#spawn(cell, definition, envelope)
-      else this.#answer(envelope, record.s, false, undefined)
+      else this.#collected.answer(envelope, record.s, false, undefined)
       return
     }
     if (record === null) {
@@ -243,7 +123,7 @@ class Planner {
     if (record.s.status !== 'active') {
       // An ask learns how the actor ended; a tell to it has nobody to tell.
       if (envelope.replyTo !== undefined) {
-        this.#answer(envelope, record.s, false, undefined)
+        this.#collected.answer(envelope, record.s, false, undefined)
         return
       }
       throw new RuntimeError('actor.done', `${cell.actor} has ended and takes no "${envelope.type}"`, {
@@ -268,12 +148,12 @@ class Planner {
   }
 
   #timer(cell: Cell, record: ActorRecord, definition: ActorDefinition, timer: TimerEntry): void {
-    this.#timersCleared.push(timer)
+    this.#collected.clearTimer(timer)
     const row = record.tm?.[timer.name]
     if (row === undefined || row.gen !== timer.gen) return // P2
-    this.#fired.push(timer)
+    this.#collected.fire(timer)
     if (timer.name === RETIRE) {
-      this.#touch(cell)
+      this.#collected.touch(cell)
       cell.record = null
       cell.snapshot = null
       return
@@ -312,7 +192,7 @@ class Planner {
     const stepped = step(definition, snapshot, event)
     if (record === cell.record && stepped.snapshot === snapshot && stepped.ops.every(({ op }) => op === 'reply')) {
       // P3: nothing has changed; at most there is something to say.
-      if (envelope !== null) this.#answer(envelope, record.s, stepped.handled, replyOf(stepped.ops))
+      if (envelope !== null) this.#collected.answer(envelope, record.s, stepped.handled, replyOf(stepped.ops))
     } else {
       this.#apply(cell, record, definition, stepped, event.type, envelope)
     }
@@ -340,7 +220,7 @@ class Planner {
       switch (op.op) {
         case 'tell':
         case 'spawn':
-          this.#send(cell.actor, n, sent++, op, envelope?.trace)
+          this.#collected.send(cell.actor, n, sent++, op, envelope?.trace)
           break
         case 'reply':
           break
@@ -383,26 +263,24 @@ class Planner {
       ...(before.by !== undefined && { by: before.by }),
     }
     if (this.#careful) encodeRecord(record)
-    if (envelope !== null) this.#answer(envelope, state, stepped.handled, replyOf(stepped.ops))
+    if (envelope !== null) this.#collected.answer(envelope, state, stepped.handled, replyOf(stepped.ops))
     // From here on nothing throws: P1.
     for (const id of stops) {
       const row = before.fx?.[id]
-      if (row !== undefined) this.#stops.push({ actor: cell.actor, id, gen: row.gen })
+      if (row !== undefined) this.#collected.stop(cell.actor, id, row.gen)
     }
     for (const name of cleared) {
       const row = before.tm?.[name]
-      if (row !== undefined) this.#timersCleared.push({ actor: cell.actor, name, gen: row.gen })
+      if (row !== undefined) this.#collected.clearTimer({ actor: cell.actor, name, gen: row.gen })
     }
     for (const [name, row] of Object.entries(tm)) {
-      if (row.gen !== n) continue
-      this.#timersSet.push({ actor: cell.actor, name, gen: n, due: row.due })
-      this.#nextDue = Math.min(this.#nextDue, row.due)
+      if (row.gen === n) this.#collected.setTimer({ actor: cell.actor, name, gen: n, due: row.due })
     }
-    this.#starts.push(...starts)
-    this.#touch(cell)
+    this.#collected.start(starts)
+    this.#collected.touch(cell)
     cell.record = record
     cell.snapshot = stepped.snapshot
-    this.#lines.push({
+    this.#collected.note({
       actor: cell.actor,
       seq: n,
       event,
@@ -413,58 +291,19 @@ class Planner {
     })
   }
 
-  #send(from: ActorAddress, n: number, k: number, op: Op & { op: 'tell' | 'spawn' }, trace: string | undefined): void {
-    const to = parseAddress(op.to)
-    const envelope: Envelope = {
-      id: `${from}:${n}:${k}`,
-      to,
-      from,
-      sentAt: this.#at.now,
-      ...(op.op === 'spawn' ? { type: SPAWN, data: { input: op.input } } : split(op.event)),
-      ...(trace !== undefined && { trace }),
-    }
-    const body = encodeEnvelope(envelope)
-    const lane: Lane = op.op === 'tell' && op.control ? 'hi' : 'in'
-    const shard = shardOf(to, this.#directory)
-    if (shard === this.#at.shard || this.#at.reach === 'every shard') this.#sends.push({ shard, lane, body })
-    else this.#outbox.push({ seq: ++this.#outSeq, shard, lane, body })
-  }
-
-  /** Written at once: a reply that cannot be is its message's fault (P1). */
-  #answer(envelope: Envelope, state: ChartState, handled: boolean, reply: { data: unknown } | undefined): void {
-    if (envelope.replyTo === undefined) return
-    const answer: Answer = {
-      handled,
-      state: state.value,
-      status: state.status,
-      ...(reply !== undefined && { reply: reply.data as Json }), // JSON is the chart's duty
-    }
-    this.#reply(envelope.replyTo, { id: envelope.id, answer })
-  }
-
-  #reply(channel: string, reply: Reply): void {
-    const before = this.#replies.get(channel)
-    const text = JSON.stringify(reply)
-    this.#replies.set(channel, before === undefined ? text : `${before},${text}`)
-  }
-
   #bury(taken: Taken, fault: Fault, stopsActor: boolean): void {
-    const { envelope, message } = taken
-    const to = taken.actor ?? 'unreadable'
-    if (message.kind === 'timer') this.#timersCleared.push(message.timer)
+    const { message, actor } = taken
+    if (message.kind === 'timer') this.#collected.clearTimer(message.timer)
     if (message.kind === 'effect') this.#endEffect(message)
-    const subject = message.kind === 'mail' ? message.entry.body : JSON.stringify(message)
-    this.#letters.push(JSON.stringify({ to, at: this.#at.now, fault, message: subject }))
-    this.#dead.push({ to, fault })
-    if (envelope?.replyTo !== undefined) this.#reply(envelope.replyTo, { id: envelope.id, fault })
-    if (stopsActor && taken.actor !== null) this.#stopIfPolicySays(taken.actor, fault)
+    this.#collected.bury(taken, fault)
+    if (stopsActor && actor !== null) this.#stopIfPolicySays(actor, fault)
   }
 
   /** A result that the chart cannot take has ended its effect all the same: a new owner must not run it again. */
   #endEffect({ actor, id, gen }: Message & { kind: 'effect' }): void {
     const cell = this.#cells.get(actor)
     if (cell?.record?.fx?.[id]?.gen !== gen) return
-    this.#touch(cell)
+    this.#collected.touch(cell)
     const { fx, ...rest } = cell.record
     const others = without(fx, id)
     cell.record = hasKeys(others) ? { ...rest, fx: others } : rest
@@ -475,13 +314,12 @@ class Planner {
     const definition = definitionOf(this.#definitions, actor)
     if (cell === undefined || cell.record === null || definition.policy.onError !== 'stop') return
     const before = cell.record
-    for (const [id, row] of Object.entries(before.fx ?? {})) this.#stops.push({ actor, id, gen: row.gen })
-    for (const [name, row] of Object.entries(before.tm ?? {})) this.#timersCleared.push({ actor, name, gen: row.gen })
+    for (const [id, row] of Object.entries(before.fx ?? {})) this.#collected.stop(actor, id, row.gen)
+    for (const [name, row] of Object.entries(before.tm ?? {})) this.#collected.clearTimer({ actor, name, gen: row.gen })
     const due = this.#at.now + definition.policy.retentionMs
     const n = before.n + 1
-    this.#timersSet.push({ actor, name: RETIRE, gen: n, due })
-    this.#nextDue = Math.min(this.#nextDue, due)
-    this.#touch(cell)
+    this.#collected.setTimer({ actor, name: RETIRE, gen: n, due })
+    this.#collected.touch(cell)
     const { fx: _fx, ...rest } = before
     cell.record = {
       ...rest,
@@ -495,67 +333,8 @@ class Planner {
 
   /** A timer or a result for an actor that is no more. */
   #clearStray(message: Message): void {
-    if (message.kind === 'timer') this.#timersCleared.push(message.timer)
+    if (message.kind === 'timer') this.#collected.clearTimer(message.timer)
   }
-
-  #touch(cell: Cell): void {
-    if (this.#touched.has(cell.actor)) return
-    this.#touched.set(cell.actor, { cell, before: cell.record })
-  }
-
-  #finish(): Plan {
-    const records: { actor: ActorAddress; body: string | null }[] = []
-    const effects: { actor: ActorAddress; active: boolean }[] = []
-    const touched: Cell[] = []
-    for (const { cell, before } of this.#touched.values()) {
-      touched.push(cell)
-      records.push({ actor: cell.actor, body: cell.record === null ? null : written(cell.record) })
-      const active = cell.record?.fx !== undefined
-      if (active !== (before?.fx !== undefined)) effects.push({ actor: cell.actor, active })
-    }
-    const at = this.#at
-    return {
-      commit: {
-        shard: at.shard,
-        epoch: at.epoch,
-        seq: at.seq,
-        cursor: { hi: this.#hi, in: this.#in },
-        outSeq: this.#outSeq,
-        incarnation: at.incarnation,
-        records,
-        sends: this.#sends,
-        outbox: this.#outbox,
-        outTrim: at.outTrim,
-        timersSet: this.#timersSet,
-        timersCleared: this.#timersCleared,
-        effects,
-        journal: this.#lines.length === 0 ? null : JSON.stringify(this.#lines),
-        dead: this.#letters,
-      },
-      touched,
-      starts: stillMeant(this.#starts, this.#cells),
-      stops: this.#stops,
-      replies: Array.from(this.#replies, ([channel, texts]) => ({ channel, body: `[${texts}]` })),
-      lines: this.#lines,
-      dead: this.#dead,
-      fired: this.#fired,
-      oldest: this.#oldest,
-      nextDue: this.#nextDue,
-    }
-  }
-}
-
-function written(record: ActorRecord): string {
-  try {
-    return encodeRecord(record)
-  } catch (cause) {
-    throw new UnwritableRecord('a record cannot be written', { cause })
-  }
-}
-
-/** Effects started early in a batch and ended later in it never begin. */
-function stillMeant(starts: readonly EffectStart[], cells: Cells): EffectStart[] {
-  return starts.filter(({ actor, id, row }) => cells.get(actor)?.record?.fx?.[id]?.gen === row.gen)
 }
 
 function replyOf(ops: readonly Op[]): { data: unknown } | undefined {
@@ -565,11 +344,6 @@ function replyOf(ops: readonly Op[]): { data: unknown } | undefined {
 function dropStart(starts: EffectStart[], id: string): void {
   const index = starts.findIndex((start) => start.id === id)
   if (index !== -1) starts.splice(index, 1)
-}
-
-function split(event: { readonly type: string }): Pick<Envelope, 'type' | 'data'> {
-  const { type, ...data } = event
-  return hasKeys(data) ? { type, data } : { type }
 }
 
 function without<T>(rows: Readonly<Record<string, T>> | undefined, key: string): Readonly<Record<string, T>> {

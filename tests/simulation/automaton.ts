@@ -5,7 +5,7 @@
  */
 import { assign, initialTransition, setup, transition } from 'xstate'
 import type { AnyEventObject, AnyStateMachine } from 'xstate'
-import type { Line } from '../../runtime/plan.ts'
+import type { Line } from '../../runtime/message.ts'
 import type { ActorRecord } from '../../runtime/record.ts'
 import { SeededRandom } from '../../runtime/testing/seeded-random.ts'
 import { vocabulary } from '../../runtime/vocabulary.ts'

@@ -12,7 +12,7 @@
  */
 import type { AnyStateMachine } from 'xstate'
 import type { ActorAddress } from '../../runtime/address.ts'
-import type { Line } from '../../runtime/plan.ts'
+import type { Line } from '../../runtime/message.ts'
 import { NAP_MS } from './actors.ts'
 import type { EffectRun, ErrandContext, Hop, TakerContext } from './actors.ts'
 import { replayed } from './automaton.ts'

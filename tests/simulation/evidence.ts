@@ -4,7 +4,7 @@
  */
 import { parseAddress } from '../../runtime/address.ts'
 import type { ActorAddress } from '../../runtime/address.ts'
-import type { Line } from '../../runtime/plan.ts'
+import type { Line } from '../../runtime/message.ts'
 import { decodeRecord } from '../../runtime/record.ts'
 import type { ActorRecord } from '../../runtime/record.ts'
 import { deadLetterStream, journalStream } from '../../runtime/transport.ts'

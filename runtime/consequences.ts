@@ -1,0 +1,267 @@
+/**
+ * What follows from a batch, as it is collected: the parts of one commit, and beside them what may happen only after it.
+ * One message at a time: `mark` before it, and `rollBack` when it throws, so that it leaves no trace (plan, P1).
+ */
+import { parseAddress, shardOf } from './address.ts'
+import type { ActorAddress, Directory, ShardName } from './address.ts'
+import type { Cell, Cells } from './cell.ts'
+import type { Answer } from './client.ts'
+import { encodeEnvelope, SPAWN } from './envelope.ts'
+import type { Envelope, Lane } from './envelope.ts'
+import type { Fault } from './errors.ts'
+import type { Json } from './json.ts'
+import type { Line, Message, Reply, Taken } from './message.ts'
+import type { Op } from './op.ts'
+import { encodeRecord } from './record.ts'
+import type { ActorRecord, ChartState, EffectRow } from './record.ts'
+import type { Commit, Send, TimerEntry, Transport } from './transport.ts'
+
+export interface EffectStart {
+  readonly actor: ActorAddress
+  readonly id: string
+  readonly row: EffectRow
+  readonly trace: string | undefined
+}
+
+export interface Plan {
+  readonly commit: Commit
+  readonly touched: readonly Cell[]
+  readonly starts: readonly EffectStart[]
+  readonly stops: readonly { readonly actor: ActorAddress; readonly id: string; readonly gen: number }[]
+  /** One list of `Reply` for each channel. */
+  readonly replies: readonly { readonly channel: string; readonly body: string }[]
+  readonly lines: readonly Line[]
+  readonly dead: readonly { readonly to: string; readonly fault: Fault }[]
+  readonly fired: readonly TimerEntry[]
+  /** When the oldest message of the batch was sent. */
+  readonly oldest: number
+  /** The earliest timer that was set, or Infinity. */
+  readonly nextDue: number
+}
+
+/** Where the shard stands before the plan. */
+export interface Standing {
+  readonly shard: ShardName
+  readonly epoch: string
+  readonly seq: number
+  readonly cursor: Commit['cursor']
+  readonly outSeq: number
+  readonly outTrim: number
+  readonly incarnation: number
+  readonly reach: Transport['reach']
+  readonly now: number
+}
+
+/** Records are written once a batch. One that cannot be (a bigint, a cycle) sends the batch through again, with care. */
+export class UnwritableRecord extends Error {}
+
+/** How much had been collected before a message. */
+interface Mark {
+  readonly sends: number
+  readonly outbox: number
+  readonly timersSet: number
+  readonly outSeq: number
+}
+
+export class Consequences {
+  readonly #directory: Directory
+  readonly #at: Standing
+  readonly #touched = new Map<ActorAddress, { cell: Cell; before: ActorRecord | null }>()
+  readonly #sends: Send[] = []
+  readonly #outbox: { seq: number; shard: ShardName; lane: Lane; body: string }[] = []
+  readonly #timersSet: TimerEntry[] = []
+  readonly #timersCleared: Omit<TimerEntry, 'due'>[] = []
+  readonly #fired: TimerEntry[] = []
+  readonly #lines: Line[] = []
+  readonly #letters: string[] = []
+  readonly #dead: { to: string; fault: Fault }[] = []
+  readonly #starts: EffectStart[] = []
+  readonly #stops: { actor: ActorAddress; id: string; gen: number }[] = []
+  /** By channel: JSON of each reply, comma between. */
+  readonly #replies = new Map<string, string>()
+  #hi: string
+  #in: string
+  #outSeq: number
+  #oldest = Infinity
+  #nextDue = Infinity
+
+  constructor(directory: Directory, at: Standing) {
+    this.#directory = directory
+    this.#at = at
+    this.#hi = at.cursor.hi
+    this.#in = at.cursor.in
+    this.#outSeq = at.outSeq
+  }
+
+  /** The cursor moves over a message whatever becomes of it. */
+  pass({ message, envelope }: Taken): void {
+    if (message.kind === 'mail') {
+      if (message.entry.lane === 'hi') this.#hi = message.entry.id
+      else this.#in = message.entry.id
+    }
+    if (envelope !== null) this.#oldest = Math.min(this.#oldest, envelope.sentAt)
+  }
+
+  mark(): Mark {
+    return {
+      sends: this.#sends.length,
+      outbox: this.#outbox.length,
+      timersSet: this.#timersSet.length,
+      outSeq: this.#outSeq,
+    }
+  }
+
+  rollBack({ sends, outbox, timersSet, outSeq }: Mark): void {
+    this.#sends.length = sends
+    this.#outbox.length = outbox
+    this.#timersSet.length = timersSet
+    this.#outSeq = outSeq
+  }
+
+  /** Before a cell is changed for the first time in this batch, and ever after. */
+  touch(cell: Cell): void {
+    if (!this.#touched.has(cell.actor)) this.#touched.set(cell.actor, { cell, before: cell.record })
+  }
+
+  /** Moves every cell back to where it stood before the batch. */
+  undo(): void {
+    for (const { cell, before } of this.#touched.values()) {
+      cell.record = before
+      cell.snapshot = null
+    }
+  }
+
+  send(from: ActorAddress, n: number, k: number, op: Op & { op: 'tell' | 'spawn' }, trace: string | undefined): void {
+    const to = parseAddress(op.to)
+    const envelope: Envelope = {
+      id: `${from}:${n}:${k}`,
+      to,
+      from,
+      sentAt: this.#at.now,
+      ...(op.op === 'spawn' ? { type: SPAWN, data: { input: op.input } } : split(op.event)),
+      ...(trace !== undefined && { trace }),
+    }
+    const body = encodeEnvelope(envelope)
+    const lane: Lane = op.op === 'tell' && op.control ? 'hi' : 'in'
+    const shard = shardOf(to, this.#directory)
+    if (shard === this.#at.shard || this.#at.reach === 'every shard') this.#sends.push({ shard, lane, body })
+    else this.#outbox.push({ seq: ++this.#outSeq, shard, lane, body })
+  }
+
+  setTimer(timer: TimerEntry): void {
+    this.#timersSet.push(timer)
+    this.#nextDue = Math.min(this.#nextDue, timer.due)
+  }
+
+  clearTimer({ actor, name, gen }: Omit<TimerEntry, 'due'>): void {
+    this.#timersCleared.push({ actor, name, gen })
+  }
+
+  fire(timer: TimerEntry): void {
+    this.#fired.push(timer)
+  }
+
+  start(effects: readonly EffectStart[]): void {
+    this.#starts.push(...effects)
+  }
+
+  stop(actor: ActorAddress, id: string, gen: number): void {
+    this.#stops.push({ actor, id, gen })
+  }
+
+  note(line: Line): void {
+    this.#lines.push(line)
+  }
+
+  /** Written at once: a reply that cannot be is its message's fault (P1). */
+  answer(envelope: Envelope, state: ChartState, handled: boolean, reply: { data: unknown } | undefined): void {
+    if (envelope.replyTo === undefined) return
+    const answer: Answer = {
+      handled,
+      state: state.value,
+      status: state.status,
+      ...(reply !== undefined && { reply: reply.data as Json }), // JSON is the chart's duty
+    }
+    this.#reply(envelope.replyTo, { id: envelope.id, answer })
+  }
+
+  /** A dead letter, and word to who asked. */
+  bury({ actor, envelope, message }: Taken, fault: Fault): void {
+    const to = actor ?? 'unreadable'
+    const subject = message.kind === 'mail' ? message.entry.body : JSON.stringify(message satisfies Message)
+    this.#letters.push(JSON.stringify({ to, at: this.#at.now, fault, message: subject }))
+    this.#dead.push({ to, fault })
+    if (envelope?.replyTo !== undefined) this.#reply(envelope.replyTo, { id: envelope.id, fault })
+  }
+
+  /** Throws `UnwritableRecord`. */
+  finish(cells: Cells): Plan {
+    const records: { actor: ActorAddress; body: string | null }[] = []
+    const effects: { actor: ActorAddress; active: boolean }[] = []
+    const touched: Cell[] = []
+    for (const { cell, before } of this.#touched.values()) {
+      touched.push(cell)
+      records.push({ actor: cell.actor, body: cell.record === null ? null : written(cell.record) })
+      const active = cell.record?.fx !== undefined
+      if (active !== (before?.fx !== undefined)) effects.push({ actor: cell.actor, active })
+    }
+    const at = this.#at
+    return {
+      commit: {
+        shard: at.shard,
+        epoch: at.epoch,
+        seq: at.seq,
+        cursor: { hi: this.#hi, in: this.#in },
+        outSeq: this.#outSeq,
+        incarnation: at.incarnation,
+        records,
+        sends: this.#sends,
+        outbox: this.#outbox,
+        outTrim: at.outTrim,
+        timersSet: this.#timersSet,
+        timersCleared: this.#timersCleared,
+        effects,
+        journal: this.#lines.length === 0 ? null : JSON.stringify(this.#lines),
+        dead: this.#letters,
+      },
+      touched,
+      starts: stillMeant(this.#starts, cells),
+      stops: this.#stops,
+      replies: Array.from(this.#replies, ([channel, texts]) => ({ channel, body: `[${texts}]` })),
+      lines: this.#lines,
+      dead: this.#dead,
+      fired: this.#fired,
+      oldest: this.#oldest,
+      nextDue: this.#nextDue,
+    }
+  }
+
+  #reply(channel: string, reply: Reply): void {
+    const before = this.#replies.get(channel)
+    const text = JSON.stringify(reply)
+    this.#replies.set(channel, before === undefined ? text : `${before},${text}`)
+  }
+}
+
+function written(record: ActorRecord): string {
+  try {
+    return encodeRecord(record)
+  } catch (cause) {
+    throw new UnwritableRecord('a record cannot be written', { cause })
+  }
+}
+
+/** Effects started early in a batch and ended later in it never begin. */
+function stillMeant(starts: readonly EffectStart[], cells: Cells): EffectStart[] {
+  return starts.filter(({ actor, id, row }) => cells.get(actor)?.record?.fx?.[id]?.gen === row.gen)
+}
+
+function split(event: { readonly type: string }): Pick<Envelope, 'type' | 'data'> {
+  const { type, ...data } = event
+  return hasKeys(data) ? { type, data } : { type }
+}
+
+function hasKeys(value: object): boolean {
+  for (const _ in value) return true
+  return false
+}

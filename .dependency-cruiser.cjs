@@ -11,7 +11,12 @@ const row = (folder, { folders = [], packages = [], types = [] }) => [
     to: {
       path: '^[^/]+/',
       dependencyTypesNot: ['core'], // `fs/promises` is no folder of ours
-      pathNot: [`^${folder}/`, '^node_modules/', ...folders.map((f) => `^${f}(/|$)`), ...types.map((f) => `^${f}(/|$)`)],
+      pathNot: [
+        `^${folder}/`,
+        '^node_modules/',
+        ...folders.map((f) => `^${f}(/|$)`),
+        ...types.map((f) => `^${f}(/|$)`),
+      ],
     },
   },
   ...types.map((f) => ({
@@ -36,7 +41,12 @@ const row = (folder, { folders = [], packages = [], types = [] }) => [
 
 module.exports = {
   forbidden: [
-    { name: 'no-cycles', severity: 'error', from: {}, to: { circular: true, viaOnly: { dependencyTypesNot: ['type-only'] } } },
+    {
+      name: 'no-cycles',
+      severity: 'error',
+      from: {},
+      to: { circular: true, viaOnly: { dependencyTypesNot: ['type-only'] } },
+    },
     { name: 'no-unresolved', severity: 'error', from: {}, to: { couldNotResolve: true } },
     ...row('machines', { packages: ['xstate'] }),
     ...row('runtime', { packages: ['xstate', 'ioredis', '@opentelemetry/api'] }),
@@ -93,6 +103,10 @@ module.exports = {
     tsPreCompilationDeps: true,
     doNotFollow: { path: 'node_modules' },
     exclude: { path: '^tests/house/violations/' },
-    enhancedResolveOptions: { exportsFields: ['exports'], conditionNames: ['import', 'node', 'types', 'default'], extensions: ['.ts', '.js', '.json'] },
+    enhancedResolveOptions: {
+      exportsFields: ['exports'],
+      conditionNames: ['import', 'node', 'types', 'default'],
+      extensions: ['.ts', '.js', '.json'],
+    },
   },
 }

@@ -36,7 +36,9 @@ if (process.argv.includes('--check')) {
     process.exitCode = 1
   }
 } else {
-  lock.packages = Object.fromEntries(Object.entries({ ...packages, ...Object.fromEntries(missing) }).sort(([a], [b]) => (a < b ? -1 : 1)))
+  lock.packages = Object.fromEntries(
+    Object.entries({ ...packages, ...Object.fromEntries(missing) }).sort(([a], [b]) => (a < b ? -1 : 1)),
+  )
   writeFileSync(path, `${JSON.stringify(lock, null, 2)}\n`)
   console.log(`added ${names.length} packages`)
 }

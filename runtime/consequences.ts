@@ -28,8 +28,6 @@ export interface Plan {
   readonly touched: readonly Cell[]
   readonly starts: readonly EffectStart[]
   readonly stops: readonly { readonly actor: ActorAddress; readonly id: string; readonly gen: number }[]
-  /** One list of `Reply` for each channel. */
-  readonly replies: readonly { readonly channel: string; readonly body: string }[]
   readonly lines: readonly Line[]
   readonly dead: readonly { readonly to: string; readonly fault: Fault }[]
   readonly fired: readonly TimerEntry[]
@@ -223,11 +221,11 @@ export class Consequences {
         effects,
         journal: this.#lines.length === 0 ? null : JSON.stringify(this.#lines),
         dead: this.#letters,
+        replies: Array.from(this.#replies, ([channel, texts]) => ({ channel, body: `[${texts}]` })),
       },
       touched,
       starts: stillMeant(this.#starts, cells),
       stops: this.#stops,
-      replies: Array.from(this.#replies, ([channel, texts]) => ({ channel, body: `[${texts}]` })),
       lines: this.#lines,
       dead: this.#dead,
       fired: this.#fired,

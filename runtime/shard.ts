@@ -45,6 +45,9 @@ export interface ShardOptions {
   readonly onEnd: (shard: Shard) => void
 }
 
+/** So many messages at a look say that the mailbox is a stream just now. */
+const MAIL_STREAM = 16
+
 export class Shard {
   readonly name: ShardName
   readonly #options: ShardOptions
@@ -63,6 +66,8 @@ export class Shard {
   readonly #log: CommitLog
   #rolledBack = false
   #nextDue = 0
+  /** Messages that the last look into the mailbox found. */
+  #found = 0
   #inFlight: Promise<boolean>[] = []
   #suspended = false
   readonly #adopted: boolean
@@ -264,12 +269,17 @@ export class Shard {
       await this.#bell.wait(this.#options.limits.watchdogMs, signal)
       return
     }
-    const batch = await this.#gather()
-    if (batch.length === 0) await this.#rest(signal)
-    else await this.#take(batch)
+    const batch = await this.#ownWork()
+    // Who found much will find more: a plain read costs Redis less than a look that may park.
+    const stay = batch.length > 0 || this.#found >= MAIL_STREAM
+    const mail = stay ? await this.#look() : await this.#lookOrPark(signal)
+    this.#found = mail.length
+    for (const entry of mail) batch.push({ kind: 'mail', entry })
+    if (batch.length > 0) await this.#take(batch)
   }
 
-  async #gather(): Promise<Message[]> {
+  /** Results of effects, and timers that are due. */
+  async #ownWork(): Promise<Message[]> {
     const { transport, clock, limits } = this.#options
     const batch = this.#local.splice(0, limits.batchMax)
     const now = clock.now()
@@ -278,20 +288,28 @@ export class Shard {
       this.#nextDue = next ?? Infinity
       for (const timer of timers) batch.push({ kind: 'timer', timer })
     }
-    const entries = await transport.read(this.name, this.#read, limits.batchMax)
-    this.#read = after(this.#read, entries)
-    for (const entry of entries) batch.push({ kind: 'mail', entry })
     return batch
   }
 
-  async #rest(signal: AbortSignal): Promise<void> {
+  async #look(): Promise<readonly Entry[]> {
+    const entries = await this.#options.transport.read(this.name, this.#read, this.#options.limits.batchMax)
+    this.#read = after(this.#read, entries)
+    return entries
+  }
+
+  /** Mail, or a rest until there may be some. */
+  async #lookOrPark(signal: AbortSignal): Promise<readonly Entry[]> {
     const { transport, clock, limits } = this.#options
+    const { epoch } = this.#claim
+    const found = await transport.park(this.name, epoch, this.#read, limits.batchMax, this.#outbox.trimmed)
+    if (found === 'fenced') await this.#loseFenced()
+    if (typeof found !== 'string') {
+      this.#read = after(this.#read, found)
+      return found
+    }
     await this.#settle(0)
-    const parked = await transport.park(this.name, this.#claim.epoch, this.#cursor, this.#outbox.trimmed)
-    if (parked === 'fenced') await this.#loseFenced()
-    if (parked !== 'parked') return
-    const untilDue = this.#nextDue - clock.now()
-    await this.#bell.wait(Math.min(limits.watchdogMs, untilDue), signal)
+    await this.#bell.wait(Math.min(limits.watchdogMs, this.#nextDue - clock.now()), signal)
+    return []
   }
 
   async #take(messages: readonly Message[]): Promise<void> {
@@ -345,7 +363,7 @@ export class Shard {
     committing: Promise<CommitOutcome>,
     former: Promise<boolean> | undefined,
   ): Promise<boolean> {
-    const { events, definitions, transport, clock } = this.#options
+    const { events, definitions, clock } = this.#options
     const known = this.#log.newest
     try {
       const outcome = await committing
@@ -361,12 +379,6 @@ export class Shard {
       return false
     } finally {
       for (const cell of planned.touched) cell.inFlight--
-    }
-    // Who asked is answered also by an owner that is leaving: nobody else knows the answer.
-    for (const { channel, body } of planned.replies) {
-      transport.publish(channel, body).catch((error: unknown) => {
-        events.emit({ type: 'trouble', where: `answer to ${channel}`, error })
-      })
     }
     if ((await former) === false) return false
     this.#tell(planned, messages, clock.now() - startedAt)

@@ -77,6 +77,8 @@ export interface Commit {
   /** One entry for the journal, or null. */
   readonly journal: string | null
   readonly dead: readonly string[]
+  /** Answers to asks: published once the commit has taken effect. */
+  readonly replies: readonly { readonly channel: string; readonly body: string }[]
 }
 
 export interface Send {
@@ -137,8 +139,17 @@ export interface Transport {
 
   /** Entries after the cursor, control lane first, at most `limit` of each lane. */
   read(shard: ShardName, after: Cursor, limit: number): Promise<readonly Entry[]>
-  /** Tells senders to ring the doorbell at the next delivery, unless there are entries after the cursor. */
-  park(shard: ShardName, epoch: string, at: Cursor, outTrim: number): Promise<'parked' | 'news' | 'fenced'>
+  /**
+   * `read`, and when there is nothing after the cursor, tells senders to ring the doorbell at the next delivery. Outbox
+   * entries up to `outTrim` may go.
+   */
+  park(
+    shard: ShardName,
+    epoch: string,
+    after: Cursor,
+    limit: number,
+    outTrim: number,
+  ): Promise<'parked' | 'fenced' | readonly Entry[]>
   load(shard: ShardName, actors: readonly ActorAddress[]): Promise<readonly (string | null)[]>
   commit(commit: Commit): Promise<CommitOutcome>
   /** Where the shard stands, whoever asks. */

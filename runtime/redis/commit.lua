@@ -4,9 +4,9 @@
 -- ARGV  1 epoch  2 seq before  3 hi cursor  4 in cursor  5 outSeq  6 first outbox id to keep  7 journal ('' for none)
 --       8 journal cap  9 dead letters cap  10 channel of the journal
 --       11 records set  12 records deleted  13 sends  14 outbox  15 timers set  16 timers cleared
---       17 effects begun  18 effects over  19 dead letters  20 other shards
+--       17 effects begun  18 effects over  19 dead letters  20 other shards  21 answers
 --       then the values of each, in this order: body | - | key of the lane, body | id, shard, lane, body | due, member |
---       member | actor | actor | body | '1' if it must exist, its doorbell
+--       member | actor | actor | body | channel, body | '1' if it must exist, its doorbell
 -- Reply: {'ok', index of each send whose shard is gone...} | {'fenced', seq} | {'seq', seq}
 local call = redis.call
 local at = call('HMGET', KEYS[1], 'epoch', 'seq')
@@ -18,7 +18,7 @@ if seq ~= ARGV[2] then
   return { 'seq', seq }
 end
 local others = tonumber(ARGV[20])
-local arg = 21
+local arg = 22
 local key = 9 + 3 * others
 for _ = 1, tonumber(ARGV[11]) do
   call('SET', KEYS[key], ARGV[arg])
@@ -68,6 +68,10 @@ end
 for _ = 1, tonumber(ARGV[19]) do
   call('XADD', KEYS[7], 'MAXLEN', '~', ARGV[9], '*', 'e', ARGV[arg])
   arg = arg + 1
+end
+for _ = 1, tonumber(ARGV[21]) do
+  call('PUBLISH', ARGV[arg], ARGV[arg + 1])
+  arg = arg + 2
 end
 if ARGV[7] ~= '' then
   call('XADD', KEYS[4], 'MAXLEN', '~', ARGV[8], '*', 'e', ARGV[7])

@@ -248,11 +248,17 @@ class MemoryTransport implements Transport {
     )
   }
 
-  async park(name: ShardName, epoch: string, at: Cursor, outTrim: number): Promise<'parked' | 'news' | 'fenced'> {
+  async park(
+    name: ShardName,
+    epoch: string,
+    after: Cursor,
+    limit: number,
+    outTrim: number,
+  ): Promise<'parked' | 'fenced' | readonly Entry[]> {
     const shard = this.#server.shards.get(name)
     if (shard === undefined || shard.epoch !== epoch) return 'fenced'
-    const news = (['hi', 'in'] as const).some((lane) => shard.lanes[lane].after(at[lane], 1).length > 0)
-    if (news) return 'news'
+    const news = await this.read(name, after, limit)
+    if (news.length > 0) return news
     shard.outbox = shard.outbox.filter((entry) => entry.seq > outTrim)
     shard.parked = true
     return 'parked'
@@ -297,6 +303,7 @@ class MemoryTransport implements Transport {
     const letters = this.#server.stream(deadLetterStream(commit.shard))
     for (const letter of commit.dead) letters.add(letter)
     letters.cap(LIMITS.deadLettersMax)
+    for (const { channel, body } of commit.replies) this.#server.publish(channel, body)
     return { ok: true, gone }
   }
 

@@ -176,10 +176,22 @@ class RedisTransport implements Transport {
     return entries
   }
 
-  async park(shard: ShardName, epoch: string, at: Cursor, outTrim: number): Promise<'parked' | 'news' | 'fenced'> {
+  async park(
+    shard: ShardName,
+    epoch: string,
+    after: Cursor,
+    limit: number,
+    outTrim: number,
+  ): Promise<'parked' | 'fenced' | readonly Entry[]> {
     const keys = ['meta', 'hi', 'in', 'out'].map((part) => this.#key(shard, part))
-    const reply = await this.#redis.tf_park(...keys, epoch, at.hi, at.in, outboxFloor(outTrim))
-    return reply as 'parked' | 'news' | 'fenced' // the script's replies
+    const reply = await this.#redis.tf_park(...keys, epoch, after.hi, after.in, limit, outboxFloor(outTrim))
+    if (typeof reply === 'string') return reply as 'parked' | 'fenced' // the script's replies
+    const [control, ...rest] = reply as readonly [number, ...string[]]
+    const entries: Entry[] = []
+    for (let i = 0; i < rest.length; i += 2) {
+      entries.push({ id: rest[i] ?? '', lane: i / 2 < control ? 'hi' : 'in', body: rest[i + 1] ?? '' })
+    }
+    return entries
   }
 
   async load(shard: ShardName, actors: readonly ActorAddress[]): Promise<readonly (string | null)[]> {
@@ -223,6 +235,7 @@ class RedisTransport implements Transport {
     for (const { actor } of begun) values.push(actor)
     for (const { actor } of over) values.push(actor)
     for (const letter of commit.dead) values.push(letter)
+    for (const { channel, body } of commit.replies) values.push(this.#channel(channel), body)
     const reply = (await this.#redis.tf_commit(
       keys.length,
       ...keys,
@@ -246,6 +259,7 @@ class RedisTransport implements Transport {
       over.length,
       commit.dead.length,
       others.length / 2,
+      commit.replies.length,
       ...values,
       ...others,
     )) as readonly ['ok' | 'fenced' | 'seq', ...(number | string)[]] // the script's replies

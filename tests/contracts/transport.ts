@@ -74,7 +74,7 @@ export function transportContract(name: string, available: boolean, start: () =>
       const sleeper = await claimed(to, 'b')
       const rung = Promise.withResolvers<void>()
       const stop = await transport.subscribe(doorbell(to), () => rung.resolve())
-      await transport.park(to, sleeper.epoch, CURSOR_START, 0)
+      await transport.park(to, sleeper.epoch, CURSOR_START, 10, 0)
       const { epoch } = await claimed(from)
       const missing = pinnedShard(address('worker', `none${shardsUsed}`))
       const outcome = await transport.commit({
@@ -91,6 +91,25 @@ export function transportContract(name: string, available: boolean, start: () =>
       expect(await bodies(to)).toEqual(['control', 'normal'])
       expect(await bodies(from)).toEqual(['mine'])
       expect(await transport.pinned()).not.toContainEqual(expect.objectContaining({ shard: missing }))
+      await stop()
+    })
+
+    test('a commit that takes effect answers those who asked, and no other does', async () => {
+      const shard = freshShard()
+      const { epoch } = await claimed(shard)
+      const heard: string[] = []
+      const done = Promise.withResolvers<void>()
+      const stop = await transport.subscribe(`answers/${shard}`, (body) => {
+        heard.push(body)
+        if (body === 'last') done.resolve()
+      })
+      const answering = (body: string) => ({ replies: [{ channel: `answers/${shard}`, body }] })
+      await transport.commit({ ...empty(shard, epoch, 0), ...answering('first') })
+      await transport.commit({ ...empty(shard, 'another epoch', 1), ...answering('stale') })
+      await transport.commit({ ...empty(shard, epoch, 0), ...answering('again') })
+      await transport.commit({ ...empty(shard, epoch, 1), ...answering('last') })
+      await done.promise
+      expect(heard).toEqual(['first', 'last'])
       await stop()
     })
 
@@ -115,7 +134,7 @@ export function transportContract(name: string, available: boolean, start: () =>
         timersCleared: [timer],
         effects: [{ actor, active: false }],
       })
-      await transport.park(shard, epoch, CURSOR_START, 2)
+      await transport.park(shard, epoch, CURSOR_START, 10, 2)
       expect(await transport.load(shard, [actor])).toEqual([null])
       expect(await transport.due(shard, 10, 10)).toEqual({ timers: [], next: null })
       expect(await transport.active(shard)).toEqual([])
@@ -219,12 +238,18 @@ export function transportContract(name: string, available: boolean, start: () =>
       const { epoch } = await claimed(shard)
       const rung = Promise.withResolvers<void>()
       const stop = await transport.subscribe(doorbell(shard), () => rung.resolve())
-      expect(await transport.park(shard, epoch, CURSOR_START, 0)).toBe('parked')
+      expect(await transport.park(shard, epoch, CURSOR_START, 10, 0)).toBe('parked')
       await deliver(shard, 1, 'news')
       await rung.promise
-      expect(await transport.park(shard, epoch, CURSOR_START, 0)).toBe('news')
+      await transport.deliver(shard, 'hi', [{ source: 's1', incarnation: 1, seq: 1, body: 'urgent' }], 1_000)
+      const news = await transport.park(shard, epoch, CURSOR_START, 10, 0)
+      expect(news).toMatchObject([
+        { lane: 'hi', body: 'urgent' },
+        { lane: 'in', body: 'news' },
+      ])
+      expect(await transport.read(shard, CURSOR_START, 10)).toEqual(news)
       await claimed(shard)
-      expect(await transport.park(shard, epoch, CURSOR_START, 0)).toBe('fenced')
+      expect(await transport.park(shard, epoch, CURSOR_START, 10, 0)).toBe('fenced')
       await stop()
     })
 
@@ -293,5 +318,6 @@ function empty(shard: ShardName, epoch: string, seq: number): Commit {
     effects: [],
     journal: null,
     dead: [],
+    replies: [],
   }
 }

@@ -211,10 +211,13 @@ async function tellWhatIsThere(api: Api): Promise<void> {
   const [jobs, models] = await Promise.all([api.jobs({ limit: 1_000 }), api.models()])
   if (jobs.length === 0 && models.length === 0) return
   const open = jobs.filter((job) => job.endedAt === undefined).length
-  const goOn = open === 0 ? '' : `, of which ${open} go on`
-  note(
-    `Found ${jobs.length} jobs${goOn}, and ${models.length} models. See them with "npx tensorfleet ps" and "… models".`,
-  )
+  const goOn = open === 0 ? '' : ` (${open} going on)`
+  const found = `${counted(jobs.length, 'job')}${goOn} and ${counted(models.length, 'model')}`
+  note(`Found ${found} of earlier starts: "npx tensorfleet ps" and "npx tensorfleet models" list them.`)
+}
+
+function counted(count: number, thing: string): string {
+  return `${count} ${thing}${count === 1 ? '' : 's'}`
 }
 
 /** Submits the job once for this data folder: a later start finds it as it is. Returns how it failed, if it did. */
@@ -233,7 +236,9 @@ async function runJob(api: Api, file: string, signal: AbortSignal): Promise<CliE
   }
   print(`\n${summary(ended)}`)
   if (ended.model !== undefined) {
-    print(`  take it home with  npx tensorfleet download ${ended.model.name}@${ended.model.version}`)
+    const { name, version } = ended.model
+    print(`  at        ${api.url}/v1/models/${name}/versions/${version}`)
+    print(`  take it home with  npx tensorfleet download ${name}@${version}`)
   }
   if (before) print(`  train it again with  npx tensorfleet submit ${file} --watch`)
   return null

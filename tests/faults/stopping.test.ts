@@ -23,7 +23,7 @@ test('a second start finds jobs and models', { timeout: LIMIT_MS }, async () => 
   const job = await first.untilEnded(await first.submit(tinyJob))
   await first.interrupt()
   await using second = await ProcessFleet.start({ folder: folder.path })
-  await expect.poll(() => second.output, WAIT).toContain('Found 1 jobs, and 1 models')
+  await expect.poll(() => second.output, WAIT).toContain('Found 1 job and 1 model')
   const api = await second.api()
   expect(await api.job(job.id)).toEqual(job)
   expect(await api.models()).toMatchObject([{ name: 'tiny', version: 1, weights: { sha256: job.weights } }])

@@ -103,6 +103,6 @@ test('a job that Ctrl-C interrupted goes on at the next start', { timeout: LIMIT
   await first.untilRound(id, 3)
   await first.interrupt()
   await using second = await ProcessFleet.start({ folder: folder.path })
-  await expect.poll(() => second.output, WAIT).toContain('Found 1 jobs, of which 1 go on')
+  await expect.poll(() => second.output, WAIT).toContain('Found 1 job (1 going on)')
   expect(resultOf(await second.untilEnded(id))).toEqual(undisturbed)
 })

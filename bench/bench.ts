@@ -17,6 +17,11 @@ const BENCHMARKS: Readonly<Record<string, { about: string; load: () => Promise<{
     about: 'transitions a second by the compiled table and by XState, without Redis',
     load: () => import('./transitions.ts'),
   },
+  recovery: {
+    about:
+      'how long a shard is without an owner when one is killed under load, and whether a message is lost or doubled',
+    load: () => import('./recovery.ts'),
+  },
   training: {
     about: 'images a second of a fleet with one worker and with two, beside a plain tfjs loop',
     load: () => import('./training.ts'),

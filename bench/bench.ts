@@ -17,6 +17,10 @@ const BENCHMARKS: Readonly<Record<string, { about: string; load: () => Promise<{
     about: 'transitions a second by the compiled table and by XState, without Redis',
     load: () => import('./transitions.ts'),
   },
+  actors: {
+    about: 'what an idle actor costs in Redis and in memory, at ten thousand and at a million of them',
+    load: () => import('./actors.ts'),
+  },
   recovery: {
     about:
       'how long a shard is without an owner when one is killed under load, and whether a message is lost or doubled',
@@ -44,6 +48,6 @@ if (benchmark === undefined) {
     if (!values.json) process.stderr.write(`${line}\n`)
   })
   if (!values.json)
-    for (const [key, value] of Object.entries(figures)) process.stderr.write(`  ${key.padEnd(24)}${String(value)}\n`)
+    for (const [key, value] of Object.entries(figures)) process.stderr.write(`  ${key.padEnd(28)}${String(value)}\n`)
   process.stdout.write(`${JSON.stringify(figures)}\n`)
 }

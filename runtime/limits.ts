@@ -19,7 +19,7 @@ export const LIMITS = {
   /** Timers taken from a shard at once. */
   timersDueMax: 1_000,
   /** Idle cells kept in memory per shard before the oldest are dropped. */
-  cellsMax: 20_000,
+  cellsMax: 2_000,
 
   leaseMs: 1_500,
   /** A lease is renewed this often. */

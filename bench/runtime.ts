@@ -156,7 +156,7 @@ async function asks(client: Client, perS: number): Promise<{ p50: number; p99: n
       const asked = client.ask(address('relay', String(i % ACTORS)), { type: 'get' }, { timeoutMs: 30_000 })
       pending.push(asked.then(() => void times.push(performance.now() - at)))
     }
-    await new Promise((resolve) => void setImmediate(resolve))
+    await sleep(1)
   }
   await Promise.all(pending)
   times.sort((a, b) => a - b)

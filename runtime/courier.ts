@@ -95,9 +95,9 @@ export class Courier {
         continue
       }
       // BUSY is a promise that nothing was taken; after an attempt whose answer was lost, nobody can give it.
-      const refusal = failures === 0 ? full(queue.shard) : uncertain()
+      const told = outcome !== 'busy' ? outcome : failures === 0 ? full(queue.shard) : uncertain()
       failures = 0
-      for (const parcel of batch) parcel.done(outcome === 'busy' ? refusal : outcome)
+      for (const parcel of batch) parcel.done(told)
       batch = []
     }
     queue.running = false

@@ -81,11 +81,6 @@ function runtimeListeners(registry: Registry): Listeners {
     labelNames: Label[] = [],
   ): Histogram<Label> => new Histogram({ name: `tensorfleet_runtime_${name}`, help, buckets, labelNames, registers })
 
-  const transportUp = new Gauge({
-    name: 'tensorfleet_runtime_transport_up',
-    help: 'Whether the transport answers: 1 or 0.',
-    registers,
-  })
   const leases = counter('lease_changes_total', 'Leases of shards, by what became of them.', ['change'])
   const shards = new Gauge({
     name: 'tensorfleet_runtime_shards_owned',
@@ -116,9 +111,6 @@ function runtimeListeners(registry: Registry): Listeners {
     shards.dec()
   }
   return {
-    // A node starts only when the transport answers; from then on `health` tells of changes.
-    'node.started': () => transportUp.set(1),
-    health: ({ ok }) => transportUp.set(ok ? 1 : 0),
     'lease.claimed': ({ adopted }) => {
       leases.inc({ change: adopted ? 'adopted' : 'claimed' })
       shards.inc()

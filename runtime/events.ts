@@ -10,8 +10,6 @@ import type { Fault } from './errors.ts'
 
 export type RuntimeEvent =
   | { readonly type: 'node.started' | 'node.stopped'; readonly node: string }
-  /** The transport answers (again), or does not. */
-  | { readonly type: 'health'; readonly ok: boolean; readonly detail: string }
   | { readonly type: 'lease.claimed'; readonly shard: ShardName; readonly epoch: string; readonly adopted: boolean }
   /** The owner stopped by itself: it could not renew in time. It commits nothing until it has renewed. */
   | { readonly type: 'lease.suspended' | 'lease.resumed'; readonly shard: ShardName }

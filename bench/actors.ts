@@ -10,7 +10,7 @@ import { assign, setup } from 'xstate'
 import { address, defineActor, Node, openClient, redisTransport, SHARDS_DEFAULT, vocabulary } from '../runtime/mod.ts'
 import type { Client, Directory } from '../runtime/mod.ts'
 import type { Benchmark } from './bench.ts'
-import { startRedis } from './redis.ts'
+import { pathOf, startRedis } from './redis.ts'
 
 const FEW = 10_000
 const MANY = 1_000_000
@@ -46,7 +46,7 @@ export const run: Benchmark = async (say) => {
   await transport.start({ shards: directory.shards })
   const asking = redisTransport({ url: redis.url, namespace: 'idle' })
   await asking.start({ shards: directory.shards })
-  const info = new Redis({ path: redis.url.slice('unix://'.length) })
+  const info = new Redis(pathOf(redis.url))
   const node = new Node({ transport, directory, actors: [idler], hosts: 'sharded' })
   await node.start()
   const client = await openClient({ transport: asking, directory })

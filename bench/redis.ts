@@ -20,3 +20,10 @@ export async function startRedis(say: (line: string) => void): Promise<BenchRedi
     },
   }
 }
+
+/** The same address as ioredis and BullMQ take it in their options. */
+export function pathOf(url: string): { path: string } | { host: string; port: number; password?: string } {
+  if (url.startsWith('unix://')) return { path: url.slice('unix://'.length) }
+  const { hostname, port, password } = new URL(url)
+  return { host: hostname, port: Number(port), ...(password !== '' && { password }) }
+}

@@ -4,12 +4,13 @@
  * another actor, and committed. One node process; Redis has the other core. Beside it, on the same Redis: BullMQ's jobs
  * through a worker, and a raw loop that moves the same bytes without any actor (XADD, XREAD, one script a batch).
  */
+import { setTimeout as sleep } from 'node:timers/promises'
 import { Queue, Worker } from 'bullmq'
 import { Redis } from 'ioredis'
 import { assign, setup } from 'xstate'
 import { address, defineActor, Node, openClient, redisTransport, SHARDS_DEFAULT, vocabulary } from '../runtime/mod.ts'
 import type { Client, Directory } from '../runtime/mod.ts'
-import { startRedis } from './redis.ts'
+import { pathOf, startRedis } from './redis.ts'
 import type { Benchmark } from './bench.ts'
 
 const ACTORS = 2_000
@@ -242,16 +243,6 @@ async function bullmqLoop(url: string): Promise<number> {
 
 function connectRaw(url: string): Redis {
   return new Redis({ ...pathOf(url), maxRetriesPerRequest: null })
-}
-
-function pathOf(url: string): { path: string } | { host: string; port: number; password?: string } {
-  if (url.startsWith('unix://')) return { path: url.slice('unix://'.length) }
-  const { hostname, port, password } = new URL(url)
-  return { host: hostname, port: Number(port), ...(password !== '' && { password }) }
-}
-
-function sleep(ms: number): Promise<void> {
-  return new Promise((resolve) => setTimeout(resolve, ms))
 }
 
 function round(value: number): number {

@@ -12,6 +12,7 @@ import { CliError, EXIT } from './errors.ts'
 import type { Trouble } from './fleet.ts'
 import { note, print } from './output.ts'
 import { versionOf } from './version.ts'
+import { aborted } from './until.ts'
 
 const PORT_DEFAULT = 8_420
 const WORKERS_DEFAULT = 2
@@ -76,7 +77,7 @@ async function program(): Promise<Command> {
         trouble,
       })
       print(`ready ${control.url}`)
-      await untilStopped()
+      await aborted(stopping.signal)
     })
 
   tensorfleet
@@ -121,13 +122,6 @@ async function program(): Promise<Command> {
 const trouble: Trouble = (where, error) => {
   const what = error instanceof Error ? error.message : String(error)
   note(`${where}: ${what}`)
-}
-
-function untilStopped(): Promise<void> {
-  return new Promise((resolve) => {
-    if (stopping.signal.aborted) resolve()
-    stopping.signal.addEventListener('abort', () => resolve(), { once: true })
-  })
 }
 
 function whole(text: string): number {

@@ -25,6 +25,7 @@ import { getRedisServer } from './redis-server.ts'
 import { readSpecFile } from './spec-file.ts'
 import { failureOf, watchJob } from './watch.ts'
 import { removeLeftovers, startWorker } from './worker.ts'
+import { aborted } from './until.ts'
 
 export interface UpOptions {
   readonly data: DataDir
@@ -242,11 +243,4 @@ async function runJob(api: Api, file: string, signal: AbortSignal): Promise<CliE
   }
   if (before) print(`  train it again with  npx tensorfleet submit ${file} --watch`)
   return null
-}
-
-function aborted(signal: AbortSignal): Promise<void> {
-  return new Promise((resolve) => {
-    if (signal.aborted) resolve()
-    else signal.addEventListener('abort', () => resolve(), { once: true })
-  })
 }

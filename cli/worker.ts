@@ -14,6 +14,7 @@ import type { DataDir } from './data-dir.ts'
 import { CliError } from './errors.ts'
 import { clock, directory, POOL } from './fleet.ts'
 import type { Trouble } from './fleet.ts'
+import { aborted } from './until.ts'
 
 export interface WorkerOptions {
   readonly data: DataDir
@@ -144,13 +145,6 @@ function endOf(self: ActorAddress, node: Node): Promise<WorkerEnd> {
     node.events.on('commit', ({ lines }) => {
       if (lines.some(({ actor, to }) => actor === self && to === 'gone')) resolve({ why: 'gone', reason })
     })
-  })
-}
-
-function aborted(signal: AbortSignal): Promise<undefined> {
-  return new Promise((resolve) => {
-    if (signal.aborted) resolve(undefined)
-    signal.addEventListener('abort', () => resolve(undefined), { once: true })
   })
 }
 

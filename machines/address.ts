@@ -5,7 +5,6 @@
  */
 export const jobAddress = (id: string): string => `job/${id}`
 export const taskAddress = (id: string): string => `task/${id}`
-export const workerAddress = (id: string): string => `worker/${id}`
 export const schedulerAddress = (pool: string): string => `scheduler/${pool}`
 
 export const initialiseTaskId = (job: string): string => `${job}.init`

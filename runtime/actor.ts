@@ -9,7 +9,6 @@ import type { AnyStateMachine, EventFromLogic, InputFrom, OutputFrom, StateMachi
 import type { ActorAddress } from './address.ts'
 import { checkChart } from './chart.ts'
 import { tableOf } from './compile.ts'
-import type { Fault } from './errors.ts'
 import type { ChartState } from './record.ts'
 
 /** What an effect is given beside its input. */
@@ -131,6 +130,3 @@ export function defineActor<M extends AnyStateMachine>(options: ActorOptions<M>)
 
 export type EventOf<A> = A extends Actor<infer M> ? EventFromLogic<M> : never
 export type InputOf<A> = A extends Actor<infer M> ? InputFrom<M> : never
-
-/** The error that a failed effect puts at `event.error` of `onError`. */
-export type EffectFault = Fault

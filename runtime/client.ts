@@ -20,7 +20,7 @@ import { LIMITS } from './limits.ts'
 import type { Limits } from './limits.ts'
 import type { Line, Reply } from './message.ts'
 import { decodeRecord } from './record.ts'
-import { compareIds, journalStream } from './transport.ts'
+import { compareIds, journalStream, previousId } from './transport.ts'
 import type { StreamRow, Transport } from './transport.ts'
 
 export { address } from './address.ts'
@@ -352,13 +352,6 @@ class RuntimeClient implements Client {
 }
 
 const FOLLOW_BATCH = 256
-
-/** The id just before this one, so that a read "after" it begins with this one. */
-function previousId(id: string): string {
-  const [ms = 0, n = 0] = id.split('-').map(Number)
-  if (n > 0) return `${ms}-${n - 1}`
-  return ms > 0 ? `${ms - 1}-${Number.MAX_SAFE_INTEGER}` : '0-0'
-}
 
 function gone(to: ActorAddress): RuntimeError {
   return new RuntimeError('actor.unknown', `There is no actor ${to}`, { remedy: 'fix-request', data: { actor: to } })

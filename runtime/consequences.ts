@@ -9,6 +9,7 @@ import type { Answer } from './client.ts'
 import { encodeEnvelope, SPAWN } from './envelope.ts'
 import type { Envelope, Lane } from './envelope.ts'
 import type { Fault } from './errors.ts'
+import { hasKeys } from './json.ts'
 import type { Json } from './json.ts'
 import type { Line, Message, Reply, Taken } from './message.ts'
 import type { Op } from './op.ts'
@@ -257,9 +258,4 @@ function stillMeant(starts: readonly EffectStart[], cells: Cells): EffectStart[]
 function split(event: { readonly type: string }): Pick<Envelope, 'type' | 'data'> {
   const { type, ...data } = event
   return hasKeys(data) ? { type, data } : { type }
-}
-
-function hasKeys(value: object): boolean {
-  for (const _ in value) return true
-  return false
 }

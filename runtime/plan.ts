@@ -19,6 +19,7 @@ import { SPAWN } from './envelope.ts'
 import type { Envelope } from './envelope.ts'
 import { faultOf, RuntimeError } from './errors.ts'
 import type { Fault } from './errors.ts'
+import { hasKeys } from './json.ts'
 import type { Json } from './json.ts'
 import { OWNER_LOST, RETIRE } from './message.ts'
 import type { Message, Taken } from './message.ts'
@@ -349,9 +350,4 @@ function dropStart(starts: EffectStart[], id: string): void {
 function without<T>(rows: Readonly<Record<string, T>> | undefined, key: string): Readonly<Record<string, T>> {
   const { [key]: _gone, ...rest } = rows ?? {}
   return rest
-}
-
-function hasKeys(value: object): boolean {
-  for (const _ in value) return true
-  return false
 }

@@ -201,3 +201,10 @@ export function compareIds(a: string, b: string): number {
   const [bMs = 0, bN = 0] = b.split('-').map(Number)
   return aMs - bMs || aN - bN
 }
+
+/** The id just before this one, so that a read "after" it begins with this one. */
+export function previousId(id: string): string {
+  const [ms = 0, n = 0] = id.split('-').map(Number)
+  if (n > 0) return `${ms}-${n - 1}`
+  return ms > 0 ? `${ms - 1}-${Number.MAX_SAFE_INTEGER}` : '0-0'
+}

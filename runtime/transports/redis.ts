@@ -14,7 +14,7 @@ import type { ActorAddress, ShardName } from '../address.ts'
 import type { Lane } from '../envelope.ts'
 import { RuntimeError } from '../errors.ts'
 import { LIMITS } from '../limits.ts'
-import { doorbell, journalStream } from '../transport.ts'
+import { doorbell, journalStream, previousId } from '../transport.ts'
 import type {
   Claim,
   Commit,
@@ -349,7 +349,7 @@ class RedisTransport implements Transport {
       const first = value('first-entry') as [string] | null
       const newest = value('last-generated-id') as string // a field of every stream
       const added = Number(value('entries-added'))
-      const trimmed = added > Number(value('length')) ? (first === null ? newest : before(first[0])) : '0-0'
+      const trimmed = added > Number(value('length')) ? (first === null ? newest : previousId(first[0])) : '0-0'
       return { trimmed, newest }
     } catch (error) {
       if (error instanceof Error && error.message.includes('no such key')) return { trimmed: '0-0', newest: '0-0' }
@@ -418,11 +418,6 @@ function timerMember({ actor, name, gen }: Omit<TimerEntry, 'due'>): string {
 function timerEntry(member: string, due: number): TimerEntry {
   const [actor = '', gen = '', ...name] = member.split('|')
   return { actor: parseAddress(actor), gen: Number(gen), name: name.join('|'), due }
-}
-
-function before(id: string): string {
-  const [ms = 0, n = 0] = id.split('-').map(Number)
-  return n > 0 ? `${ms}-${n - 1}` : `${Math.max(0, ms - 1)}-${Number.MAX_SAFE_INTEGER}`
 }
 
 function connection(url: string): RedisOptions {

@@ -67,8 +67,11 @@ test('a Redis that keeps dying is given up, and that is told', async () => {
   const killing = vi.waitUntil(
     async () => {
       const pid = await pidIn(dataDir)
-      if (!killed.has(pid) && isAlive(pid)) process.kill(pid, 'SIGKILL')
-      killed.add(pid)
+      // Only what was killed counts: a server that starts empties the file first, and no pid reads as 0.
+      if (!killed.has(pid) && isAlive(pid)) {
+        process.kill(pid, 'SIGKILL')
+        killed.add(pid)
+      }
       return killed.size === 6 // the first, and the five restarts that it is allowed
     },
     { timeout: 30_000, interval: 20 },

@@ -5,7 +5,7 @@
  */
 import type * as Kernels from '../kernels/mod.ts'
 import { jobMachine } from '../machines/job.ts'
-import type { JobInput, ModelRef, Plan, ReduceInput, ReduceOutput, RegisterInput } from '../machines/job.ts'
+import type { JobInput, ModelRef, Plan, ReduceInput, ReduceOutput, RegisterInput } from '../machines/training.ts'
 import { defineActor } from '../runtime/mod.ts'
 import type { Actor } from '../runtime/mod.ts'
 import type { Blobs } from '../stores/mod.ts'

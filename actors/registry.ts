@@ -2,7 +2,7 @@
  * The registry: finished models under a name, in versions 1, 2, 3… A job gets one version, however often its effect
  * runs: the number is given out by one document per name that remembers who got which, changed by compare-and-set.
  */
-import type { ModelRef, RegisterInput } from '../machines/job.ts'
+import type { ModelRef, RegisterInput } from '../machines/training.ts'
 import type { ModelVersionView } from '../machines/views.ts'
 import type { Clock } from '../runtime/mod.ts'
 import type { Blobs } from '../stores/mod.ts'

@@ -1,6 +1,6 @@
 /** `/v1/jobs`: submit, list, look, cancel, read the log. What happens while a job runs is in job-events.ts. */
 import { z } from 'zod'
-import type { JobInput } from '../../machines/job.ts'
+import type { JobInput } from '../../machines/training.ts'
 import type { JobView, LogLine } from '../../machines/views.ts'
 import type { Answer as ActorAnswer } from '../../runtime/client.ts'
 import { RuntimeError } from '../../runtime/errors.ts'

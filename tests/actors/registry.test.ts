@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { register } from '../../actors/registry.ts'
-import type { RegisterInput } from '../../machines/job.ts'
+import type { RegisterInput } from '../../machines/training.ts'
 import { systemClock } from '../../runtime/mod.ts'
 import { House, STRIPES } from './house.ts'
 

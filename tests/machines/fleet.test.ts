@@ -4,8 +4,9 @@
  */
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import type { JobContext, ReduceInput } from '../../machines/job.ts'
+import type { JobContext } from '../../machines/job.ts'
 import { taskMachine } from '../../machines/task.ts'
+import type { ReduceInput } from '../../machines/training.ts'
 import type { RunInput } from '../../machines/worker.ts'
 import { Chart, FAULTS, newJob, newScheduler, newWorker, PLAN, SPEC } from './chart.ts'
 

@@ -126,11 +126,11 @@ export function writeWeights(compiled: CompiledModel, bytes: Uint8Array): void {
   for (const { weight, tensor } of pairs) if (tensor?.dtype === 'F32') assign(tf, weight, tensor.data)
 }
 
-export function readWeights(compiled: CompiledModel): Uint8Array {
-  const tensors: NamedTensor[] = compiled.weights.map(({ name, shape, variable }) => {
-    return { name, shape, dtype: 'F32', data: values(variable) }
+export async function readWeights(compiled: CompiledModel): Promise<Uint8Array> {
+  const read = compiled.weights.map(async ({ name, shape, variable }): Promise<NamedTensor> => {
+    return { name, shape, dtype: 'F32', data: await values(variable) }
   })
-  return encodeTensors(tensors)
+  return encodeTensors(await Promise.all(read))
 }
 
 export function assign(tf: Backend['tf'], weight: ModelWeight, data: Float32Array): void {
@@ -139,19 +139,20 @@ export function assign(tf: Backend['tf'], weight: ModelWeight, data: Float32Arra
   })
 }
 
-export function values(tensor: Tensor): Float32Array {
-  const data = tensor.dataSync()
+/** A GPU gives its values only to who waits for them, so every read is one that waits. */
+export async function values(tensor: Tensor): Promise<Float32Array> {
+  const data = await tensor.data()
   return data instanceof Float32Array ? data : Float32Array.from(data)
 }
 
 /** The model's outputs for a batch in inference mode. */
-export function forward(compiled: CompiledModel, features: Float32Array, rows: number): Float32Array {
+export async function forward(compiled: CompiledModel, features: Float32Array, rows: number): Promise<Float32Array> {
   const { tf } = compiled.backend
   const outputs = tf.tidy(() => {
     const x = tf.tensor(features, [rows, ...compiled.plan.inputShape], 'float32')
     return single(compiled.model.apply(x, { training: false }))
   })
-  const read = values(outputs)
+  const read = await values(outputs)
   outputs.dispose()
   return read
 }

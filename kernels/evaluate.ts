@@ -66,7 +66,7 @@ export async function evaluateSlice(
     signal?.throwIfAborted()
     const rows = Uint32Array.from({ length: Math.min(settings.batchSize, end - at) }, (_, i) => at + i)
     const batch = dataset.read(rows, settings.preprocess)
-    const outputs = forward(compiled, batch.features, batch.rows)
+    const outputs = await forward(compiled, batch.features, batch.rows)
     const expected = expectedOutputs(batch.targets, batch.rows, target, settings.loss)
     evaluation.examples += batch.rows
     evaluation.lossSum += lossSum(settings.loss, outputs, expected, batch.rows)

@@ -47,7 +47,7 @@ export async function predictRows(
     const count = Math.min(BATCH_ROWS, rows - at)
     const features = Float32Array.from(values.subarray(at * rowElements, (at + count) * rowElements))
     preprocess(features, steps)
-    outputs.set(forward(compiled, features, count), at * elementCount(outputShape))
+    outputs.set(await forward(compiled, features, count), at * elementCount(outputShape))
     await nextTurn()
   }
   return { rows, shape: outputShape, values: outputs }

@@ -90,11 +90,9 @@ export async function trainRound(
   const wallStart = performance.now()
   writeWeights(compiled, weights)
   const trainable = compiled.weights.filter((weight) => weight.trainable)
-  const parameters: Parameter[] = trainable.map(({ name, shape, variable }) => ({
-    name,
-    shape,
-    values: values(variable).slice(),
-  }))
+  const parameters: Parameter[] = await Promise.all(
+    trainable.map(async ({ name, shape, variable }) => ({ name, shape, values: (await values(variable)).slice() })),
+  )
   const optimizer = createOptimizer(settings.optimizer, parameters, optimizerState)
   const order = dataOrder({ ...settings, count: dataset.count })
   const classifies = dataset.target.kind === 'class'
@@ -108,7 +106,7 @@ export async function trainRound(
     const batch = dataset.read(order.rowsAt(step), settings.preprocess)
     compiled.seedDropout(deriveSeed(settings.seed, 'step', step, settings.replica))
     const kernelStart = performance.now()
-    const outcome = gradientsOf(compiled, trainable, batch, dataset, settings.loss)
+    const outcome = await gradientsOf(compiled, trainable, batch, dataset, settings.loss)
     kernelMs += performance.now() - kernelStart
     if (!Number.isFinite(outcome.loss)) {
       throw notFinite(`The loss, ${outcome.loss},`, step, settings)
@@ -131,7 +129,7 @@ export async function trainRound(
   const metrics: RoundMetrics = { loss: lossTotal / settings.localSteps, examples, steps: settings.localSteps }
   if (classifies) metrics.accuracy = correct / examples
   return {
-    weights: readWeights(compiled),
+    weights: await readWeights(compiled),
     optimizerState: optimizer.encodeState(),
     metrics,
     kernelMs,
@@ -148,13 +146,13 @@ export interface Gradients {
 }
 
 /** Loss and gradients of one batch. Moving statistics of normalisation layers move as a side effect. */
-export function gradientsOf(
+export async function gradientsOf(
   compiled: CompiledModel,
   trainable: readonly ModelWeight[],
   batch: Batch,
   { target }: Pick<Dataset, 'target'>,
   loss: LossName,
-): Gradients {
+): Promise<Gradients> {
   const { backend, model, plan } = compiled
   const { tf } = backend
   // Not tf.tidy: its result must be tensors. The scope frees all but what is read out of it below.
@@ -174,16 +172,21 @@ export function gradientsOf(
       tf.keep(outputs)
       return penalties.length === 0 ? base : (tf.addN([base, ...penalties]) as Scalar)
     }, variables)
-    const gradients = new Map<string, Float32Array>()
-    for (const { name, variable } of trainable) {
+    const read = trainable.map(async ({ name, variable }) => {
       const gradient = grads[variable.name]
-      if (gradient) gradients.set(name, values(gradient))
-    }
-    const shown = outputs ? values(outputs) : new Float32Array(0)
+      return gradient ? ([name, await values(gradient)] as const) : null
+    })
+    // All at once: a GPU is waited for a single time.
+    const [shown, [lossValue = Number.NaN], ...pairs] = await Promise.all([
+      outputs ? values(outputs) : new Float32Array(0),
+      values(value),
+      ...read,
+    ])
+    const gradients = new Map(pairs.filter((pair) => pair !== null))
     outputs?.dispose()
     // Clipping hides NaN outputs from the loss on some back ends: they count as a loss that is none.
     const sound = shown.every((output) => Number.isFinite(output))
-    return { loss: sound ? (values(value)[0] ?? Number.NaN) : Number.NaN, outputs: shown, gradients }
+    return { loss: sound ? lossValue : Number.NaN, outputs: shown, gradients }
   } finally {
     tf.engine().endScope()
   }

@@ -187,9 +187,11 @@ async function outcome(backend: Backend, tested: Case) {
   const batch = { rows: ROWS, features, targets: Float32Array.from({ length: ROWS }, (_, i) => i % CLASSES) }
   const target: TargetSpec = { kind: 'class', classes: CLASSES }
   const before = backend.tf.memory().numTensors
-  const result = gradientsOf(compiled, compiled.weights.filter((w) => w.trainable), batch, { target }, 'sparseCategoricalCrossentropy') // prettier-ignore
+  const result = await gradientsOf(compiled, compiled.weights.filter((w) => w.trainable), batch, { target }, 'sparseCategoricalCrossentropy') // prettier-ignore
   const leaked = backend.tf.memory().numTensors - before
-  const statistics = compiled.weights.filter((w) => !w.trainable).map((w) => [w.name, w.variable.dataSync()] as const)
+  const statistics = await Promise.all(
+    compiled.weights.filter((w) => !w.trainable).map(async (w) => [w.name, await w.variable.data()] as const),
+  )
   compiled.dispose()
   return { ...result, statistics: new Map(statistics), leaked }
 }

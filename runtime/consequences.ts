@@ -4,6 +4,7 @@
  */
 import { parseAddress, shardOf } from './address.ts'
 import type { ActorAddress, Directory, ShardName } from './address.ts'
+import { idFrom } from './cause.ts'
 import type { Cell, Cells } from './cell.ts'
 import type { Answer } from './client.ts'
 import { encodeEnvelope, SPAWN } from './envelope.ts'
@@ -83,6 +84,8 @@ export class Consequences {
   #outSeq: number
   #oldest = Infinity
   #nextDue = Infinity
+  /** What the message at hand has sent so far, and how often in the same words. */
+  readonly #said = new Map<string, number>()
 
   constructor(directory: Directory, at: Standing) {
     this.#directory = directory
@@ -94,6 +97,7 @@ export class Consequences {
 
   /** The cursor moves over a message whatever becomes of it. */
   pass({ message, envelope }: Taken): void {
+    if (this.#said.size > 0) this.#said.clear()
     if (message.kind === 'mail') {
       if (message.entry.lane === 'hi') this.#hi = message.entry.id
       else this.#in = message.entry.id
@@ -130,13 +134,14 @@ export class Consequences {
     }
   }
 
-  send(from: ActorAddress, n: number, k: number, op: Op & { op: 'tell' | 'spawn' }, trace: string | undefined): void {
+  send(from: ActorAddress, cause: string, op: Op & { op: 'tell' | 'spawn' }, trace: string | undefined): void {
     const to = parseAddress(op.to)
     const envelope: Envelope = {
-      id: `${from}:${n}:${k}`,
+      id: this.#idOf(cause, to, op.op === 'tell' ? op.event.type : SPAWN),
       to,
       from,
       sentAt: this.#at.now,
+      cause,
       ...(op.op === 'spawn' ? { type: SPAWN, data: { input: op.input } } : split(op.event)),
       ...(trace !== undefined && { trace }),
     }
@@ -145,6 +150,14 @@ export class Consequences {
     const shard = shardOf(to, this.#directory)
     if (shard === this.#at.shard || this.#at.reach === 'every shard') this.#sends.push({ shard, lane, body })
     else this.#outbox.push({ seq: ++this.#outSeq, shard, lane, body })
+  }
+
+  /** A message that is run again may send more or less than before: what it says in the same words keeps its id. */
+  #idOf(cause: string, to: ActorAddress, type: string): string {
+    const first = idFrom(cause, to, type, 0)
+    const said = this.#said.get(first) ?? 0
+    this.#said.set(first, said + 1)
+    return said === 0 ? first : idFrom(cause, to, type, said)
   }
 
   setTimer(timer: TimerEntry): void {

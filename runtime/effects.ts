@@ -75,7 +75,7 @@ export class Effects {
       const startedAt = this.#clock.now()
       const result = await this.#attempt(definition, start, {
         signal,
-        key: `${actor}:${id}:${row.gen}`,
+        key: `${actor}:${id}:${row.id}`,
         actor,
         attempt,
         trace,

@@ -10,6 +10,7 @@ import { LIMITS } from './limits.ts'
 export type Lane = 'hi' | 'in'
 
 export interface Envelope {
+  /** Of an actor's send: derived from its cause (`cause.ts`). */
   readonly id: string
   readonly to: ActorAddress
   readonly from?: ActorAddress
@@ -17,6 +18,8 @@ export interface Envelope {
   /** The event without its type. */
   readonly data?: Readonly<Record<string, unknown>>
   readonly sentAt: number
+  /** What made the actor send it: the id of a message, of a timer or of an effect. Absent on what a client sends. */
+  readonly cause?: string
   /** W3C traceparent of the sender. */
   readonly trace?: string
   /** Where the answer to an ask goes: a client's channel, and `id` names the ask. */

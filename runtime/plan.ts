@@ -11,6 +11,7 @@
 import type { AnyEventObject } from 'xstate'
 import type { ActorDefinition } from './actor.ts'
 import type { ActorAddress, Directory } from './address.ts'
+import { idFrom } from './cause.ts'
 import { definitionOf, snapshotOf } from './cell.ts'
 import type { Cell, Cells, Definitions } from './cell.ts'
 import { Consequences, UnwritableRecord } from './consequences.ts'
@@ -104,7 +105,8 @@ class Planner {
     else if (message.kind === 'timer') this.#timer(cell, cell.record, definition, message.timer)
     else if (message.kind === 'effect') this.#effect(cell, cell.record, definition, message)
     else if (message.kind === 'orphaned' && cell.record.s.status === 'active') {
-      this.#transition(cell, cell.record, definition, { type: OWNER_LOST }, null)
+      const cause = idFrom(actor, OWNER_LOST, '', cell.record.n)
+      this.#transition(cell, cell.record, definition, { type: OWNER_LOST }, cause, null)
     }
   }
 
@@ -132,7 +134,7 @@ class Planner {
         data: { actor: cell.actor, status: record.s.status },
       })
     }
-    this.#transition(cell, record, definition, { ...envelope.data, type: envelope.type }, envelope)
+    this.#transition(cell, record, definition, { ...envelope.data, type: envelope.type }, envelope.id, envelope)
   }
 
   #spawn(cell: Cell, definition: ActorDefinition, envelope: Envelope): void {
@@ -145,7 +147,7 @@ class Planner {
       s: { value: null, context: null, status: 'active' },
       ...(envelope.from !== undefined && { by: envelope.from }),
     }
-    this.#apply(cell, empty, definition, start(definition, envelope.data?.['input']), SPAWN, envelope)
+    this.#apply(cell, empty, definition, start(definition, envelope.data?.['input']), SPAWN, envelope.id, envelope)
   }
 
   #timer(cell: Cell, record: ActorRecord, definition: ActorDefinition, timer: TimerEntry): void {
@@ -168,7 +170,7 @@ class Planner {
         data: { actor: cell.actor, timer: timer.name },
       })
     }
-    this.#transition(cell, rest, definition, event, null)
+    this.#transition(cell, rest, definition, event, row.id, null)
   }
 
   #effect(cell: Cell, record: ActorRecord, definition: ActorDefinition, message: Message & { kind: 'effect' }): void {
@@ -177,7 +179,7 @@ class Planner {
     const { result, id } = message
     const rest = { ...record, fx: without(record.fx, id) }
     const event = result.ok ? effectDone(id, result.output) : effectFailed(id, result.fault)
-    this.#transition(cell, rest, definition, event, null, id)
+    this.#transition(cell, rest, definition, event, row.id, null, id)
   }
 
   #transition(
@@ -185,6 +187,7 @@ class Planner {
     record: ActorRecord,
     definition: ActorDefinition,
     event: AnyEventObject,
+    cause: string,
     envelope: Envelope | null,
     endedEffect?: string,
   ): void {
@@ -195,17 +198,18 @@ class Planner {
       // P3: nothing has changed; at most there is something to say.
       if (envelope !== null) this.#collected.answer(envelope, record.s, stepped.handled, replyOf(stepped.ops))
     } else {
-      this.#apply(cell, record, definition, stepped, event.type, envelope)
+      this.#apply(cell, record, definition, stepped, event.type, cause, envelope)
     }
   }
 
-  /** Moves the cell to what the step says, and collects what follows. */
+  /** Moves the cell to what the step says, and collects what follows, named after its cause. */
   #apply(
     cell: Cell,
     before: ActorRecord,
     definition: ActorDefinition,
     stepped: Stepped,
     event: string,
+    cause: string,
     envelope: Envelope | null,
   ): void {
     const { now } = this.#at
@@ -216,18 +220,22 @@ class Planner {
     const starts: EffectStart[] = []
     const stops: string[] = []
     const cleared: string[] = []
-    let sent = 0
     for (const op of stepped.ops) {
       switch (op.op) {
         case 'tell':
         case 'spawn':
-          this.#collected.send(cell.actor, n, sent++, op, envelope?.trace)
+          this.#collected.send(cell.actor, cause, op, envelope?.trace)
           break
         case 'reply':
           break
         case 'start':
           if (fx[op.id] !== undefined) stops.push(op.id)
-          fx[op.id] = { src: op.src, gen: n, ...(op.input !== undefined && { input: op.input as Json }) } // JSON is the chart's duty
+          fx[op.id] = {
+            id: idFrom(cause, 'effect', op.id, 0),
+            src: op.src,
+            gen: n,
+            ...(op.input !== undefined && { input: op.input as Json }), // JSON is the chart's duty
+          }
           starts.push({ actor: cell.actor, id: op.id, row: fx[op.id] as EffectRow, trace: envelope?.trace })
           break
         case 'stop':
@@ -237,7 +245,12 @@ class Planner {
           break
         case 'wait':
           if (tm[op.name] !== undefined) cleared.push(op.name)
-          tm[op.name] = { gen: n, due: now + op.delayMs, ...(op.event !== undefined && { event: op.event as Json }) }
+          tm[op.name] = {
+            id: idFrom(cause, 'timer', op.name, 0),
+            gen: n,
+            due: now + op.delayMs,
+            ...(op.event !== undefined && { event: op.event as Json }),
+          }
           break
         case 'cancel':
           if (tm[op.name] !== undefined) cleared.push(op.name)
@@ -251,7 +264,7 @@ class Planner {
       for (const id of Object.keys(fx)) delete fx[id]
       for (const name of Object.keys(tm)) delete tm[name]
       starts.length = 0
-      tm[RETIRE] = { gen: n, due: now + definition.policy.retentionMs }
+      tm[RETIRE] = { id: RETIRE, gen: n, due: now + definition.policy.retentionMs }
     }
     const record: ActorRecord = {
       v: definition.version,
@@ -327,7 +340,7 @@ class Planner {
       n,
       at: this.#at.now,
       s: { ...before.s, status: 'error', error: fault },
-      tm: { [RETIRE]: { gen: n, due } },
+      tm: { [RETIRE]: { id: RETIRE, gen: n, due } },
     }
     cell.snapshot = null
   }

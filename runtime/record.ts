@@ -17,6 +17,8 @@ export interface ChartState {
 
 /** An invoked effect that has not ended. `gen` tells its result from that of an earlier run of the same id. */
 export interface EffectRow {
+  /** Derived from what asked for it: its idempotency key's last part, and the cause of what its result brings about. */
+  readonly id: string
   readonly src: string
   readonly input?: Json
   readonly gen: number
@@ -24,6 +26,8 @@ export interface EffectRow {
 
 /** A timer that waits. `event` is absent for an `after`, whose event is found by its delay's name. */
 export interface TimerRow {
+  /** Derived from what set it: the cause of what it brings about. */
+  readonly id: string
   readonly gen: number
   readonly due: number
   readonly event?: Json

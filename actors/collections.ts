@@ -2,7 +2,7 @@
  * The fleet's documents: what there is beside running actors. Jobs are a projection of the journal and can be rebuilt;
  * models and datasets are facts that effects write once. Each definition names the fields that may be searched by.
  */
-import type { JobView, ModelVersionView } from '../machines/views.ts'
+import type { JobView, ModelAliasView, ModelVersionView } from '../machines/views.ts'
 import type { Collection, CollectionDefinition, Documents } from '../stores/mod.ts'
 
 /** A version of a dataset; its id is `<name>@<version>`. */
@@ -35,6 +35,11 @@ export const modelsDefinition: CollectionDefinition<ModelVersionView> = {
   indexes: ['createdAt', 'version', ['name', 'version'], ['name', 'createdAt'], 'job', 'owner'],
 }
 
+export const modelAliasesDefinition: CollectionDefinition<ModelAliasView> = {
+  name: 'modelAliases',
+  indexes: [['name', 'alias']],
+}
+
 export const modelNumbersDefinition: CollectionDefinition<ModelNumbers> = { name: 'modelNumbers', indexes: [] }
 
 export const datasetsDefinition: CollectionDefinition<DatasetDocument> = {
@@ -49,6 +54,8 @@ export interface FleetCollections {
   readonly jobs: Collection<JobView>
   /** By `<name>@<version>`. */
   readonly models: Collection<ModelVersionView>
+  /** By `<name>:<alias>`. */
+  readonly modelAliases: Collection<ModelAliasView>
   readonly modelNumbers: Collection<ModelNumbers>
   readonly datasets: Collection<DatasetDocument>
   readonly positions: Collection<Position>
@@ -58,10 +65,13 @@ export function fleetCollections(documents: Documents): FleetCollections {
   return {
     jobs: documents.collection(jobsDefinition),
     models: documents.collection(modelsDefinition),
+    modelAliases: documents.collection(modelAliasesDefinition),
     modelNumbers: documents.collection(modelNumbersDefinition),
     datasets: documents.collection(datasetsDefinition),
     positions: documents.collection(positionsDefinition),
   }
 }
+
+export const aliasId = (name: string, alias: string): string => `${name}:${alias}`
 
 export const versionedId = (name: string, version: number): string => `${name}@${version}`

@@ -11,7 +11,8 @@ const REMEDIES = {
   'dataset.unreadable': 'give-up',
   /** A blob of the dataset is lost, or its bytes are not what they were: it must be brought in anew. */
   'dataset.damaged': 'give-up',
-  'model.version-contended': 'retry',
+  'model.alias-unknown': 'fix-request',
+  'model.unknown': 'fix-request',
   'spec.not-admitted': 'fix-request',
   'worker.backends-differ': 'give-up',
   'worker.stopping': 'retry-elsewhere',

@@ -13,7 +13,7 @@ import { admit } from './admission.ts'
 import type { FleetCollections } from './collections.ts'
 import type { Datasets } from './datasets.ts'
 import { FleetError } from './errors.ts'
-import { register } from './registry.ts'
+import type { Registry } from './registry.ts'
 import { jobLog } from './streams.ts'
 import type { Telemetry } from './streams.ts'
 
@@ -21,6 +21,7 @@ export interface JobServices extends Telemetry {
   readonly blobs: Pick<Blobs, 'put' | 'bytes'>
   readonly collections: FleetCollections
   readonly datasets: Datasets
+  readonly registry: Pick<Registry, 'register'>
   /** The pools that have a scheduler. */
   readonly pools: readonly string[]
   readonly kernels: Pick<typeof Kernels, 'checkModel' | 'reduce' | 'stepsPerEpoch' | 'decodeTensors'>
@@ -102,7 +103,7 @@ function statisticsOf(names: readonly string[]): readonly string[] {
 }
 
 async function registerAndLog(services: JobServices, input: RegisterInput): Promise<ModelRef> {
-  const model = await register(services, input)
+  const model = await services.registry.register(input)
   await jobLog(services, input.id, 'register')('info', `Registered as ${model.name} version ${model.version}`)
   return model
 }

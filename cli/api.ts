@@ -5,7 +5,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { createParser } from 'eventsource-parser'
 import type { EventSourceMessage } from 'eventsource-parser'
-import type { JobView, LogLine, ModelVersionView, WorkerView } from '../machines/views.ts'
+import type { JobView, LogLine, ModelAliasView, ModelVersionView, WorkerView } from '../machines/views.ts'
 import { DataDir } from './data-dir.ts'
 import type { ApiAccess } from './data-dir.ts'
 import { CliError, EXIT } from './errors.ts'
@@ -24,6 +24,13 @@ export interface Page<T> {
 export interface Prediction {
   readonly outputs: readonly (readonly number[])[]
   readonly classes?: readonly (number | string)[]
+}
+
+export interface ModelComparison {
+  readonly left: ModelVersionView
+  readonly right: ModelVersionView
+  readonly differences: readonly { readonly path: string; readonly left?: unknown; readonly right?: unknown }[]
+  readonly gains: Readonly<Record<string, number>>
 }
 
 export interface ApiOptions {
@@ -82,17 +89,42 @@ export class Api {
   }
 
   model(name: string, version: string): Promise<ModelVersionView> {
-    return this.#json('GET', `/v1/models/${encodeURIComponent(name)}/versions/${encodeURIComponent(version)}`)
+    return this.#json('GET', `${modelPath(name)}/versions/${encodeURIComponent(version)}`)
+  }
+
+  async modelCard(name: string, version: string): Promise<string> {
+    return (await this.#fetch('GET', `${modelPath(name)}/versions/${encodeURIComponent(version)}/card`)).text()
+  }
+
+  setStage(name: string, version: string, stage: string, note: string | undefined): Promise<ModelVersionView> {
+    const path = `${modelPath(name)}/versions/${encodeURIComponent(version)}/stage`
+    return this.#json('PUT', path, jsonBody({ stage, note }))
+  }
+
+  async aliases(name: string): Promise<readonly ModelAliasView[]> {
+    return (await this.#json<Page<ModelAliasView>>('GET', `${modelPath(name)}/aliases`)).items
+  }
+
+  setAlias(name: string, alias: string, version: number): Promise<ModelAliasView> {
+    return this.#json('PUT', `${modelPath(name)}/aliases/${encodeURIComponent(alias)}`, jsonBody({ version }))
+  }
+
+  removeAlias(name: string, alias: string): Promise<ModelAliasView> {
+    return this.#json('DELETE', `${modelPath(name)}/aliases/${encodeURIComponent(alias)}`)
+  }
+
+  compareModels(name: string, left: string, right: string): Promise<ModelComparison> {
+    return this.#json('GET', `${modelPath(name)}/compare?${new URLSearchParams({ left, right }).toString()}`)
   }
 
   download(name: string, version: string, file: 'weights' | 'topology'): Promise<Response> {
-    const at = `/v1/models/${encodeURIComponent(name)}/versions/${encodeURIComponent(version)}/download?file=${file}`
+    const at = `${modelPath(name)}/versions/${encodeURIComponent(version)}/download?file=${file}`
     return this.#fetch('GET', at)
   }
 
   predict(name: string, version: string, inputs: unknown): Promise<Prediction> {
-    const at = `/v1/models/${encodeURIComponent(name)}/versions/${encodeURIComponent(version)}/predict`
-    return this.#json('POST', at, { body: JSON.stringify({ inputs }), headers: { 'content-type': 'application/json' } })
+    const at = `${modelPath(name)}/versions/${encodeURIComponent(version)}/predict`
+    return this.#json('POST', at, jsonBody({ inputs }))
   }
 
   async workers(): Promise<readonly WorkerView[]> {
@@ -190,4 +222,12 @@ async function* messagesOf(response: Response): AsyncGenerator<EventSourceMessag
     parser.feed(text)
     yield* pending.splice(0)
   }
+}
+
+function modelPath(name: string): string {
+  return `/v1/models/${encodeURIComponent(name)}`
+}
+
+function jsonBody(value: unknown): { readonly body: string; readonly headers: Readonly<Record<string, string>> } {
+  return { body: JSON.stringify(value), headers: { 'content-type': 'application/json' } }
 }

@@ -1,50 +1,18 @@
 /** The commands that talk to a running fleet through its API. Each prints a table, or JSON with `--json`. */
-import { mkdir, writeFile } from 'node:fs/promises'
-import { join } from 'node:path'
 import { styleText } from 'node:util'
-import { Option } from 'commander'
 import type { Command } from 'commander'
-import type { JobView, LogLine, ModelVersionView } from '../machines/views.ts'
-import { findApi } from './api.ts'
+import type { JobView, LogLine } from '../machines/views.ts'
 import type { Api } from './api.ts'
+import { onApi } from './api-command.ts'
+import type { CommonOptions } from './api-command.ts'
 import { CliError, EXIT } from './errors.ts'
-import { ago, duration, fixed, note, percent, print, printJson, sizeOf, table } from './output.ts'
-import { parseJson, readSpecFile, readText } from './spec-file.ts'
+import { ago, duration, fixed, note, percent, print, printJson, table } from './output.ts'
+import { readSpecFile } from './spec-file.ts'
 import { failureOf, watchJob } from './watch.ts'
-
-interface CommonOptions {
-  readonly data: string
-  readonly server?: string
-  readonly json?: boolean
-}
-
-type Run<Arguments extends readonly unknown[]> = (
-  api: Api,
-  options: CommonOptions & Record<string, unknown>,
-  ...args: Arguments
-) => Promise<void>
 
 /** Adds the commands to the program. `signal` is aborted by Ctrl-C. */
 export function addCommands(program: Command, signal: AbortSignal): void {
-  const on = <Arguments extends readonly unknown[]>(command: Command, run: Run<Arguments>): void => {
-    command
-      .addOption(
-        new Option('--data <folder>', 'data folder of the fleet').env('TENSORFLEET_DATA').default('.tensorfleet'),
-      )
-      .addOption(
-        new Option('--server <url>', "the API's address, where it is not what runs on the data folder").env(
-          'TENSORFLEET_URL',
-        ),
-      )
-      .option('--json', 'print JSON')
-      .action(async (...given: unknown[]) => {
-        const args = given.slice(0, -2) as unknown as Arguments // commander gives the arguments, then options and command
-        const options = given.at(-2) as CommonOptions & Record<string, unknown>
-        await run(await findApi({ ...options, env: process.env }), options, ...args)
-      })
-  }
-
-  on<[string]>(
+  onApi<[string]>(
     program
       .command('submit')
       .argument('<file>', 'the job: YAML or JSON, - for standard input')
@@ -60,7 +28,7 @@ export function addCommands(program: Command, signal: AbortSignal): void {
     },
   )
 
-  on(
+  onApi(
     program
       .command('ps')
       .description('list jobs, newest first')
@@ -75,12 +43,12 @@ export function addCommands(program: Command, signal: AbortSignal): void {
     },
   )
 
-  on<[string]>(
+  onApi<[string]>(
     program.command('watch').argument('<job>', "the job's id").description('follow a job to its end'),
     (api, options, id) => watchToEnd(api, id, options, signal),
   )
 
-  on<[string]>(
+  onApi<[string]>(
     program
       .command('logs')
       .argument('<job>', "the job's id")
@@ -98,7 +66,7 @@ export function addCommands(program: Command, signal: AbortSignal): void {
     },
   )
 
-  on<[string]>(
+  onApi<[string]>(
     program.command('cancel').argument('<job>', "the job's id").description('cancel a job'),
     async (api, options, id) => {
       const job = await api.cancel(id)
@@ -107,56 +75,7 @@ export function addCommands(program: Command, signal: AbortSignal): void {
     },
   )
 
-  on(program.command('models').description('list registered models, newest first'), async (api, options) => {
-    const models = await api.models()
-    if (options.json === true) printJson(models)
-    else if (models.length === 0) note('No models yet: a job registers one when it completes.')
-    else print(table(['MODEL', 'VERSION', 'ACCURACY', 'LOSS', 'SIZE', 'JOB', 'AGE'], models.map(modelRow)))
-  })
-
-  on<[string]>(
-    program
-      .command('download')
-      .argument('<model>', 'NAME or NAME@VERSION')
-      .option('-o, --out <folder>', 'where to write the files', '.')
-      .description('take a model home: its topology (Keras JSON) and weights (safetensors)'),
-    async (api, options, model) => {
-      const { name, version } = modelRef(model)
-      const found = await api.model(name, version)
-      const folder = options['out'] as string
-      await mkdir(folder, { recursive: true })
-      const files = []
-      for (const [file, ending] of [
-        ['weights', 'safetensors'],
-        ['topology', 'json'],
-      ] as const) {
-        const path = join(folder, `${name}-v${found.version}.${ending}`)
-        const response = await api.download(name, String(found.version), file)
-        await writeFile(path, new Uint8Array(await response.arrayBuffer()))
-        files.push(path)
-      }
-      if (options.json === true) printJson({ model: found, files })
-      else print(files.join('\n'))
-    },
-  )
-
-  on<[string, string]>(
-    program
-      .command('predict')
-      .argument('<model>', 'NAME or NAME@VERSION')
-      .argument('<file>', 'JSON: a list of examples, each of the shape that the model takes; - for standard input')
-      .description('predict with a registered model'),
-    async (api, options, model, file) => {
-      const { name, version } = modelRef(model)
-      const prediction = await api.predict(name, version, parseJson(file, await readText(file)))
-      if (options.json === true) printJson(prediction)
-      else if (prediction.classes !== undefined)
-        print(prediction.classes.map((c, i) => predictedLine(c, prediction.outputs[i])).join('\n'))
-      else print(prediction.outputs.map((row) => row.join('  ')).join('\n'))
-    },
-  )
-
-  on(program.command('workers').description('list workers'), async (api, options) => {
+  onApi(program.command('workers').description('list workers'), async (api, options) => {
     const workers = await api.workers()
     const rows = workers.map(({ id, state, busy, slots, backend, host, pid, joinedAt }) => {
       return [id, state, `${busy}/${slots}`, backend, host, String(pid), ago(joinedAt)]
@@ -197,10 +116,6 @@ function logText({ at, level, source, message }: LogLine): string {
   return `${new Date(at).toISOString()} ${level.padEnd(5)} ${source}: ${message}`
 }
 
-function predictedLine(predicted: number | string, outputs: readonly number[] | undefined): string {
-  return `${predicted}  ${percent(Math.max(...(outputs ?? [0])))}`
-}
-
 function jobRow(job: JobView): readonly string[] {
   const accuracy = job.evaluation?.accuracy ?? job.metrics?.accuracy
   const { round, rounds } = job.progress
@@ -215,18 +130,6 @@ function jobRow(job: JobView): readonly string[] {
     model,
     ago(job.createdAt),
   ]
-}
-
-function modelRow(model: ModelVersionView): readonly string[] {
-  const { name, version, evaluation, weights, job, createdAt } = model
-  const size = sizeOf(weights.sizeBytes)
-  return [name, String(version), percent(evaluation?.accuracy), fixed(evaluation?.loss), size, job, ago(createdAt)]
-}
-
-function modelRef(text: string): { readonly name: string; readonly version: string } {
-  const [name = '', version = 'latest', more] = text.split('@')
-  if (name !== '' && version !== '' && more === undefined) return { name, version }
-  throw new CliError(`Cannot read "${text}" as a model: expected NAME or NAME@VERSION`, { exitCode: EXIT.usage })
 }
 
 export function count(text: string): number {

@@ -9,6 +9,7 @@ import {
   jobView,
   mnist,
   Projector,
+  Registry,
   schedulerActor,
   taskActor,
   workerActor,
@@ -22,6 +23,7 @@ import * as kernels from '../kernels/mod.ts'
 import { Metrics } from '../otel/metrics.ts'
 import { address, Node, openClient } from '../runtime/mod.ts'
 import type { Client, Transport } from '../runtime/mod.ts'
+import { modify } from '../stores/mod.ts'
 import { ulid } from 'ulid'
 import type { DataDir } from './data-dir.ts'
 import { clock, directory, openStores, POOL } from './fleet.ts'
@@ -58,13 +60,15 @@ export async function startControl(options: ControlOptions): Promise<Control> {
   opened.defer(() => client.stop())
   const datasets = new Datasets({ ...stores, kernels, clock, builtIn: [mnist()] })
 
+  const code = await versionOf()
+  const registry = new Registry({ ...stores, clock, modify, code })
   const telemetry = { client, clock, trouble }
   const node = new Node({
     transport,
     directory,
     hosts: 'sharded',
     actors: [
-      jobActor({ ...stores, ...telemetry, datasets, kernels, pools: [POOL] }),
+      jobActor({ ...stores, ...telemetry, datasets, registry, kernels, pools: [POOL] }),
       taskActor(),
       schedulerActor(),
       workerActor('adopt'),
@@ -88,7 +92,18 @@ export async function startControl(options: ControlOptions): Promise<Control> {
   opened.defer(() => predictor.stop())
 
   const secret = await data.secret(newSecret)
-  const services = await servicesOf({ stores, client, datasets, metrics, predictor, secret, transport, trouble })
+  const services = servicesOf({
+    stores,
+    client,
+    datasets,
+    registry,
+    code,
+    metrics,
+    predictor,
+    secret,
+    transport,
+    trouble,
+  })
   const gateway = await serve(services, {
     port: options.port,
     ...(options.hostname !== undefined && { hostname: options.hostname }),
@@ -107,6 +122,8 @@ interface Parts {
   readonly stores: Stores
   readonly client: Client
   readonly datasets: Datasets
+  readonly registry: Registry
+  readonly code: string
   readonly metrics: Metrics
   readonly predictor: Predictor
   readonly secret: Uint8Array
@@ -114,12 +131,14 @@ interface Parts {
   readonly trouble: Trouble
 }
 
-async function servicesOf(parts: Parts): Promise<Services> {
-  const { stores, client, datasets, metrics, predictor } = parts
+function servicesOf(parts: Parts): Services {
+  const { stores, client, datasets, registry, metrics, predictor } = parts
   return {
     client,
     jobs: stores.collections.jobs,
     models: stores.collections.models,
+    modelAliases: stores.collections.modelAliases,
+    registry,
     blobs: stores.blobs,
     jobView,
     async workers() {
@@ -135,7 +154,7 @@ async function servicesOf(parts: Parts): Promise<Services> {
       const { ok, detail } = await parts.transport.health()
       return { [parts.transport.name]: { ok, ...(detail !== undefined && { detail }) } }
     },
-    version: await versionOf(),
+    version: parts.code,
     observeRequest: (...request) => metrics.observeRequest(...request),
     trouble: parts.trouble,
   }

@@ -5,6 +5,7 @@
  */
 import { Command, CommanderError, InvalidArgumentError, Option } from 'commander'
 import type { BackendChoice } from '../kernels/mod.ts'
+import { addModelCommands } from './model-commands.ts'
 import { addCommands } from './commands.ts'
 import { findApi } from './api.ts'
 import { DataDir } from './data-dir.ts'
@@ -116,6 +117,7 @@ async function program(): Promise<Command> {
     })
 
   addCommands(tensorfleet, stopping.signal)
+  addModelCommands(tensorfleet)
   return tensorfleet
 }
 

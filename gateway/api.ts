@@ -32,7 +32,7 @@ export interface Answer {
 }
 
 export interface Operation {
-  readonly method: 'get' | 'post' | 'delete'
+  readonly method: 'get' | 'post' | 'put' | 'delete'
   /** In Hono's notation: `/v1/jobs/:id`. */
   readonly path: string
   readonly summary: string

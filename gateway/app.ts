@@ -15,6 +15,7 @@ import { GatewayError, problemOf, problemResponse } from './problems.ts'
 import { jobEventRoutes } from './routes/job-events.ts'
 import { jobRoutes } from './routes/jobs.ts'
 import { modelRoutes } from './routes/models.ts'
+import { modelUseRoutes } from './routes/model-uses.ts'
 import { sessionRoutes } from './routes/session.ts'
 import { systemRoutes } from './routes/system.ts'
 import { workerRoutes } from './routes/workers.ts'
@@ -41,6 +42,7 @@ export function createApp(services: Services, settings: Settings): Hono<Env> {
   jobRoutes(api, services)
   jobEventRoutes(api, services, settings)
   modelRoutes(api, services)
+  modelUseRoutes(api, services)
   workerRoutes(api, services)
   systemRoutes(api, services)
   openApiRoute(api, services.version)

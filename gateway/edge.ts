@@ -68,7 +68,7 @@ export function edge(services: Services, settings: Settings): MiddlewareHandler<
 }
 
 const PREFLIGHT = {
-  'Access-Control-Allow-Methods': 'GET, POST, DELETE',
+  'Access-Control-Allow-Methods': 'GET, POST, PUT, DELETE',
   'Access-Control-Allow-Headers':
     'Authorization, Content-Type, Idempotency-Key, If-None-Match, Last-Event-ID, traceparent',
   'Access-Control-Max-Age': '600',

@@ -2,6 +2,8 @@
 export const LIMITS = {
   /** A job's specification. An envelope of the runtime holds as much, so what is over both is refused here, early. */
   specBytesMax: 1_048_576,
+  /** A body of a few fields. */
+  smallBytesMax: 16_384,
   predictBytesMax: 32 * 1_048_576,
   predictRowsMax: 10_000,
   /** Errors listed in one problem; more help nobody. */

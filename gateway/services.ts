@@ -3,7 +3,7 @@
  * as its use, so that what a route can do is seen here.
  */
 import type { JobSpec } from '../machines/spec.ts'
-import type { JobView, ModelVersionView, WorkerView } from '../machines/views.ts'
+import type { JobView, ModelAliasView, ModelVersionView, Stage, WorkerView } from '../machines/views.ts'
 import type { ActorSnapshot, Client } from '../runtime/client.ts'
 import type { Blobs, Collection } from '../stores/mod.ts'
 import type { Tokens } from './auth.ts'
@@ -16,6 +16,9 @@ export interface Services {
   readonly jobs: Pick<Collection<JobView>, 'get' | 'find'>
   /** The registry. Searched by `name` and `version`, ordered by either `createdAt` or `version`. */
   readonly models: Pick<Collection<ModelVersionView>, 'find'>
+  /** Where aliases point. Searched by `name` and `alias`. */
+  readonly modelAliases: Pick<Collection<ModelAliasView>, 'find'>
+  readonly registry: Curation
   readonly blobs: Pick<Blobs, 'get' | 'head'>
   /** A job as its snapshot tells it: fresher than the read model, which a projector writes a moment later. */
   jobView(snapshot: ActorSnapshot): JobView
@@ -35,6 +38,21 @@ export interface Services {
   observeRequest?(route: string, method: string, status: number, seconds: number): void
   /** Told of what the gateway did not foresee, for the log. */
   trouble(where: string, error: unknown): void
+}
+
+/** How registered versions are used, and changed. */
+export interface Curation {
+  setStage(
+    model: ModelRef,
+    to: { readonly stage: Stage; readonly by: string; readonly note?: string },
+  ): Promise<ModelVersionView>
+  setAlias(model: ModelRef, alias: string, by: string): Promise<ModelAliasView>
+  removeAlias(name: string, alias: string, by: string): Promise<ModelAliasView>
+}
+
+export interface ModelRef {
+  readonly name: string
+  readonly version: number
 }
 
 export interface Check {

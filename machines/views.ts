@@ -76,12 +76,37 @@ export interface WorkerView {
   readonly tasks: readonly string[]
 }
 
+/** How far a version has come on its way into use. */
+export type Stage = 'none' | 'staging' | 'production' | 'archived'
+
+export interface StageChange {
+  readonly stage: Stage
+  readonly at: number
+  readonly by: string
+  readonly note?: string
+}
+
+/** A name that points to one version of a model and can be moved, such as `champion`. */
+export interface ModelAliasView {
+  readonly name: string
+  readonly alias: string
+  /** Null once it was removed: its history stays. */
+  readonly version: number | null
+  /** Where it has pointed, oldest first. */
+  readonly history: readonly { readonly version: number | null; readonly at: number; readonly by: string }[]
+}
+
 export interface ModelVersionView {
   readonly name: string
   readonly version: number
+  readonly stage: Stage
+  /** Every change of the stage, oldest first. */
+  readonly stages: readonly StageChange[]
   readonly createdAt: number
   readonly job: string
   readonly owner: string
+  /** The version of TensorFleet that trained it. */
+  readonly code: string
   readonly dataset: { readonly name: string; readonly version: number }
   readonly weights: { readonly sha256: string; readonly sizeBytes: number }
   readonly topology: { readonly sha256: string; readonly sizeBytes: number }

@@ -1,11 +1,11 @@
 /** `/v1/models`: the registry, downloads, and predictions. */
 import { z } from 'zod'
 import type { ModelVersionView } from '../../machines/views.ts'
-import { pathParam, principalOf, queryOf, type Api, type Context } from '../api.ts'
+import { pathParam, queryOf, type Api, type Context } from '../api.ts'
 import { checkBody, JSON_TYPES, readBody } from '../body.ts'
 import { LIMITS } from '../limits.ts'
 import { classesOf, outputsOf, rowsOf } from '../predictions.ts'
-import { GatewayError } from '../problems.ts'
+import { modelAt, unknownModel } from '../model-access.ts'
 import { modelVersionSchema, pageOf } from '../schemas/views.ts'
 import type { Services } from '../services.ts'
 
@@ -88,11 +88,11 @@ export function modelRoutes(api: Api, services: Services): void {
       method: 'get',
       path: '/v1/models/:name/versions/:version',
       tag: 'models',
-      summary: 'One version of a model; `latest` is the newest.',
+      summary: 'One version of a model, by its number, by `latest`, or by an alias.',
       access: 'viewer',
       answers: { 200: { description: 'The version.', content: modelVersionSchema } },
     },
-    async (c) => c.json(await modelOf(c, services)),
+    async (c) => c.json(await modelAt(c, services)),
   )
 
   api.on(
@@ -115,7 +115,7 @@ export function modelRoutes(api: Api, services: Services): void {
     },
     async (c) => {
       const { file } = queryOf(c, downloadQuery)
-      return download(c, services, await modelOf(c, services), file)
+      return download(c, services, await modelAt(c, services), file)
     },
   )
 
@@ -130,7 +130,7 @@ export function modelRoutes(api: Api, services: Services): void {
       answers: { 200: { description: 'An output for each example.', content: predictAnswer } },
     },
     async (c) => {
-      const model = await modelOf(c, services)
+      const model = await modelAt(c, services)
       const body = await readBody(c, JSON_TYPES, LIMITS.predictBytesMax)
       const { inputs } = checkBody(predictBody, body, 'request.invalid')
       const rows = rowsOf(inputs, model.input.shape)
@@ -143,21 +143,6 @@ export function modelRoutes(api: Api, services: Services): void {
       })
     },
   )
-}
-
-async function modelOf(c: Context, { models }: Services): Promise<ModelVersionView> {
-  principalOf(c)
-  const name = pathParam(c, 'name')
-  const text = pathParam(c, 'version')
-  if (text !== 'latest' && !/^[1-9]\d{0,8}$/.test(text)) throw unknownModel(name, text)
-  const page = await models.find({
-    where: { name, ...(text !== 'latest' && { version: Number(text) }) },
-    order: { by: 'version', direction: 'descending' },
-    limit: 1,
-  })
-  const [model] = page.items
-  if (model === undefined) throw unknownModel(name, text === 'latest' ? undefined : text)
-  return model.value
 }
 
 async function download(
@@ -177,9 +162,4 @@ async function download(
   if (c.req.header('if-none-match') === headers.ETag) return new Response(null, { status: 304, headers })
   const body = c.req.method === 'HEAD' ? null : await blobs.get(sha256, { signal: c.req.raw.signal })
   return new Response(body, { headers: { ...headers, 'Content-Length': String(sizeBytes) } })
-}
-
-function unknownModel(name: string, version?: string): GatewayError {
-  const what = version === undefined ? 'model' : `version ${JSON.stringify(version.slice(0, 20))} of model`
-  return new GatewayError('resource.unknown', `There is no ${what} ${JSON.stringify(name.slice(0, 100))}`)
 }

@@ -3,7 +3,16 @@
  * of machines/views.ts; the compiler keeps the two equal.
  */
 import { z } from 'zod'
-import type { JobView, LogLine, MetricLine, ModelVersionView, WorkerView } from '../../machines/views.ts'
+import type {
+  JobView,
+  LogLine,
+  MetricLine,
+  ModelAliasView,
+  ModelVersionView,
+  Stage,
+  StageChange,
+  WorkerView,
+} from '../../machines/views.ts'
 import { jobSpecSchema } from './job-spec.ts'
 
 const time = z.number().describe('Milliseconds since 1970.')
@@ -84,13 +93,34 @@ export const workerViewSchema = z
 
 const blob = z.object({ sha256, sizeBytes: z.int() })
 
+export const stageSchema = z.enum(['none', 'staging', 'production', 'archived'] as const satisfies readonly Stage[])
+
+const stageChange = z.object({
+  stage: stageSchema,
+  at: time,
+  by: z.string(),
+  note: z.string().exactOptional(),
+}) satisfies z.ZodType<StageChange>
+
+export const modelAliasSchema = z
+  .object({
+    name: z.string(),
+    alias: z.string(),
+    version: z.int().nullable().describe('Null once the alias was removed.'),
+    history: z.array(z.object({ version: z.int().nullable(), at: time, by: z.string() })).describe('Oldest first.'),
+  })
+  .meta({ id: 'ModelAlias' }) satisfies z.ZodType<ModelAliasView>
+
 export const modelVersionSchema = z
   .object({
     name: z.string(),
     version: z.int(),
+    stage: stageSchema,
+    stages: z.array(stageChange).describe('Every change of the stage, oldest first.'),
     createdAt: time,
     job: z.string(),
     owner: z.string(),
+    code: z.string().describe('The version of TensorFleet that trained it.'),
     dataset: z.object({ name: z.string(), version: z.int() }),
     weights: blob,
     topology: blob,

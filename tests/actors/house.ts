@@ -5,13 +5,21 @@
 import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { Datasets, fleetCollections, jobActor, schedulerActor, taskActor, workerActor } from '../../actors/mod.ts'
+import {
+  Datasets,
+  fleetCollections,
+  jobActor,
+  Registry,
+  schedulerActor,
+  taskActor,
+  workerActor,
+} from '../../actors/mod.ts'
 import type { BuiltInDataset, FleetCollections } from '../../actors/mod.ts'
 import * as kernels from '../../kernels/mod.ts'
 import type { JobSpec } from '../../machines/spec.ts'
 import { address, Node, systemClock } from '../../runtime/mod.ts'
 import type { ActorAddress, ActorSnapshot, Client } from '../../runtime/mod.ts'
-import { openFileSystemBlobs, openSqliteDocuments } from '../../stores/mod.ts'
+import { modify, openFileSystemBlobs, openSqliteDocuments } from '../../stores/mod.ts'
 import type { Blobs, Documents } from '../../stores/mod.ts'
 import { Fleet } from '../harness/fleet.ts'
 
@@ -28,6 +36,7 @@ export class House {
   readonly documents: Documents
   readonly collections: FleetCollections
   readonly datasets: Datasets
+  readonly registry: Registry
 
   private constructor(folder: string, blobs: Blobs, documents: Documents, builtIn: readonly BuiltInDataset[]) {
     this.folder = folder
@@ -35,6 +44,7 @@ export class House {
     this.documents = documents
     this.collections = fleetCollections(documents)
     this.datasets = new Datasets({ blobs, collections: this.collections, kernels, clock: systemClock, builtIn })
+    this.registry = new Registry({ blobs, collections: this.collections, clock: systemClock, modify, code: 'test' })
   }
 
   /** Stores alone. */
@@ -60,6 +70,7 @@ export class House {
           blobs: this.blobs,
           collections: this.collections,
           datasets: this.datasets,
+          registry: this.registry,
           kernels,
         }),
         taskActor(),

@@ -1,7 +1,5 @@
 import { afterAll, beforeAll, expect, test } from 'vitest'
-import { register } from '../../actors/registry.ts'
 import type { RegisterInput } from '../../machines/training.ts'
-import { systemClock } from '../../runtime/mod.ts'
 import { House, STRIPES } from './house.ts'
 
 let house: House
@@ -34,7 +32,7 @@ function input(job: string, name: string): RegisterInput {
 }
 
 const registered = (job: string, name: string): Promise<{ version: number }> =>
-  register({ blobs: house.blobs, collections: house.collections, clock: systemClock }, input(job, name))
+  house.registry.register(input(job, name))
 
 test('jobs that end at the same moment get versions without a gap', async () => {
   const models = await Promise.all(Array.from({ length: 8 }, (_, i) => registered(`J${i}`, 'busy')))

@@ -8,7 +8,7 @@ import { smallJob, tinyJob } from '../harness/jobs.ts'
 import { ProcessFleet, temporaryFolder, tensorfleet } from '../harness/processes.ts'
 import type { Ran, RunOptions, TemporaryFolder } from '../harness/processes.ts'
 
-const COMMANDS = ['up', 'control', 'worker', 'page', 'submit', 'ps', 'watch', 'logs', 'cancel', 'models', 'download', 'predict', 'workers'] // prettier-ignore
+const COMMANDS = ['up', 'control', 'worker', 'page', 'submit', 'ps', 'watch', 'logs', 'cancel', 'models', 'model', 'download', 'predict', 'workers'] // prettier-ignore
 /** A black image, which is an example of no digit but has the right shape. */
 const IMAGE = Array.from({ length: 28 }, () => Array.from({ length: 28 }, () => [0]))
 
@@ -44,7 +44,7 @@ describe('help and wrong use', () => {
     [['up', '--port', '99999'], 'expected a port, 0 to 65535'],
     [['up', '--workers', '0'], 'expected a whole number above 0'],
     [['ps', '--limit', 'many'], 'expected a whole number above 0'],
-    [['download', 'a@b@c'], 'expected NAME or NAME@VERSION'],
+    [['download', 'a@b@c'], 'expected NAME, NAME@VERSION or NAME@ALIAS'],
     [['submit', '/nowhere/job.yaml'], 'Cannot read /nowhere/job.yaml: there is no such file'],
     [['submit', '/tmp'], 'Cannot read /tmp: it is a folder'],
   ])('%j is wrong use, and says why', async (args, message) => {
@@ -166,9 +166,21 @@ describe('looking', () => {
   })
 
   test('models lists models, as a table and as JSON', async () => {
-    expect((await run(['models'])).stdout).toMatch(/tiny +1 +\d+\.\d\d %/)
+    expect((await run(['models'])).stdout).toMatch(/tiny +1 +none +\d+\.\d\d %/)
     const models = JSON.parse((await run(['models', '--json'])).stdout) as unknown[]
     expect(models).toContainEqual(expect.objectContaining({ name: 'tiny', version: 1, job: done.id }))
+  })
+
+  test('a version gets a stage and an alias, by which it is found from then on, and has a card', async () => {
+    expect(await run(['model', 'alias', 'tiny@1', 'champion'])).toMatchObject({ code: 0, stdout: 'tiny@champion is version 1\n' }) // prettier-ignore
+    const moved = await run(['model', 'stage', 'tiny@champion', 'production', '--note', 'the best we have'])
+    expect(moved).toMatchObject({ code: 0, stdout: 'tiny@1 is in stage production\n' })
+    expect((await run(['model', 'alias', 'tiny'])).stdout).toMatch(/champion +1/)
+    expect((await run(['model', 'card', 'tiny@champion'])).stdout).toMatch(/^# tiny version 1[^]*production, by local: the best we have$/m) // prettier-ignore
+    expect((await run(['model', 'compare', 'tiny', '1', 'champion'])).code).toBe(0)
+    expect(await run(['model', 'stage', 'tiny@1', 'live'])).toMatchObject({ code: 2, stderr: expect.stringContaining('stage: expected') }) // prettier-ignore
+    await run(['model', 'stage', 'tiny@1', 'none'])
+    expect(await run(['model', 'alias', 'tiny', 'champion', '--remove'])).toMatchObject({ code: 0 })
   })
 
   test('workers lists workers, as a table and as JSON', async () => {

@@ -9,7 +9,7 @@ import { createApp } from '../../gateway/app.ts'
 import { mintToken, newSecret, Tokens, type Role } from '../../gateway/auth.ts'
 import { pageFrom } from '../../gateway/page.ts'
 import type { Services, Settings } from '../../gateway/services.ts'
-import { fleetCollections, jobView, Projector } from '../../actors/mod.ts'
+import { fleetCollections, jobView, Projector, Registry } from '../../actors/mod.ts'
 import { jobMachine } from '../../machines/job.ts'
 import type { JobSpec } from '../../machines/spec.ts'
 import type { JobView, ModelVersionView } from '../../machines/views.ts'
@@ -24,7 +24,7 @@ import {
   type Directory,
   type EffectContext,
 } from '../../runtime/mod.ts'
-import { openFileSystemBlobs, openSqliteDocuments, type Blobs, type Collection } from '../../stores/mod.ts'
+import { modify, openFileSystemBlobs, openSqliteDocuments, type Blobs, type Collection } from '../../stores/mod.ts'
 
 export interface Fleet extends AsyncDisposable {
   readonly services: Services
@@ -72,7 +72,7 @@ export async function startFleet(options: FleetOptions = {}): Promise<Fleet> {
   const documents = await openSqliteDocuments(join(folder, 'documents.sqlite'))
   const blobs = await openFileSystemBlobs(join(folder, 'blobs'))
   const collections = fleetCollections(documents)
-  const { jobs, models } = collections
+  const { jobs, models, modelAliases } = collections
 
   const server = new MemoryServer()
   const transport = server.connect()
@@ -108,6 +108,8 @@ export async function startFleet(options: FleetOptions = {}): Promise<Fleet> {
     client,
     jobs,
     models,
+    modelAliases,
+    registry: new Registry({ blobs, collections, clock: systemClock, modify, code: '0.0.0-test' }),
     blobs,
     jobView,
     workers: async () => [],
@@ -187,6 +189,9 @@ export function modelOf(name: string, version: number, changes: Partial<ModelVer
   return {
     name,
     version,
+    stage: 'none',
+    stages: [],
+    code: '0.0.0-test',
     createdAt: 1_000 + version,
     job: 'JOB1',
     owner: 'ada',

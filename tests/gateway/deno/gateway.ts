@@ -2,11 +2,11 @@
  * A gateway as Deno runs it, for deno.test.ts: the real client on a real Redis, real stores in the folder that the
  * environment names. It says where it listens in one line of JSON, and stops when its standard input ends.
  */
-import { fleetCollections, jobView } from '../../../actors/mod.ts'
+import { fleetCollections, jobView, Registry } from '../../../actors/mod.ts'
 import { Tokens } from '../../../gateway/auth.ts'
 import { serve } from '../../../gateway/deno.ts'
-import { openClient, redisTransport } from '../../../runtime/mod.ts'
-import { openFileSystemBlobs, openSqliteDocuments } from '../../../stores/mod.ts'
+import { openClient, redisTransport, systemClock } from '../../../runtime/mod.ts'
+import { modify, openFileSystemBlobs, openSqliteDocuments } from '../../../stores/mod.ts'
 
 const { REDIS_URL = '', FOLDER = '', SECRET = '', SHARDS = '' } = process.env
 const directory = { shards: Number(SHARDS), pinned: new Set<string>() }
@@ -15,14 +15,18 @@ const transport = redisTransport({ url: REDIS_URL })
 await transport.start({ shards: directory.shards })
 const client = await openClient({ transport, directory })
 const documents = await openSqliteDocuments(`${FOLDER}/documents.sqlite`)
-const { jobs, models } = fleetCollections(documents)
+const blobs = await openFileSystemBlobs(`${FOLDER}/blobs`)
+const collections = fleetCollections(documents)
+const { jobs, models, modelAliases } = collections
 let ids = 0
 const gateway = await serve(
   {
     client,
     jobs,
     models,
-    blobs: await openFileSystemBlobs(`${FOLDER}/blobs`),
+    modelAliases,
+    registry: new Registry({ blobs, collections, clock: systemClock, modify, code: 'deno' }),
+    blobs,
     jobView,
     workers: async () => [],
     admit: async () => [],

@@ -1,0 +1,168 @@
+/** The commands of the registry: see models and take them home, predict, and say how their versions are used. */
+import { mkdir, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import type { Command } from 'commander'
+import type { ModelVersionView } from '../machines/views.ts'
+import { onApi } from './api-command.ts'
+import { CliError, EXIT } from './errors.ts'
+import { ago, fixed, note, percent, print, printJson, sizeOf, table } from './output.ts'
+import { parseJson, readText } from './spec-file.ts'
+
+const MODEL = 'NAME, NAME@VERSION or NAME@ALIAS'
+
+export function addModelCommands(program: Command): void {
+  onApi(program.command('models').description('list registered models, newest first'), async (api, options) => {
+    const models = await api.models()
+    if (options.json === true) printJson(models)
+    else if (models.length === 0) note('No models yet: a job registers one when it completes.')
+    else print(table(['MODEL', 'VERSION', 'STAGE', 'ACCURACY', 'LOSS', 'SIZE', 'JOB', 'AGE'], models.map(modelRow)))
+  })
+
+  onApi<[string]>(
+    program
+      .command('download')
+      .argument('<model>', MODEL)
+      .option('-o, --out <folder>', 'where to write the files', '.')
+      .description('take a model home: its topology (Keras JSON) and weights (safetensors)'),
+    async (api, options, model) => {
+      const { name, version } = modelRef(model)
+      const found = await api.model(name, version)
+      const folder = options['out'] as string
+      await mkdir(folder, { recursive: true })
+      const files = []
+      for (const [file, ending] of [
+        ['weights', 'safetensors'],
+        ['topology', 'json'],
+      ] as const) {
+        const path = join(folder, `${name}-v${found.version}.${ending}`)
+        const response = await api.download(name, String(found.version), file)
+        await writeFile(path, new Uint8Array(await response.arrayBuffer()))
+        files.push(path)
+      }
+      if (options.json === true) printJson({ model: found, files })
+      else print(files.join('\n'))
+    },
+  )
+
+  onApi<[string, string]>(
+    program
+      .command('predict')
+      .argument('<model>', MODEL)
+      .argument('<file>', 'JSON: a list of examples, each of the shape that the model takes; - for standard input')
+      .description('predict with a registered model'),
+    async (api, options, model, file) => {
+      const { name, version } = modelRef(model)
+      const prediction = await api.predict(name, version, parseJson(file, await readText(file)))
+      if (options.json === true) printJson(prediction)
+      else if (prediction.classes !== undefined)
+        print(prediction.classes.map((c, i) => predictedLine(c, prediction.outputs[i])).join('\n'))
+      else print(prediction.outputs.map((row) => row.join('  ')).join('\n'))
+    },
+  )
+
+  const model = program.command('model').description('one model: its card, stages, aliases, versions compared')
+
+  onApi<[string]>(
+    model.command('card').argument('<model>', MODEL).description('print the model card, in Markdown'),
+    async (api, options, ref) => {
+      const { name, version } = modelRef(ref)
+      if (options.json === true) printJson(await api.model(name, version))
+      else print((await api.modelCard(name, version)).trimEnd())
+    },
+  )
+
+  onApi<[string, string]>(
+    model
+      .command('stage')
+      .argument('<model>', MODEL)
+      .argument('<stage>', 'none, staging, production or archived')
+      .option('--note <text>', 'why, for who reads it later')
+      .description('move a version to another stage'),
+    async (api, options, ref, stage) => {
+      const { name, version } = modelRef(ref)
+      const moved = await api.setStage(name, version, stage, options['note'] as string | undefined)
+      if (options.json === true) printJson(moved)
+      else print(`${moved.name}@${moved.version} is in stage ${moved.stage}`)
+    },
+  )
+
+  onApi<[string, string | undefined]>(
+    model
+      .command('alias')
+      .argument('<model>', `NAME to list its aliases; ${MODEL} to point one to it`)
+      .argument('[alias]', 'a word such as champion')
+      .option('--remove', 'remove the alias')
+      .description('list, set or remove aliases'),
+    async (api, options, ref, alias) => {
+      const { name, version } = modelRef(ref)
+      if (alias === undefined) {
+        const aliases = await api.aliases(name)
+        if (options.json === true) printJson(aliases)
+        else if (aliases.length === 0) note(`${name} has no aliases.`)
+        else
+          print(
+            table(
+              ['ALIAS', 'VERSION'],
+              aliases.map((row) => [row.alias, String(row.version ?? '–')]),
+            ),
+          )
+        return
+      }
+      const changed =
+        options['remove'] === true
+          ? await api.removeAlias(name, alias)
+          : await api.setAlias(name, alias, (await api.model(name, version)).version)
+      if (options.json === true) printJson(changed)
+      else if (changed.version === null) print(`${name} has no alias ${alias} any more`)
+      else print(`${name}@${alias} is version ${changed.version}`)
+    },
+  )
+
+  onApi<[string, string, string]>(
+    model
+      .command('compare')
+      .argument('<name>', "the model's name")
+      .argument('<left>', 'a version or an alias')
+      .argument('<right>', 'a version or an alias')
+      .description('what differs between two versions'),
+    async (api, options, name, left, right) => {
+      const comparison = await api.compareModels(name, left, right)
+      if (options.json === true) return printJson(comparison)
+      const { differences } = comparison
+      if (differences.length === 0) return note('They were made alike and do equally well.')
+      const shown = (value: unknown): string => (value === undefined ? '–' : JSON.stringify(value))
+      const heads = [`@${comparison.left.version}`, `@${comparison.right.version}`] as const
+      print(
+        table(
+          ['', ...heads],
+          differences.map((row) => [row.path, shown(row.left), shown(row.right)]),
+        ),
+      )
+    },
+  )
+}
+
+function predictedLine(predicted: number | string, outputs: readonly number[] | undefined): string {
+  return `${predicted}  ${percent(Math.max(...(outputs ?? [0])))}`
+}
+
+function modelRow(model: ModelVersionView): readonly string[] {
+  const { name, version, stage, evaluation, weights, job, createdAt } = model
+  const size = sizeOf(weights.sizeBytes)
+  return [
+    name,
+    String(version),
+    stage,
+    percent(evaluation?.accuracy),
+    fixed(evaluation?.loss),
+    size,
+    job,
+    ago(createdAt),
+  ]
+}
+
+function modelRef(text: string): { readonly name: string; readonly version: string } {
+  const [name = '', version = 'latest', more] = text.split('@')
+  if (name !== '' && version !== '' && more === undefined) return { name, version }
+  throw new CliError(`Cannot read "${text}" as a model: expected ${MODEL}`, { exitCode: EXIT.usage })
+}

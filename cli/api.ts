@@ -117,9 +117,9 @@ export class Api {
     return this.#json('GET', `${modelPath(name)}/compare?${new URLSearchParams({ left, right }).toString()}`)
   }
 
-  download(name: string, version: string, file: 'weights' | 'topology'): Promise<Response> {
-    const at = `${modelPath(name)}/versions/${encodeURIComponent(version)}/download?file=${file}`
-    return this.#fetch('GET', at)
+  /** `file`: what stands behind the version in the address of one of its files. */
+  download(name: string, version: string, file: string): Promise<Response> {
+    return this.#fetch('GET', `${modelPath(name)}/versions/${encodeURIComponent(version)}/${file}`)
   }
 
   predict(name: string, version: string, inputs: unknown): Promise<Prediction> {

@@ -24,6 +24,8 @@ import { Metrics } from '../otel/metrics.ts'
 import { address, Node, openClient } from '../runtime/mod.ts'
 import type { Client, Transport } from '../runtime/mod.ts'
 import { modify } from '../stores/mod.ts'
+import type { Blobs } from '../stores/mod.ts'
+import type { ModelVersionView } from '../machines/views.ts'
 import { ulid } from 'ulid'
 import type { DataDir } from './data-dir.ts'
 import { clock, directory, openStores, POOL } from './fleet.ts'
@@ -146,6 +148,7 @@ function servicesOf(parts: Parts): Services {
       return scheduler === null ? [] : workerViews(scheduler)
     },
     admit: (spec) => admit({ datasets, kernels, pools: [POOL] }, spec),
+    exportModel: (model) => exportModel(stores.blobs, model),
     predict: predictor.predict,
     newJobId: () => ulid(),
     auth: new Tokens(parts.secret),
@@ -158,6 +161,17 @@ function servicesOf(parts: Parts): Services {
     observeRequest: (...request) => metrics.observeRequest(...request),
     trouble: parts.trouble,
   }
+}
+
+async function exportModel(blobs: Blobs, model: ModelVersionView): ReturnType<Services['exportModel']> {
+  const topology = new TextDecoder().decode(await blobs.bytes(model.topology.sha256))
+  const weights = await blobs.bytes(model.weights.sha256)
+  // The registry's blobs were checked before training.
+  return kernels.exportLayersModel(
+    JSON.parse(topology) as kernels.ModelTopology,
+    { shape: [...model.input.shape], dtype: 'float32' },
+    weights,
+  )
 }
 
 async function writeAccess(data: DataDir, secret: Uint8Array, gateway: RunningGateway): Promise<void> {

@@ -1,6 +1,7 @@
 /** The commands of the registry: see models and take them home, predict, and say how their versions are used. */
 import { mkdir, writeFile } from 'node:fs/promises'
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
+import { Option } from 'commander'
 import type { Command } from 'commander'
 import type { ModelVersionView } from '../machines/views.ts'
 import { onApi } from './api-command.ts'
@@ -23,19 +24,30 @@ export function addModelCommands(program: Command): void {
       .command('download')
       .argument('<model>', MODEL)
       .option('-o, --out <folder>', 'where to write the files', '.')
-      .description('take a model home: its topology (Keras JSON) and weights (safetensors)'),
+      .addOption(
+        new Option('-f, --format <format>', 'safetensors with Keras JSON, or what tf.loadLayersModel reads')
+          .choices(['safetensors', 'tfjs'])
+          .default('safetensors'),
+      )
+      .description('take a model home'),
     async (api, options, model) => {
       const { name, version } = modelRef(model)
       const found = await api.model(name, version)
-      const folder = options['out'] as string
-      await mkdir(folder, { recursive: true })
+      const at = join(options['out'] as string, `${name}-v${found.version}`)
+      const tfjs = options['format'] === 'tfjs'
+      const wanted = tfjs
+        ? ([
+            ['tfjs/model.json', join(at, 'model.json')],
+            ['tfjs/weights.bin', join(at, 'weights.bin')],
+          ] as const)
+        : ([
+            ['download?file=weights', `${at}.safetensors`],
+            ['download?file=topology', `${at}.json`],
+          ] as const)
       const files = []
-      for (const [file, ending] of [
-        ['weights', 'safetensors'],
-        ['topology', 'json'],
-      ] as const) {
-        const path = join(folder, `${name}-v${found.version}.${ending}`)
+      for (const [file, path] of wanted) {
         const response = await api.download(name, String(found.version), file)
+        await mkdir(dirname(path), { recursive: true })
         await writeFile(path, new Uint8Array(await response.arrayBuffer()))
         files.push(path)
       }

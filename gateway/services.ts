@@ -25,6 +25,8 @@ export interface Services {
   workers(): Promise<readonly WorkerView[]>
   /** What speaks against this job, found before it starts: an unknown dataset, shapes that do not fit. */
   admit(spec: JobSpec, signal: AbortSignal): Promise<readonly FieldError[]>
+  /** The model as `tf.loadLayersModel` reads it. Its topology names `weights.bin` beside it. */
+  exportModel(model: ModelVersionView): Promise<{ readonly model: object; readonly weights: Uint8Array<ArrayBuffer> }>
   predict(model: ModelVersionView, rows: Rows, signal: AbortSignal): Promise<Predictions>
   /** A new id, of characters that an actor's address allows. */
   newJobId(): string

@@ -6,6 +6,7 @@ import { checkBody, JSON_TYPES, readBody } from '../body.ts'
 import { LIMITS } from '../limits.ts'
 import { classesOf, outputsOf, rowsOf } from '../predictions.ts'
 import { modelAt, unknownModel } from '../model-access.ts'
+import { GatewayError } from '../problems.ts'
 import { modelVersionSchema, pageOf } from '../schemas/views.ts'
 import type { Services } from '../services.ts'
 
@@ -116,6 +117,36 @@ export function modelRoutes(api: Api, services: Services): void {
     async (c) => {
       const { file } = queryOf(c, downloadQuery)
       return download(c, services, await modelAt(c, services), file)
+    },
+  )
+
+  api.on(
+    {
+      method: 'get',
+      path: '/v1/models/:name/versions/:version/tfjs/:file',
+      tag: 'models',
+      summary:
+        'The model as TensorFlow.js loads it: `model.json` (give its address to `tf.loadLayersModel`) and `weights.bin`.',
+      access: 'viewer',
+      deadline: 'none',
+      answers: {
+        200: {
+          description: 'The file.',
+          content: { 'application/json': z.record(z.string(), z.unknown()), 'application/octet-stream': 'binary' },
+        },
+      },
+    },
+    async (c) => {
+      const file = pathParam(c, 'file')
+      if (file !== 'model.json' && file !== 'weights.bin') {
+        throw new GatewayError(
+          'resource.unknown',
+          `There is no file ${JSON.stringify(file.slice(0, 40))}: expected model.json or weights.bin`,
+        )
+      }
+      const exported = await services.exportModel(await modelAt(c, services))
+      if (file === 'model.json') return c.json(exported.model)
+      return c.body(exported.weights, 200, { 'Content-Type': 'application/octet-stream' })
     },
   )
 

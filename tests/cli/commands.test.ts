@@ -183,6 +183,18 @@ describe('looking', () => {
     expect(await run(['model', 'alias', 'tiny', 'champion', '--remove'])).toMatchObject({ code: 0 })
   })
 
+  test('download --format tfjs writes what tf.loadLayersModel reads', async () => {
+    const ran = await run(['download', 'tiny@1', '--format', 'tfjs', '--out', files.path])
+    expect(ran.code).toBe(0)
+    const model = JSON.parse(await readFile(join(files.path, 'tiny-v1', 'model.json'), 'utf8')) as {
+      weightsManifest: { paths: string[]; weights: { shape: number[] }[] }[]
+    }
+    const [group] = model.weightsManifest
+    const elements = (group?.weights ?? []).map(({ shape }) => shape.reduce((a, b) => a * b, 1))
+    const weights = await readFile(join(files.path, 'tiny-v1', group?.paths[0] ?? ''))
+    expect(weights.byteLength).toBe(4 * elements.reduce((a, b) => a + b, 0))
+  })
+
   test('workers lists workers, as a table and as JSON', async () => {
     expect((await run(['workers'])).stdout).toMatch(/worker-1 +idle +0\/1/)
     expect(JSON.parse((await run(['workers', '--json'])).stdout)).toMatchObject([{ id: 'worker-1', slots: 1 }])

@@ -114,6 +114,7 @@ export async function startFleet(options: FleetOptions = {}): Promise<Fleet> {
     jobView,
     workers: async () => [],
     admit: async () => [],
+    exportModel: async () => ({ model: { format: 'layers-model' }, weights: new Uint8Array([1, 2, 3, 4]) }),
     predict: async () => ({ rows: 0, shape: [2], values: new Float32Array() }),
     newJobId: () => `JOB${++ids}`,
     auth: new Tokens(secret),

@@ -30,6 +30,7 @@ const gateway = await serve(
     jobView,
     workers: async () => [],
     admit: async () => [],
+    exportModel: async () => ({ model: {}, weights: new Uint8Array() }),
     predict: async () => ({ rows: 1, shape: [2], values: new Float32Array([0.25, 0.75]) }),
     newJobId: () => `DENO${++ids}`,
     auth: new Tokens(new TextEncoder().encode(SECRET)),

@@ -35,9 +35,19 @@ function problemOfDataset(error: unknown): Problem {
 
 function checkModelFits({ kernels }: AdmissionServices, spec: JobSpec, facts: DatasetFacts): readonly Problem[] {
   const { features: input, target } = facts
-  const problems = kernels.checkModel({ model: spec.model, input, target, loss: spec.train.loss })
-  // The kernels know a model and a loss, not where a spec keeps them.
-  return problems.map(({ path, expected, found }) => problem(path === 'loss' ? 'train.loss' : path, expected, found))
+  const { loss, labelSmoothing, classWeights } = spec.train
+  const problems = kernels.checkModel({
+    model: spec.model,
+    input,
+    target,
+    loss,
+    labelSmoothing,
+    ...(classWeights !== undefined && { classWeights }),
+  })
+  // The kernels know a model and what it is trained for, not where a spec keeps them.
+  return problems.map(({ path, expected, found }) =>
+    problem(path.startsWith('model') ? path : `train.${path}`, expected, found),
+  )
 }
 
 function checkReplicas(spec: JobSpec, { name, trainExamples }: DatasetFacts): readonly Problem[] {

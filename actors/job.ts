@@ -5,7 +5,9 @@
  */
 import type * as Kernels from '../kernels/mod.ts'
 import { jobMachine } from '../machines/job.ts'
+import { recipeOf } from '../machines/training.ts'
 import type { JobInput, ModelRef, Plan, ReduceInput, ReduceOutput, RegisterInput } from '../machines/training.ts'
+import { batchSizesOf } from '../machines/train-spec.ts'
 import { defineActor } from '../runtime/mod.ts'
 import type { Actor } from '../runtime/mod.ts'
 import type { Blobs } from '../stores/mod.ts'
@@ -54,21 +56,14 @@ async function prepare(services: JobServices, { id, spec }: JobInput, signal: Ab
   const log = jobLog(services, id, 'prepare')
   const dataset = await datasets.resolve(spec.dataset, { signal, log })
   const { sha256, sizeBytes } = await blobs.put(new TextEncoder().encode(JSON.stringify(spec.model)), { signal })
-  const { epochs, replicas, batchSize, seed, loss, optimizer } = spec.train
-  const stepsPerEpoch = kernels.stepsPerEpoch(dataset.trainExamples, replicas, batchSize)
-  const steps = epochs * stepsPerEpoch
-  await log('info', `${steps} steps of ${replicas} × ${batchSize} examples, ${stepsPerEpoch} per epoch`)
+  const { train } = spec
+  const batchSizes = batchSizesOf(train)
+  const stepsPerEpoch = kernels.stepsPerEpoch(dataset.trainExamples, batchSizes)
+  const steps = train.epochs * stepsPerEpoch
+  const rows = batchSizes.join(' + ')
+  await log('info', `${steps} steps of ${rows} examples, ${stepsPerEpoch} per epoch`)
   return {
-    recipe: {
-      topology: sha256,
-      manifest: dataset.manifest,
-      preprocess: spec.preprocess,
-      loss,
-      optimizer,
-      batchSize,
-      seed,
-      replicas,
-    },
+    recipe: recipeOf(spec, { topology: sha256, manifest: dataset.manifest, steps }),
     dataset: { name: dataset.name, version: dataset.version },
     topology: { sha256, sizeBytes },
     steps,

@@ -4,8 +4,7 @@
  */
 import { rm } from 'node:fs/promises'
 import type * as Kernels from '../kernels/mod.ts'
-import type { DatasetManifest, KernelRequest, OptimizerSettings, OutputFile, Progress, SplitName } from '../kernels/mod.ts' // prettier-ignore
-import type { OptimizerSpec } from '../machines/spec.ts'
+import type { DatasetManifest, KernelRequest, OptimizerSettings, OutputFile, Progress, SplitName, TrainSettings } from '../kernels/mod.ts' // prettier-ignore
 import type { RunInput } from '../machines/worker.ts'
 import type { Blob, Recipe, Work, WorkOutput } from '../machines/work.ts'
 import type { Blobs } from '../stores/mod.ts'
@@ -105,15 +104,10 @@ export class TaskRunner {
         ...(optimizerFile !== undefined && { optimizerState: optimizerFile }),
         data,
         settings: {
-          replicas: recipe.replicas,
+          ...trainSettings(recipe),
           replica,
-          seed: recipe.seed,
-          batchSize: recipe.batchSize,
           localSteps: work.steps,
           stepStart: work.stepStart,
-          loss: recipe.loss,
-          optimizer: optimizerSettings(recipe.optimizer),
-          preprocess: [...recipe.preprocess],
         },
       }
       const onProgress = this.#progressOf(work, worker, metrics)
@@ -147,7 +141,7 @@ export class TaskRunner {
         weights: weightsFile,
         data,
         slice: { index: slice, of: slices },
-        batchSize: recipe.batchSize,
+        batchSize: Math.max(...recipe.batchSizes),
         loss: recipe.loss,
         preprocess: [...recipe.preprocess],
       }
@@ -237,9 +231,25 @@ function codeOf(error: unknown): string | undefined {
   return typeof code === 'string' ? code : undefined
 }
 
+/** What a recipe says, in the kernels' words. */
+function trainSettings(recipe: Recipe): Omit<TrainSettings, 'replica' | 'localSteps' | 'stepStart'> {
+  const { seed, batchSizes, loss, labelSmoothing, classWeights, clip, preprocess } = recipe
+  return {
+    seed,
+    batchSizes,
+    loss,
+    labelSmoothing,
+    ...(classWeights !== null && { classWeights }),
+    optimizer: optimizerSettings(recipe),
+    ...(clip !== null && { clip }),
+    preprocess: [...preprocess],
+  }
+}
+
 /** A spec's `sgd` with a momentum is the kernels' `momentum`. */
-function optimizerSettings(spec: OptimizerSpec): OptimizerSettings {
-  if (spec.kind !== 'sgd') return spec
-  const { learningRate, momentum } = spec
-  return momentum === 0 ? { kind: 'sgd', learningRate } : { kind: 'momentum', learningRate, momentum }
+function optimizerSettings({ optimizer, schedule }: Recipe): OptimizerSettings {
+  if (optimizer.kind !== 'sgd') return { ...optimizer, schedule }
+  const { learningRate, momentum, nesterov } = optimizer
+  if (momentum === 0) return { kind: 'sgd', learningRate, schedule }
+  return { kind: 'momentum', learningRate, momentum, nesterov, schedule }
 }

@@ -60,10 +60,9 @@ export async function plainTraining(choice: BackendChoice, batchSize: number, st
   const weights = initialise(CNN, 1, dataset.features)
   const round = async (localSteps: number): Promise<number> => {
     const result = await trainRound(compiled, weights, undefined, dataset, {
-      replicas: 1,
+      batchSizes: [batchSize],
       replica: 0,
       seed: 1,
-      batchSize,
       localSteps,
       stepStart: 0,
       loss: 'sparseCategoricalCrossentropy',

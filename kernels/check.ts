@@ -20,10 +20,13 @@ export interface ModelCheck {
   input: FeatureSpec
   target: TargetSpec
   loss: string
+  labelSmoothing?: number
+  classWeights?: readonly number[]
   metrics?: readonly string[]
 }
 
-export function checkModel({ model, input, target, loss, metrics = [] }: ModelCheck): Problem[] {
+export function checkModel(check: ModelCheck): Problem[] {
+  const { model, input, target, loss, metrics = [] } = check
   const { plan, problems } = planModel(model, input)
   const known = isLoss(loss)
   if (!known) problems.push(problem('loss', `one of ${LOSSES.join(', ')}`, loss))
@@ -41,7 +44,18 @@ export function checkModel({ model, input, target, loss, metrics = [] }: ModelCh
   } else if (plan && known) {
     checkOutput(plan, target, loss, problems)
   }
+  checkClasses(check, problems)
   return problems
+}
+
+/** What is said by class needs classes. */
+function checkClasses({ target, labelSmoothing = 0, classWeights }: ModelCheck, problems: Problem[]): void {
+  if (target.kind === 'value') {
+    if (labelSmoothing > 0) problems.push(problem('labelSmoothing', '0 (the target is no class)', labelSmoothing))
+    if (classWeights) problems.push(problem('classWeights', 'none (the target is no class)', classWeights))
+  } else if (classWeights && classWeights.length !== target.classes) {
+    problems.push(problem('classWeights', `${target.classes} weights, one per class of the dataset`, classWeights))
+  }
 }
 
 export interface ModelDescription {

@@ -14,6 +14,7 @@ const REMEDIES = {
   'weights.malformed': 'fix-request',
   'weights.mismatch': 'fix-request',
   'loss.not-finite': 'fix-request',
+  'loss.exploded': 'fix-request',
   'blob.missing': 'retry',
   'blob.corrupt': 'retry',
   'backend.unavailable': 'retry-elsewhere',

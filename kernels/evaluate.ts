@@ -67,7 +67,7 @@ export async function evaluateSlice(
     const rows = Uint32Array.from({ length: Math.min(settings.batchSize, end - at) }, (_, i) => at + i)
     const batch = dataset.read(rows, settings.preprocess)
     const outputs = await forward(compiled, batch.features, batch.rows)
-    const expected = expectedOutputs(batch.targets, batch.rows, target, settings.loss)
+    const expected = expectedOutputs(batch.targets, batch.rows, target, { loss: settings.loss })
     evaluation.examples += batch.rows
     evaluation.lossSum += lossSum(settings.loss, outputs, expected, batch.rows)
     if (target.kind === 'class') countClasses(evaluation, predictedClasses(outputs, batch.rows), batch.targets)

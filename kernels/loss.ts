@@ -8,18 +8,36 @@ import type { TargetSpec } from './data/manifest.ts'
 import { targetElements } from './data/manifest.ts'
 import type { Tf } from './tfjs.ts'
 
-export const LOSSES = ['sparseCategoricalCrossentropy', 'categoricalCrossentropy', 'binaryCrossentropy', 'meanSquaredError', 'meanAbsoluteError'] as const // prettier-ignore
+export const LOSSES = ['sparseCategoricalCrossentropy', 'categoricalCrossentropy', 'binaryCrossentropy', 'meanSquaredError', 'meanAbsoluteError', 'huber'] as const // prettier-ignore
 
 export type LossName = (typeof LOSSES)[number]
+
+/** What training minimises. Evaluation measures the plain loss: without smoothing and weights. */
+export interface Objective {
+  loss: LossName
+  /** Takes this share from the true class and spreads it over all (Szegedy et al. 2015, 1512.00567). */
+  labelSmoothing?: number
+  /** By class: what an example's loss is multiplied by. */
+  classWeights?: readonly number[]
+}
 
 /** Keras's epsilon: keeps the logarithm finite. A probability below it has no gradient. */
 const EPSILON = 1e-7
 
 /** What the outputs are compared with: one-hot rows for classes, the values themselves otherwise. */
-export function expectedOutputs(targets: Float32Array, rows: number, target: TargetSpec, loss: LossName): Float32Array {
-  if (target.kind !== 'class' || loss === 'binaryCrossentropy') return targets
-  const expected = new Float32Array(rows * target.classes)
-  for (let row = 0; row < rows; row++) expected[row * target.classes + (targets[row] ?? 0)] = 1
+export function expectedOutputs(
+  targets: Float32Array,
+  rows: number,
+  target: TargetSpec,
+  { loss, labelSmoothing = 0 }: Objective,
+): Float32Array {
+  if (loss === 'binaryCrossentropy') {
+    return labelSmoothing === 0 ? targets : targets.map((y) => y * (1 - labelSmoothing) + labelSmoothing / 2)
+  }
+  if (target.kind !== 'class') return targets
+  const { classes } = target
+  const expected = new Float32Array(rows * classes).fill(labelSmoothing / classes)
+  for (let row = 0; row < rows; row++) expected[row * classes + (targets[row] ?? 0)]! += 1 - labelSmoothing
   return expected
 }
 
@@ -28,28 +46,48 @@ export function expectedElements(target: TargetSpec, loss: LossName): number {
   return target.kind === 'class' && loss !== 'binaryCrossentropy' ? target.classes : targetElements(target)
 }
 
-/** The mean loss of a batch; `expected` has the shape of `outputs`. */
-export function lossTensor(tf: Tf, loss: LossName, outputs: Tensor, expected: Tensor): Scalar {
+/** The weight of each row, by its class; undefined where all count alike. */
+export function rowWeights(targets: Float32Array, { classWeights }: Objective): Float32Array | undefined {
+  return classWeights && targets.map((target) => classWeights[target] ?? 1)
+}
+
+/** The mean loss of a batch; `outputs` and `expected` are [rows, width], `weights` [rows, 1]. */
+export function lossTensor(tf: Tf, loss: LossName, outputs: Tensor, expected: Tensor, weights?: Tensor): Scalar {
+  const elements = lossElements(tf, loss, outputs, expected)
+  const weighted = weights ? tf.mul(elements, weights) : elements
+  return isCrossEntropy(loss) ? tf.neg(tf.mean(tf.sum(weighted, -1))) : tf.mean(weighted)
+}
+
+/** [rows, width]; of categorical cross-entropies the negated terms, which are summed over a row. */
+function lossElements(tf: Tf, loss: LossName, outputs: Tensor, expected: Tensor): Tensor {
   switch (loss) {
     case 'sparseCategoricalCrossentropy':
-    case 'categoricalCrossentropy': {
-      const logs = tf.log(tf.clipByValue(outputs, EPSILON, 1))
-      return tf.neg(tf.mean(tf.sum(tf.mul(expected, logs), -1)))
-    }
+    case 'categoricalCrossentropy':
+      return tf.mul(expected, tf.log(tf.clipByValue(outputs, EPSILON, 1)))
     case 'binaryCrossentropy': {
       const clipped = tf.clipByValue(outputs, EPSILON, 1 - EPSILON)
       const hit = tf.mul(expected, tf.log(clipped))
       const miss = tf.mul(tf.sub(1, expected), tf.log(tf.sub(1, clipped)))
-      return tf.neg(tf.mean(tf.add(hit, miss)))
+      return tf.neg(tf.add(hit, miss))
     }
     case 'meanSquaredError': {
       // Not squaredDifference: its gradient on the wasm back end casts, this one multiplies.
       const difference = tf.sub(outputs, expected)
-      return tf.mean(tf.mul(difference, difference))
+      return tf.mul(difference, difference)
     }
     case 'meanAbsoluteError':
-      return tf.mean(tf.abs(tf.sub(outputs, expected)))
+      return tf.abs(tf.sub(outputs, expected))
+    case 'huber': {
+      // Squares up to 1, lines beyond (Huber 1964): q (d − q / 2), with q the difference d cut at ±1.
+      const difference = tf.sub(outputs, expected)
+      const cut = tf.clipByValue(difference, -1, 1)
+      return tf.mul(cut, tf.sub(difference, tf.mul(cut, 0.5)))
+    }
   }
+}
+
+function isCrossEntropy(loss: LossName): boolean {
+  return loss === 'sparseCategoricalCrossentropy' || loss === 'categoricalCrossentropy'
 }
 
 /** The sum over rows of each row's loss, in float64. */
@@ -59,15 +97,18 @@ export function lossSum(loss: LossName, outputs: Float32Array, expected: Float32
   for (let i = 0; i < outputs.length; i++) {
     const p = outputs[i] ?? 0
     const y = expected[i] ?? 0
-    if (loss === 'sparseCategoricalCrossentropy' || loss === 'categoricalCrossentropy') {
+    if (isCrossEntropy(loss)) {
       if (y !== 0) sum -= y * Math.log(Math.max(p, EPSILON))
     } else if (loss === 'binaryCrossentropy') {
       const clipped = Math.min(Math.max(p, EPSILON), 1 - EPSILON)
       sum -= (y * Math.log(clipped) + (1 - y) * Math.log(1 - clipped)) / width
     } else if (loss === 'meanSquaredError') {
       sum += ((p - y) * (p - y)) / width
-    } else {
+    } else if (loss === 'meanAbsoluteError') {
       sum += Math.abs(p - y) / width
+    } else {
+      const cut = Math.min(1, Math.max(-1, p - y))
+      sum += (cut * (p - y - cut / 2)) / width
     }
   }
   return sum

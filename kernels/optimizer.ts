@@ -9,17 +9,8 @@
 import { KernelError } from './errors.ts'
 import { decodeTensors, encodeTensors } from './safetensors.ts'
 import type { NamedTensor } from './safetensors.ts'
-
-/** How the learning rate moves over the global steps; without it, it stays. */
-export interface Schedule {
-  kind: 'cosine'
-  /** Steps until the rate reaches `finalFactor`; it stays there. */
-  steps: number
-  /** Steps over which the rate rises from zero first. */
-  warmupSteps?: number
-  /** The end of the curve as a share of the learning rate; 0 unless stated. */
-  finalFactor?: number
-}
+import { learningRateAt } from './schedule.ts'
+import type { Schedule } from './schedule.ts'
 
 export type OptimizerSettings = { learningRate: number; schedule?: Schedule } & (
   | { kind: 'sgd' }
@@ -72,15 +63,6 @@ export function createOptimizer(
     },
     encodeState: () => encodeMemory(settings, slotNames, parameters, memory),
   }
-}
-
-export function learningRateAt({ learningRate, schedule }: OptimizerSettings, step: number): number {
-  if (!schedule) return learningRate
-  const warmup = schedule.warmupSteps ?? 0
-  if (step < warmup) return (learningRate * (step + 1)) / warmup
-  const progress = Math.min(1, (step - warmup) / Math.max(1, schedule.steps - warmup))
-  const floor = schedule.finalFactor ?? 0
-  return learningRate * (floor + (1 - floor) * 0.5 * (1 + Math.cos(Math.PI * progress)))
 }
 
 interface Memory {

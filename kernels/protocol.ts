@@ -8,7 +8,8 @@ import type { PreprocessStep } from './data/preprocess.ts'
 import type { KernelErrorData } from './errors.ts'
 import type { Evaluation, EvaluateSettings } from './evaluate.ts'
 import type { Predictions, Rows } from './predict.ts'
-import type { Progress, RoundMetrics, TrainSettings } from './round.ts'
+import type { Progress, RoundMetrics } from './round.ts'
+import type { TrainSettings } from './step.ts'
 import type { ModelTopology } from './topology.ts'
 
 /** A blob that the kernel may read: where it lies and what its bytes must hash to. */

@@ -11,6 +11,8 @@ import { JOB_LIMITS } from './limits.ts'
 import type { JobSpec } from './spec.ts'
 import { runLimitMs } from './task.ts'
 import type { TaskInput } from './task.ts'
+import { batchSizesOf, roundStepsOf } from './train-spec.ts'
+import type { OuterSpec } from './train-spec.ts'
 import type { Blob, OutputOf, Recipe, Work, WorkOutput } from './work.ts'
 
 export interface JobInput {
@@ -46,7 +48,7 @@ export interface ReduceInput {
   /** sha256 of the weights before the round, and of each replica's after it, in replica order. */
   readonly weights: string
   readonly replicas: readonly string[]
-  readonly outer: JobSpec['train']['strategy']['outer']
+  readonly outer: OuterSpec
   readonly outerState: string | null
 }
 
@@ -112,8 +114,29 @@ export function planOf(context: TrainingContext): Plan {
   return context.plan
 }
 
+/** What all work of a job has in common, from its spec and what preparing found. */
+export function recipeOf(
+  { train, preprocess }: JobSpec,
+  { topology, manifest, steps }: { readonly topology: string; readonly manifest: string; readonly steps: number },
+): Recipe {
+  const { seed, loss, labelSmoothing, classWeights = null, optimizer, schedule, clip = null } = train
+  return {
+    topology,
+    manifest,
+    preprocess,
+    seed,
+    batchSizes: batchSizesOf(train),
+    loss,
+    labelSmoothing,
+    classWeights,
+    optimizer,
+    schedule: { steps, ...schedule },
+    clip,
+  }
+}
+
 export function roundsOf(context: TrainingContext): number {
-  return context.plan === null ? 0 : Math.ceil(context.plan.steps / context.spec.train.strategy.localSteps)
+  return context.plan === null ? 0 : Math.ceil(context.plan.steps / roundStepsOf(context.spec.train.strategy))
 }
 
 export function initialInput(context: TrainingContext): TaskInput {
@@ -124,8 +147,8 @@ export function initialInput(context: TrainingContext): TaskInput {
 export function roundInputs(context: TrainingContext): readonly TaskInput[] {
   const { recipe, steps: stepsTotal } = planOf(context)
   const { round, step, weights, optimizerStates } = lastCheckpoint(context)
-  const steps = Math.min(context.spec.train.strategy.localSteps, stepsTotal - step)
-  return Array.from({ length: recipe.replicas }, (_, replica) =>
+  const steps = Math.min(roundStepsOf(context.spec.train.strategy), stepsTotal - step)
+  return Array.from({ length: recipe.batchSizes.length }, (_, replica) =>
     taskInput(context, roundTaskId(context.id, round, replica), replica, {
       kind: 'round',
       recipe,
@@ -143,7 +166,7 @@ export function roundInputs(context: TrainingContext): readonly TaskInput[] {
 export function evaluateInputs(context: TrainingContext): readonly TaskInput[] {
   const { recipe, testExamples } = planOf(context)
   const weights = lastCheckpoint(context).weights.sha256
-  const slices = Math.min(recipe.replicas, testExamples)
+  const slices = Math.min(recipe.batchSizes.length, testExamples)
   return Array.from({ length: slices }, (_, slice) =>
     taskInput(context, evaluateTaskId(context.id, slice), slice, { kind: 'evaluate', recipe, slice, slices, weights }),
   )
@@ -185,13 +208,14 @@ function resultsOf<Kind extends 'round' | 'evaluate'>(
 }
 
 export function reduction(context: TrainingContext): ReduceInput {
+  const { strategy } = context.spec.train
   const { round, weights, outerState } = lastCheckpoint(context)
   return {
     job: context.id,
     round,
     weights: weights.sha256,
     replicas: resultsOf(context.results, 'round').map((result) => result.weights.sha256),
-    outer: context.spec.train.strategy.outer,
+    outer: strategy.kind === 'diloco' ? strategy.outer : { kind: 'average' }, // of one replica: itself
     outerState,
   }
 }
@@ -203,7 +227,7 @@ export function withCheckpoint(context: TrainingContext): Partial<TrainingContex
   const results = resultsOf(context.results, 'round')
   const checkpoint: Checkpoint = {
     round: round + 1,
-    step: Math.min(planOf(context).steps, step + context.spec.train.strategy.localSteps),
+    step: Math.min(planOf(context).steps, step + roundStepsOf(context.spec.train.strategy)),
     weights: reduced.weights,
     outerState: reduced.outerState,
     optimizerStates: results.map(({ optimizerState }) => optimizerState.sha256),

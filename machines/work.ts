@@ -2,13 +2,17 @@
  * Work is what a task carries to a worker: a pure function of content-addressed inputs, small enough to stand in a
  * message. Every tensor is named by its sha256; a worker that has the blobs needs nothing else.
  */
-import type { JobSpec, OptimizerSpec, PreprocessStep } from './spec.ts'
+import type { PreprocessStep } from './spec.ts'
+import type { ClipSpec, LossSpec, OptimizerSpec, ScheduleSpec } from './train-spec.ts'
 
 /** Bytes in the blob store. */
 export interface Blob {
   readonly sha256: string
   readonly sizeBytes: number
 }
+
+/** A schedule whose end is known. */
+export type Schedule = ScheduleSpec & { readonly steps: number }
 
 /** What all work of a job has in common; fixed when the job is prepared. */
 export interface Recipe {
@@ -17,11 +21,15 @@ export interface Recipe {
   /** sha256 of the dataset's manifest. */
   readonly manifest: string
   readonly preprocess: readonly PreprocessStep[]
-  readonly loss: JobSpec['train']['loss']
-  readonly optimizer: OptimizerSpec
-  readonly batchSize: number
   readonly seed: number
-  readonly replicas: number
+  /** Rows of a step, of each replica: their number is the number of replicas. */
+  readonly batchSizes: readonly number[]
+  readonly loss: LossSpec
+  readonly labelSmoothing: number
+  readonly classWeights: readonly number[] | null
+  readonly optimizer: OptimizerSpec
+  readonly schedule: Schedule
+  readonly clip: ClipSpec | null
 }
 
 export type Work =

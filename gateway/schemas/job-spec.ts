@@ -5,6 +5,7 @@
  */
 import { z } from 'zod'
 import type { JobSpec } from '../../machines/spec.ts'
+import { trainSchema } from './train-spec.ts'
 
 /** Names stand in URLs, file names and keys: letters, digits, `_`, `.`, `-`, and not a dot in front. */
 const name = z
@@ -13,54 +14,6 @@ const name = z
     /^[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}$/,
     'a name of 1 to 100 letters, digits, "_", "." or "-", not starting with "." or "-"',
   )
-
-const learningRate = z.number().gt(0).max(100)
-const fraction = z.number().min(0).lt(1)
-
-const optimizerSchema = z.discriminatedUnion('kind', [
-  z.strictObject({
-    kind: z.literal('sgd'),
-    learningRate: learningRate.default(0.01),
-    momentum: fraction.default(0),
-  }),
-  z.strictObject({ kind: z.literal('adam'), learningRate: learningRate.default(0.001) }),
-  z.strictObject({
-    kind: z.literal('adamw'),
-    learningRate: learningRate.default(0.001),
-    weightDecay: fraction.default(0.01),
-  }),
-])
-
-const outerSchema = z.discriminatedUnion('kind', [
-  z.strictObject({ kind: z.literal('average') }),
-  // Defaults from the paper (2311.08105).
-  z.strictObject({
-    kind: z.literal('nesterov'),
-    learningRate: learningRate.default(0.7),
-    momentum: fraction.default(0.9),
-  }),
-])
-
-const strategySchema = z.strictObject({
-  kind: z.literal('diloco').default('diloco'),
-  localSteps: z.int().min(1).max(1_000_000).default(50).describe('Steps that a replica takes on its own in a round.'),
-  outer: outerSchema.default({ kind: 'average' }),
-})
-
-const trainSchema = z.strictObject({
-  replicas: z
-    .int()
-    .min(1)
-    .max(1024)
-    .default(1)
-    .describe('Logical replicas. They fix the computation; any number of workers carries it out.'),
-  epochs: z.int().min(1).max(1_000_000).default(1),
-  batchSize: z.int().min(1).max(65_536).default(32),
-  seed: z.int().min(0).max(0xffff_ffff).default(1),
-  loss: z.enum(['sparseCategoricalCrossentropy', 'meanSquaredError']),
-  optimizer: optimizerSchema.default({ kind: 'adam', learningRate: 0.001 }),
-  strategy: strategySchema.prefault({}),
-})
 
 const datasetSchema = z.strictObject({
   name,

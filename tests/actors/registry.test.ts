@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, expect, test } from 'vitest'
+import { recipeOf } from '../../machines/training.ts'
 import type { RegisterInput } from '../../machines/training.ts'
 import { House, STRIPES } from './house.ts'
 
@@ -12,15 +13,13 @@ beforeAll(async () => {
 afterAll(() => house.stop())
 
 function input(job: string, name: string): RegisterInput {
-  const { train, preprocess } = STRIPES
-  const { loss, optimizer, batchSize, seed, replicas } = train
   const topology = { sha256: 't'.repeat(64), sizeBytes: 1 }
   return {
     id: job,
     owner: 'ann',
     spec: { ...STRIPES, register: { name } },
     plan: {
-      recipe: { topology: topology.sha256, manifest, preprocess, loss, optimizer, batchSize, seed, replicas },
+      recipe: recipeOf(STRIPES, { topology: topology.sha256, manifest, steps: 1 }),
       dataset: { name: 'stripes', version: 1 },
       topology,
       steps: 1,

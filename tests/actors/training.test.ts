@@ -118,7 +118,10 @@ describe('bad input', () => {
 
   test('a loss that explodes fails the job with the step, and is not tried again', async () => {
     const view = jobView(
-      await fleet.train('nan', withTrain({ optimizer: { kind: 'sgd', learningRate: 1e38, momentum: 0 } })),
+      await fleet.train(
+        'nan',
+        withTrain({ optimizer: { kind: 'sgd', learningRate: 1e38, momentum: 0, nesterov: false } }),
+      ),
     )
     expect(view).toMatchObject({ state: 'failed', error: { code: 'loss.not-finite' } })
     expect(view.error?.message).toMatch(/step \d+/)
@@ -149,7 +152,7 @@ describe('cancelling', () => {
   test('a job that trains is cancelled, and its workers are free', async () => {
     await fleet.submit(
       'endless',
-      withTrain({ epochs: 100_000, strategy: { ...STRIPES.train.strategy, localSteps: 1_000 } }),
+      withTrain({ epochs: 100_000, strategy: { kind: 'diloco', localSteps: 1_000, outer: { kind: 'average' } } }),
     )
     await fleet.until('endless', 'collecting')
     const answer = await fleet.client.ask(address('job', 'endless'), { type: 'cancel' })

@@ -44,7 +44,7 @@ test('a specification may be written in YAML', async () => {
 
   expect(response.status).toBe(201)
   const { spec } = (await response.json()) as JobView
-  expect(spec.train.optimizer).toEqual({ kind: 'sgd', learningRate: 0.1, momentum: 0 })
+  expect(spec.train.optimizer).toEqual({ kind: 'sgd', learningRate: 0.1, momentum: 0, nesterov: false })
 })
 
 test('all errors of a specification are named at once, and nothing is started', async () => {
@@ -52,7 +52,7 @@ test('all errors of a specification are named at once, and nothing is started', 
     name: '../etc',
     datset: { name: 'mnist' },
     model: { class_name: 'Sequential', config: 7 },
-    train: { loss: 'huber', epochs: 0, optimizer: { kind: 'adm' }, strategy: { localSteps: 1.5 } },
+    train: { loss: 'hubert', epochs: 0, optimizer: { kind: 'adm' }, strategy: { kind: 'diloco', localSteps: 1.5 } },
   }
 
   const response = await fleet.request('/v1/jobs', { method: 'POST', body: JSON.stringify(bad), headers: json })
@@ -72,9 +72,9 @@ test('all errors of a specification are named at once, and nothing is started', 
   ])
   expect(errors?.find(({ path }) => path === 'train.loss')).toEqual({
     path: 'train.loss',
-    expected: 'one of "sparseCategoricalCrossentropy", "meanSquaredError"',
-    found: '"huber"',
-    message: 'train.loss: expected one of "sparseCategoricalCrossentropy", "meanSquaredError", found "huber"',
+    expected: expect.stringMatching(/^one of "sparseCategoricalCrossentropy", .*"huber"$/),
+    found: '"hubert"',
+    message: expect.stringMatching(/^train\.loss: expected one of .*, found "hubert"$/),
   })
   expect(errors?.find(({ path }) => path === 'train.optimizer.kind')?.expected).toBe('one of "sgd", "adam", "adamw"')
   expect(errors?.find(({ path }) => path === 'model.config')).toMatchObject({

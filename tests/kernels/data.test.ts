@@ -88,7 +88,7 @@ describe('a shard', () => {
 
 describe('the order of data', () => {
   it('gives the replicas of an epoch different rows, and every row of a batch once', () => {
-    const settings = { count: 103, seed: 5, replicas: 3, batchSize: 8 }
+    const settings = { count: 103, seed: 5, batchSizes: [8, 8, 8] }
     const seen = new Set<number>()
     for (const replica of [0, 1, 2]) {
       const order = dataOrder({ ...settings, replica })
@@ -99,7 +99,7 @@ describe('the order of data', () => {
   })
 
   it('knows the rows of any step without the steps before it', () => {
-    const settings = { count: 100, seed: 5, replicas: 2, replica: 1, batchSize: 7 }
+    const settings = { count: 100, seed: 5, batchSizes: [7, 7], replica: 1 }
     const walked = dataOrder(settings)
     const steps = Array.from({ length: 30 }, (_, step) => [...walked.rowsAt(step)])
     expect([...dataOrder(settings).rowsAt(29)]).toEqual(steps[29])
@@ -107,8 +107,8 @@ describe('the order of data', () => {
   })
 
   it('makes one batch of what is less than a batch, and refuses fewer rows than replicas', () => {
-    expect(dataOrder({ count: 10, seed: 1, replicas: 3, replica: 2, batchSize: 64 }).rowsAt(0)).toHaveLength(3)
-    expect(() => dataOrder({ count: 2, seed: 1, replicas: 3, replica: 0, batchSize: 64 })).toThrow(/Cannot cut 2 rows/)
+    expect(dataOrder({ count: 10, seed: 1, batchSizes: [64, 64, 64], replica: 2 }).rowsAt(0)).toHaveLength(3)
+    expect(() => dataOrder({ count: 2, seed: 1, batchSizes: [64, 64, 64], replica: 0 })).toThrow(/Cannot cut 2 rows/)
   })
 
   it('covers every row once in evaluation parts, however many', () => {

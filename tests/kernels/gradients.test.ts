@@ -10,7 +10,7 @@ import { LAYERS } from '../../kernels/layers/all.ts'
 import { compileModel, encodeTensors, initialise, startBackend, writeWeights } from '../../kernels/mod.ts'
 import type { Backend, FeatureSpec, LossName, ModelTopology, TargetSpec } from '../../kernels/mod.ts'
 import { planModel } from '../../kernels/plan.ts'
-import { gradientsOf } from '../../kernels/round.ts'
+import { gradientsOf } from '../../kernels/step.ts'
 import { elementCount } from '../../kernels/safetensors.ts'
 import { layer, seededValues, sequential } from './models.ts'
 import type { LayerJson } from './models.ts'
@@ -187,7 +187,7 @@ async function outcome(backend: Backend, tested: Case) {
   const batch = { rows: ROWS, features, targets: Float32Array.from({ length: ROWS }, (_, i) => i % CLASSES) }
   const target: TargetSpec = { kind: 'class', classes: CLASSES }
   const before = backend.tf.memory().numTensors
-  const result = await gradientsOf(compiled, compiled.weights.filter((w) => w.trainable), batch, { target }, 'sparseCategoricalCrossentropy') // prettier-ignore
+  const result = await gradientsOf(compiled, compiled.weights.filter((w) => w.trainable), batch, { target }, { loss: 'sparseCategoricalCrossentropy' }) // prettier-ignore
   const leaked = backend.tf.memory().numTensors - before
   const statistics = await Promise.all(
     compiled.weights.filter((w) => !w.trainable).map(async (w) => [w.name, await w.variable.data()] as const),

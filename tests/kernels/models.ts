@@ -57,10 +57,9 @@ export function stripedDataset(): Dataset {
 }
 
 export const settings: TrainSettings = {
-  replicas: 1,
+  batchSizes: [16],
   replica: 0,
   seed: 7,
-  batchSize: 16,
   localSteps: 6,
   stepStart: 0,
   loss: 'sparseCategoricalCrossentropy',

@@ -53,11 +53,11 @@ describe("a replica's round", () => {
   }
 
   it('depends on seed, replica and step, so that no two share rows or dropout masks', async () => {
-    const base = await round({ replicas: 2 })
+    const base = await round({ batchSizes: [16, 16] })
     for (const changes of [
-      { replicas: 2, replica: 1 },
-      { replicas: 2, seed: 8 },
-      { replicas: 2, stepStart: 1 },
+      { batchSizes: [16, 16], replica: 1 },
+      { batchSizes: [16, 16], seed: 8 },
+      { batchSizes: [16, 16], stepStart: 1 },
     ]) {
       expect((await round(changes)).weights).not.toEqual(base.weights)
     }

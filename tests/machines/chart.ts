@@ -16,7 +16,7 @@ import { schedulerMachine } from '../../machines/scheduler.ts'
 import { taskMachine } from '../../machines/task.ts'
 import type { TaskInput } from '../../machines/task.ts'
 import { workerMachine } from '../../machines/worker.ts'
-import type { Recipe } from '../../machines/work.ts'
+import { recipeOf } from '../../machines/training.ts'
 
 export class Chart {
   readonly definition: ActorDefinition
@@ -121,7 +121,9 @@ export const SPEC: JobSpec = {
     batchSize: 8,
     seed: 7,
     loss: 'sparseCategoricalCrossentropy',
-    optimizer: { kind: 'adam', learningRate: 0.001 },
+    labelSmoothing: 0,
+    optimizer: { kind: 'adam', learningRate: 0.001, beta1: 0.9, beta2: 0.999, epsilon: 1e-7 },
+    schedule: { kind: 'constant', warmupSteps: 0 },
     strategy: { kind: 'diloco', localSteps: 4, outer: { kind: 'average' } },
   },
   register: { name: 'digits' },
@@ -129,16 +131,7 @@ export const SPEC: JobSpec = {
   priority: 'normal',
 }
 
-export const RECIPE: Recipe = {
-  topology: 't'.repeat(64),
-  manifest: 'm'.repeat(64),
-  preprocess: SPEC.preprocess,
-  loss: SPEC.train.loss,
-  optimizer: SPEC.train.optimizer,
-  batchSize: SPEC.train.batchSize,
-  seed: SPEC.train.seed,
-  replicas: SPEC.train.replicas,
-}
+export const RECIPE = recipeOf(SPEC, { topology: 't'.repeat(64), manifest: 'm'.repeat(64), steps: 10 })
 
 /** 10 steps in rounds of 4: 4, 4 and 2. */
 export const PLAN = {

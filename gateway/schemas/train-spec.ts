@@ -1,0 +1,125 @@
+/**
+ * The schema of `train`, the part of a job's specification that says how: checked at the edge, with its defaults. What
+ * depends on two fields at once (as many batch sizes as replicas) is checked here too; what depends on the dataset is
+ * not seen here: that is `admit`.
+ */
+import { z } from 'zod'
+import type { StrategySpec, TrainSpec } from '../../machines/train-spec.ts'
+
+const learningRate = z.number().gt(0).max(100)
+const fraction = z.number().min(0).lt(1)
+const steps = z.int().min(1).max(1_000_000)
+const batchSize = z.int().min(1).max(65_536)
+
+const adam = {
+  learningRate: learningRate.default(0.001),
+  beta1: fraction.default(0.9),
+  beta2: fraction.default(0.999),
+  epsilon: z.number().gt(0).max(1).default(1e-7),
+}
+
+const optimizerSchema = z.discriminatedUnion('kind', [
+  z.strictObject({
+    kind: z.literal('sgd'),
+    learningRate: learningRate.default(0.01),
+    momentum: fraction.default(0),
+    nesterov: z.boolean().default(false),
+  }),
+  z.strictObject({ kind: z.literal('adam'), ...adam }),
+  z.strictObject({ kind: z.literal('adamw'), ...adam, weightDecay: fraction.default(0.01) }),
+])
+
+const warmupSteps = z.int().min(0).max(1_000_000).default(0).describe('The rate rises from zero over these first.')
+
+const scheduleSchema = z.discriminatedUnion('kind', [
+  z.strictObject({ kind: z.literal('constant'), warmupSteps }),
+  z.strictObject({
+    kind: z.literal('cosine'),
+    warmupSteps,
+    steps: steps.exactOptional().describe('Where the curve ends; with the job when left out.'),
+    finalFactor: z.number().min(0).max(1).default(0).describe('The end of the curve, as a share of the rate.'),
+  }),
+  z.strictObject({ kind: z.literal('step'), warmupSteps, everySteps: steps, factor: z.number().gt(0).max(1) }),
+  z.strictObject({ kind: z.literal('exponential'), warmupSteps, everySteps: steps, factor: z.number().gt(0).max(1) }),
+])
+
+const clipSchema = z.strictObject({
+  kind: z.enum(['norm', 'value']).describe('norm: of all gradients together; value: each by itself.'),
+  max: z.number().gt(0),
+})
+
+const outerSchema = z.discriminatedUnion('kind', [
+  z.strictObject({ kind: z.literal('average') }),
+  // Defaults from the paper (2311.08105).
+  z.strictObject({
+    kind: z.literal('nesterov'),
+    learningRate: learningRate.default(0.7),
+    momentum: fraction.default(0.9),
+  }),
+])
+
+const ROUND_STEPS = 50
+
+const roundSteps = steps.default(ROUND_STEPS).describe('Steps of a round: what lies between two checkpoints.')
+
+const strategySchema = z.discriminatedUnion('kind', [
+  z.strictObject({ kind: z.literal('local'), roundSteps }),
+  z.strictObject({
+    kind: z.literal('diloco'),
+    localSteps: steps.default(ROUND_STEPS).describe('Steps that a replica takes on its own in a round.'),
+    outer: outerSchema.default({ kind: 'average' }),
+  }),
+])
+
+export const trainSchema = z
+  .strictObject({
+    replicas: z
+      .int()
+      .min(1)
+      .max(1024)
+      .default(1)
+      .describe('Logical replicas. They fix the computation; any number of workers carries it out.'),
+    epochs: z.int().min(1).max(1_000_000).default(1),
+    batchSize: z
+      .union([batchSize, z.array(batchSize).min(1).max(1024)])
+      .default(32)
+      .describe('Examples of a step: of every replica, or a list with one number for each.'),
+    seed: z.int().min(0).max(0xffff_ffff).default(1),
+    loss: z.enum([
+      'sparseCategoricalCrossentropy',
+      'categoricalCrossentropy',
+      'binaryCrossentropy',
+      'meanSquaredError',
+      'meanAbsoluteError',
+      'huber',
+    ]),
+    labelSmoothing: fraction.default(0).describe('The share of the true class that is spread over all.'),
+    classWeights: z
+      .array(z.number().min(0).max(1_000_000))
+      .min(2)
+      .exactOptional()
+      .describe('By class: what the loss of an example is multiplied by.'),
+    optimizer: optimizerSchema.prefault({ kind: 'adam' }),
+    schedule: scheduleSchema.prefault({ kind: 'constant' }),
+    clip: clipSchema.exactOptional().describe('Gradients are cut to this before the optimiser takes them.'),
+    strategy: strategySchema
+      .exactOptional()
+      .describe('How replicas become one model; local for one replica and diloco for several when left out.'),
+  })
+  .superRefine(({ replicas, batchSize, strategy }, context) => {
+    if (Array.isArray(batchSize) && batchSize.length !== replicas) {
+      const message = `${replicas} batch sizes, one for each replica`
+      context.addIssue({ code: 'custom', path: ['batchSize'], message })
+    }
+    if (strategy?.kind === 'local' && replicas > 1) {
+      const message = `"diloco" for ${replicas} replicas`
+      context.addIssue({ code: 'custom', path: ['strategy', 'kind'], message })
+    }
+  })
+  .transform((train) => ({ ...train, strategy: train.strategy ?? strategyFor(train.replicas) }))
+  .meta({ id: 'Train' }) satisfies z.ZodType<TrainSpec>
+
+function strategyFor(replicas: number): StrategySpec {
+  if (replicas === 1) return { kind: 'local', roundSteps: ROUND_STEPS }
+  return { kind: 'diloco', localSteps: ROUND_STEPS, outer: { kind: 'average' } }
+}

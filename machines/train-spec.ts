@@ -1,0 +1,73 @@
+/**
+ * How a model is trained, as a user writes it: the part `train` of a job's specification. All of it is checked at the
+ * edge (gateway/schemas/train-spec.ts), where the defaults are filled in; from there on it is trusted.
+ */
+export interface TrainSpec {
+  /** Logical replicas: they fix the computation, and any number of workers carries it out. */
+  readonly replicas: number
+  readonly epochs: number
+  /** Examples of a step, of every replica or of each. */
+  readonly batchSize: number | readonly number[]
+  readonly seed: number
+  readonly loss: LossSpec
+  readonly labelSmoothing: number
+  /** By class: what an example's loss is multiplied by. */
+  readonly classWeights?: readonly number[]
+  readonly optimizer: OptimizerSpec
+  readonly schedule: ScheduleSpec
+  readonly clip?: ClipSpec
+  readonly strategy: StrategySpec
+}
+
+export type LossSpec =
+  | 'sparseCategoricalCrossentropy'
+  | 'categoricalCrossentropy'
+  | 'binaryCrossentropy'
+  | 'meanSquaredError'
+  | 'meanAbsoluteError'
+  | 'huber'
+
+export type OptimizerSpec =
+  | { readonly kind: 'sgd'; readonly learningRate: number; readonly momentum: number; readonly nesterov: boolean }
+  | ({ readonly kind: 'adam' } & AdamSpec)
+  | ({ readonly kind: 'adamw'; readonly weightDecay: number } & AdamSpec)
+
+interface AdamSpec {
+  readonly learningRate: number
+  readonly beta1: number
+  readonly beta2: number
+  readonly epsilon: number
+}
+
+/** How the learning rate moves over the job's steps. */
+export type ScheduleSpec = { readonly warmupSteps: number } & (
+  | { readonly kind: 'constant' }
+  /** `steps` are those of the whole job when left out. */
+  | { readonly kind: 'cosine'; readonly steps?: number; readonly finalFactor: number }
+  | { readonly kind: 'step' | 'exponential'; readonly everySteps: number; readonly factor: number }
+)
+
+export interface ClipSpec {
+  readonly kind: 'norm' | 'value'
+  readonly max: number
+}
+
+export type StrategySpec =
+  /** One replica. A round is `roundSteps` steps: what lies between two checkpoints. */
+  | { readonly kind: 'local'; readonly roundSteps: number }
+  /** Each replica takes `localSteps` steps on its own; then `outer` makes one set of weights of them (2311.08105). */
+  | { readonly kind: 'diloco'; readonly localSteps: number; readonly outer: OuterSpec }
+
+export type OuterSpec =
+  | { readonly kind: 'average' }
+  | { readonly kind: 'nesterov'; readonly learningRate: number; readonly momentum: number }
+
+/** Of each replica. */
+export function batchSizesOf({ batchSize, replicas }: Pick<TrainSpec, 'batchSize' | 'replicas'>): readonly number[] {
+  return typeof batchSize === 'number' ? Array.from({ length: replicas }, () => batchSize) : batchSize
+}
+
+/** Steps of each replica in one round. */
+export function roundStepsOf(strategy: StrategySpec): number {
+  return strategy.kind === 'diloco' ? strategy.localSteps : strategy.roundSteps
+}

@@ -1,8 +1,8 @@
 /** What people are shown, from an actor's snapshot: pure functions, used by the projector and by the gateway alike. */
+import type { WorkerRow } from '../machines/book.ts'
 import type { JobContext } from '../machines/job.ts'
 import { roundsOf } from '../machines/training.ts'
 import type { SchedulerContext } from '../machines/scheduler.ts'
-import type { WorkerRow } from '../machines/scheduling.ts'
 import type { JobState, JobView, WorkerView } from '../machines/views.ts'
 import { idOf } from '../runtime/mod.ts'
 import type { ActorSnapshot, ActorAddress, Json } from '../runtime/mod.ts'

@@ -9,6 +9,7 @@ import {
   jobView,
   mnist,
   Projector,
+  pageActor,
   Registry,
   schedulerActor,
   taskActor,
@@ -73,6 +74,7 @@ export async function startControl(options: ControlOptions): Promise<Control> {
       jobActor({ ...stores, ...telemetry, datasets, registry, kernels, pools: [POOL] }),
       taskActor(),
       schedulerActor(),
+      pageActor(),
       workerActor('adopt'),
     ],
   })

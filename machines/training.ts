@@ -84,10 +84,16 @@ export interface TrainingContext extends JobInput {
   readonly reduced: ReduceOutput | null
   /** The slowest replica of the last round. */
   readonly slowestMs: number
+  /** What a step took in the last round, on a worker like most. */
+  readonly stepMs: number
   readonly metrics: { readonly loss: number; readonly accuracy?: number } | null
   readonly evaluation: Evaluation | null
   /** Worker → rounds that it has finished. */
   readonly workers: Readonly<Record<string, number>>
+  /** The numerics fingerprint of the worker that made the initial weights: all others must have the same. */
+  readonly fingerprint: string | null
+  /** By replica: the worker that ran its last round, and has its optimiser state at hand. */
+  readonly homes: Readonly<Record<string, string>>
 }
 
 /** Before anything is known. */
@@ -97,9 +103,12 @@ export const UNTRAINED: Omit<TrainingContext, keyof JobInput> = {
   checkpoints: [],
   reduced: null,
   slowestMs: 0,
+  stepMs: 0,
   metrics: null,
   evaluation: null,
   workers: {},
+  fingerprint: null,
+  homes: {},
 }
 
 /** The last checkpoint of a job that has one: from its initial weights on, every job has. */
@@ -141,7 +150,7 @@ export function roundsOf(context: TrainingContext): number {
 
 export function initialInput(context: TrainingContext): TaskInput {
   const { recipe } = planOf(context)
-  return taskInput(context, initialiseTaskId(context.id), 0, { kind: 'initialise', recipe })
+  return taskInput(context, initialiseTaskId(context.id), { kind: 'initialise', recipe })
 }
 
 export function roundInputs(context: TrainingContext): readonly TaskInput[] {
@@ -149,7 +158,7 @@ export function roundInputs(context: TrainingContext): readonly TaskInput[] {
   const { round, step, weights, optimizerStates } = lastCheckpoint(context)
   const steps = Math.min(roundStepsOf(context.spec.train.strategy), stepsTotal - step)
   return Array.from({ length: recipe.batchSizes.length }, (_, replica) =>
-    taskInput(context, roundTaskId(context.id, round, replica), replica, {
+    taskInput(context, roundTaskId(context.id, round, replica), {
       kind: 'round',
       recipe,
       round,
@@ -168,27 +177,33 @@ export function evaluateInputs(context: TrainingContext): readonly TaskInput[] {
   const weights = lastCheckpoint(context).weights.sha256
   const slices = Math.min(recipe.batchSizes.length, testExamples)
   return Array.from({ length: slices }, (_, slice) =>
-    taskInput(context, evaluateTaskId(context.id, slice), slice, { kind: 'evaluate', recipe, slice, slices, weights }),
+    taskInput(context, evaluateTaskId(context.id, slice), { kind: 'evaluate', recipe, slice, slices, weights }),
   )
 }
 
-function taskInput(context: TrainingContext, id: string, home: number, work: Work): TaskInput {
+function taskInput(context: TrainingContext, id: string, work: Work): TaskInput {
+  const { fingerprint, homes, owner, spec } = context
+  const home = work.kind === 'round' ? homes[work.replica] : work.kind === 'evaluate' ? homes[work.slice] : undefined
   return {
     id,
     job: context.id,
-    owner: context.owner,
-    pool: context.spec.pool,
-    priority: context.spec.priority,
-    home: String(home),
+    owner,
+    pool: spec.pool,
+    priority: spec.priority,
+    fingerprint,
+    data: work.recipe.manifest,
+    ...(home !== undefined && { prefer: home }),
     work,
     runLimitMs: runLimitMs(context.slowestMs),
+    expectedMs: work.kind === 'round' ? Math.round(context.stepMs * work.steps) : 0,
   }
 }
 
 /** The initial weights are the checkpoint before the first round. */
-export function withInitial(output: WorkOutput): Partial<TrainingContext> {
+export function withInitial(output: WorkOutput, fingerprint: string): Partial<TrainingContext> {
   if (output.kind !== 'initialise') return {}
-  return { checkpoints: [{ round: 0, step: 0, weights: output.weights, outerState: null, optimizerStates: [] }] }
+  const { weights } = output
+  return { fingerprint, checkpoints: [{ round: 0, step: 0, weights, outerState: null, optimizerStates: [] }] }
 }
 
 /** A result stands at its replica's or slice's place, whenever it comes. */
@@ -197,7 +212,11 @@ export function withResult(context: TrainingContext, worker: string, output: Wor
   const place = output.kind === 'round' ? output.replica : output.slice
   const results = context.results.with(place, output)
   if (output.kind === 'evaluate') return { results }
-  return { results, workers: { ...context.workers, [worker]: (context.workers[worker] ?? 0) + 1 } }
+  return {
+    results,
+    workers: { ...context.workers, [worker]: (context.workers[worker] ?? 0) + 1 },
+    homes: { ...context.homes, [place]: worker },
+  }
 }
 
 function resultsOf<Kind extends 'round' | 'evaluate'>(
@@ -232,12 +251,14 @@ export function withCheckpoint(context: TrainingContext): Partial<TrainingContex
     outerState: reduced.outerState,
     optimizerStates: results.map(({ optimizerState }) => optimizerState.sha256),
   }
+  const times = results.map(({ elapsedMs }) => elapsedMs)
   const accuracies = results.flatMap(({ accuracy }) => accuracy ?? [])
   return {
     checkpoints: [...context.checkpoints, checkpoint].slice(-JOB_LIMITS.checkpointsKept),
     reduced: null,
     results: [],
-    slowestMs: Math.max(...results.map(({ elapsedMs }) => elapsedMs)),
+    slowestMs: Math.max(...times),
+    stepMs: median(times) / (checkpoint.step - step),
     metrics: {
       loss: mean(results.map(({ loss }) => loss)),
       ...(accuracies.length > 0 && { accuracy: mean(accuracies) }),
@@ -259,6 +280,11 @@ export function evaluationOf(results: TrainingContext['results']): Evaluation {
 
 function sum(values: readonly number[]): number {
   return values.reduce((total, value) => total + value, 0)
+}
+
+/** The lower one of the two in the middle of an even number: most workers are at least as fast. */
+function median(values: readonly number[]): number {
+  return values.toSorted((a, b) => a - b)[Math.floor((values.length - 1) / 2)] ?? 0
 }
 
 function mean(values: readonly number[]): number {

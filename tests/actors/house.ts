@@ -9,6 +9,7 @@ import {
   Datasets,
   fleetCollections,
   jobActor,
+  pageActor,
   Registry,
   schedulerActor,
   taskActor,
@@ -57,7 +58,7 @@ export class House {
 
   /** Everything but workers: they join by `worker()`. */
   async start(): Promise<RunningHouse> {
-    const fleet = await Fleet.start('memory', [schedulerActor(), taskActor(), workerActor('adopt')])
+    const fleet = await Fleet.start('memory', [schedulerActor(), pageActor(), taskActor(), workerActor('adopt')])
     this.#cleanups.unshift(() => fleet.stop())
     const client = await fleet.client()
     const telemetry = { client, clock: systemClock, trouble: (_: string, error: unknown) => this.troubles.push(error) }
@@ -75,6 +76,7 @@ export class House {
         }),
         taskActor(),
         schedulerActor(),
+        pageActor(),
         workerActor('adopt'),
       ],
       directory: fleet.directory,

@@ -8,7 +8,7 @@ import type { JobContext } from '../../machines/job.ts'
 import { taskMachine } from '../../machines/task.ts'
 import type { ReduceInput } from '../../machines/training.ts'
 import type { RunInput } from '../../machines/worker.ts'
-import { Chart, FAULTS, newJob, newScheduler, newWorker, PLAN, SPEC } from './chart.ts'
+import { Chart, FAULTS, newJob, newPage, newScheduler, newWorker, PLAN, SPEC } from './chart.ts'
 
 const blob = (sha256: string): { sha256: string; sizeBytes: number } => ({ sha256, sizeBytes: 1 })
 
@@ -94,7 +94,8 @@ class Fleet {
   /** Takes what the last step of a chart wanted done to its consequences. */
   carry(from: string, chart: Chart): void {
     for (const { to, input } of chart.spawned) {
-      if (!this.charts.has(to)) this.add(to, new Chart('task', taskMachine, input))
+      if (this.charts.has(to)) continue
+      this.add(to, to.startsWith('page/') ? newPage(input) : new Chart('task', taskMachine, input))
     }
     for (const message of chart.told) {
       const line = `${from} ${message.to}`
@@ -214,7 +215,7 @@ describe('the fleet, whatever order things happen in', () => {
         fleet.join(1)
         fleet.run(numbers, kills)
         const { book } = fleet.chart('scheduler/default').context as { book: object }
-        expect(book).toMatchObject({ jobs: {}, owners: {}, lanes: {}, placed: {} })
+        expect(book).toMatchObject({ queues: {}, owners: {}, gangs: {}, placed: {} })
       }),
       { numRuns: 100 },
     )

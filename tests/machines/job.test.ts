@@ -7,7 +7,13 @@ import type { Chart } from './chart.ts'
 const blob = (name: string): { sha256: string; sizeBytes: number } => ({ sha256: name, sizeBytes: 1 })
 const contextOf = (job: Chart): JobContext => job.context as JobContext
 const done = (job: Chart, id: string, output: object, worker = 'worker/a'): Chart =>
-  job.send({ type: 'task.done', task: `task/${id}`, worker, output: { elapsedMs: 9, ...output } } as never)
+  job.send({
+    type: 'task.done',
+    task: `task/${id}`,
+    worker,
+    fingerprint: 'f1',
+    output: { elapsedMs: 9, ...output },
+  } as never)
 const roundDone = (job: Chart, round: number, replica: number): Chart =>
   done(
     job,
@@ -135,10 +141,9 @@ describe('the way of a job', () => {
     expect(job.effects.get('register')?.input).toMatchObject({ weights: blob('g0'), evaluation: null })
   })
 
-  test('a registered job is completed, and its scheduler may forget it', () => {
+  test('a registered job is completed', () => {
     const job = registering().finish('register', { name: 'digits', version: 3 })
     expect([job.value, job.status]).toEqual(['completed', 'done'])
-    expect(job.told).toEqual([{ to: 'scheduler/default', event: { type: 'job.ended', job: 'J' } }])
   })
 })
 

@@ -12,8 +12,8 @@ import type { JobSpec } from './spec.ts'
 import { runLimitMs } from './task.ts'
 import type { TaskInput } from './task.ts'
 import { batchSizesOf, roundStepsOf } from './train-spec.ts'
-import type { OuterSpec } from './train-spec.ts'
-import type { Blob, OutputOf, Recipe, Work, WorkOutput } from './work.ts'
+import type { StrategySpec } from './train-spec.ts'
+import type { Blob, OutputOf, Recipe, Traffic, Work, WorkOutput } from './work.ts'
 
 export interface JobInput {
   readonly id: string
@@ -36,6 +36,8 @@ export interface Checkpoint {
   readonly round: number
   readonly step: number
   readonly weights: Blob
+  /** Where the weights follow from those of the checkpoint before by a short delta. */
+  readonly follows: { readonly weights: string; readonly update: string } | null
   /** sha256 of the outer optimiser's state; null for an average. */
   readonly outerState: string | null
   /** sha256 of each replica's optimiser state, in replica order; empty before the first round. */
@@ -45,15 +47,19 @@ export interface Checkpoint {
 export interface ReduceInput {
   readonly job: string
   readonly round: number
-  /** sha256 of the weights before the round, and of each replica's after it, in replica order. */
+  /** sha256 of the weights before the round. */
   readonly weights: string
-  readonly replicas: readonly string[]
-  readonly outer: OuterSpec
+  /** What each replica came to, in replica order, and what it counts. */
+  readonly replicas: readonly Blob[]
+  readonly shares: readonly number[]
+  readonly strategy: StrategySpec
   readonly outerState: string | null
 }
 
 export interface ReduceOutput {
   readonly weights: Blob
+  /** sha256 of the delta from the weights before; null where they are told whole. */
+  readonly update: string | null
   readonly outerState: string | null
 }
 
@@ -86,6 +92,8 @@ export interface TrainingContext extends JobInput {
   readonly slowestMs: number
   /** What a step took in the last round, on a worker like most. */
   readonly stepMs: number
+  /** Of all rounds so far. */
+  readonly traffic: Traffic
   readonly metrics: { readonly loss: number; readonly accuracy?: number } | null
   readonly evaluation: Evaluation | null
   /** Worker → rounds that it has finished. */
@@ -104,6 +112,7 @@ export const UNTRAINED: Omit<TrainingContext, keyof JobInput> = {
   reduced: null,
   slowestMs: 0,
   stepMs: 0,
+  traffic: { exchangeBytes: 0, stateBytes: 0 },
   metrics: null,
   evaluation: null,
   workers: {},
@@ -128,7 +137,7 @@ export function recipeOf(
   { train, preprocess }: JobSpec,
   { topology, manifest, steps }: { readonly topology: string; readonly manifest: string; readonly steps: number },
 ): Recipe {
-  const { seed, loss, labelSmoothing, classWeights = null, optimizer, schedule, clip = null } = train
+  const { seed, loss, labelSmoothing, classWeights = null, optimizer, schedule, clip = null, strategy } = train
   return {
     topology,
     manifest,
@@ -141,6 +150,7 @@ export function recipeOf(
     optimizer,
     schedule: { steps, ...schedule },
     clip,
+    strategy,
   }
 }
 
@@ -155,7 +165,7 @@ export function initialInput(context: TrainingContext): TaskInput {
 
 export function roundInputs(context: TrainingContext): readonly TaskInput[] {
   const { recipe, steps: stepsTotal } = planOf(context)
-  const { round, step, weights, optimizerStates } = lastCheckpoint(context)
+  const { round, step, weights, follows, optimizerStates } = lastCheckpoint(context)
   const steps = Math.min(roundStepsOf(context.spec.train.strategy), stepsTotal - step)
   return Array.from({ length: recipe.batchSizes.length }, (_, replica) =>
     taskInput(context, roundTaskId(context.id, round, replica), {
@@ -167,6 +177,7 @@ export function roundInputs(context: TrainingContext): readonly TaskInput[] {
       steps,
       stepsTotal,
       weights: weights.sha256,
+      follows,
       optimizerState: optimizerStates[replica] ?? null,
     }),
   )
@@ -203,7 +214,10 @@ function taskInput(context: TrainingContext, id: string, work: Work): TaskInput 
 export function withInitial(output: WorkOutput, fingerprint: string): Partial<TrainingContext> {
   if (output.kind !== 'initialise') return {}
   const { weights } = output
-  return { fingerprint, checkpoints: [{ round: 0, step: 0, weights, outerState: null, optimizerStates: [] }] }
+  return {
+    fingerprint,
+    checkpoints: [{ round: 0, step: 0, weights, follows: null, outerState: null, optimizerStates: [] }],
+  }
 }
 
 /** A result stands at its replica's or slice's place, whenever it comes. */
@@ -233,8 +247,9 @@ export function reduction(context: TrainingContext): ReduceInput {
     job: context.id,
     round,
     weights: weights.sha256,
-    replicas: resultsOf(context.results, 'round').map((result) => result.weights.sha256),
-    outer: strategy.kind === 'diloco' ? strategy.outer : { kind: 'average' }, // of one replica: itself
+    replicas: resultsOf(context.results, 'round').map((result) => result.weights),
+    shares: planOf(context).recipe.batchSizes,
+    strategy,
     outerState,
   }
 }
@@ -242,12 +257,14 @@ export function reduction(context: TrainingContext): ReduceInput {
 export function withCheckpoint(context: TrainingContext): Partial<TrainingContext> {
   const { reduced } = context
   if (reduced === null) throw new Error(`Job ${context.id} has no weights to keep`)
-  const { round, step } = lastCheckpoint(context)
+  const { round, step, weights } = lastCheckpoint(context)
+  const { strategy } = context.spec.train
   const results = resultsOf(context.results, 'round')
   const checkpoint: Checkpoint = {
     round: round + 1,
-    step: Math.min(planOf(context).steps, step + roundStepsOf(context.spec.train.strategy)),
+    step: Math.min(planOf(context).steps, step + roundStepsOf(strategy)),
     weights: reduced.weights,
+    follows: reduced.update === null ? null : { weights: weights.sha256, update: reduced.update },
     outerState: reduced.outerState,
     optimizerStates: results.map(({ optimizerState }) => optimizerState.sha256),
   }
@@ -258,7 +275,12 @@ export function withCheckpoint(context: TrainingContext): Partial<TrainingContex
     reduced: null,
     results: [],
     slowestMs: Math.max(...times),
-    stepMs: median(times) / (checkpoint.step - step),
+    // Replicas that go together take one time, in which some may find their work done.
+    stepMs: (strategy.kind === 'sync' ? Math.max(...times) : median(times)) / (checkpoint.step - step),
+    traffic: {
+      exchangeBytes: context.traffic.exchangeBytes + sum(results.map(({ moved }) => moved.exchangeBytes)),
+      stateBytes: context.traffic.stateBytes + sum(results.map(({ moved }) => moved.stateBytes)),
+    },
     metrics: {
       loss: mean(results.map(({ loss }) => loss)),
       ...(accuracies.length > 0 && { accuracy: mean(accuracies) }),

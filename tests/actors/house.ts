@@ -261,7 +261,12 @@ export const STRIPES: JobSpec = {
     labelSmoothing: 0,
     optimizer: { kind: 'adam', learningRate: 0.02, beta1: 0.9, beta2: 0.999, epsilon: 1e-7 },
     schedule: { kind: 'constant', warmupSteps: 0 },
-    strategy: { kind: 'diloco', localSteps: 8, outer: { kind: 'nesterov', learningRate: 0.7, momentum: 0.9 } },
+    strategy: {
+      kind: 'diloco',
+      localSteps: 8,
+      outer: { kind: 'nesterov', learningRate: 0.7, momentum: 0.9 },
+      precision: 'float32',
+    },
   },
   register: { name: 'stripes' },
   pool: 'default',

@@ -125,7 +125,7 @@ export const SPEC: JobSpec = {
     labelSmoothing: 0,
     optimizer: { kind: 'adam', learningRate: 0.001, beta1: 0.9, beta2: 0.999, epsilon: 1e-7 },
     schedule: { kind: 'constant', warmupSteps: 0 },
-    strategy: { kind: 'diloco', localSteps: 4, outer: { kind: 'average' } },
+    strategy: { kind: 'diloco', localSteps: 4, outer: { kind: 'average' }, precision: 'float32' },
   },
   register: { name: 'digits' },
   pool: 'default',

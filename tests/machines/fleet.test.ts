@@ -23,7 +23,11 @@ function outputOf(src: string, input: unknown): unknown {
       return { backend: 'wasm', fingerprint: 'f1' }
     case 'reduce': {
       const { weights, replicas } = input as ReduceInput
-      return { weights: blob(`(${weights}:${replicas.join('+')})`), outerState: null }
+      return {
+        weights: blob(`(${weights}:${replicas.map(({ sha256 }) => sha256).join('+')})`),
+        update: null,
+        outerState: null,
+      }
     }
     case 'register':
       return { name: 'digits', version: 1 }
@@ -47,7 +51,9 @@ function runOf({ work }: RunInput): unknown {
         replica,
         weights: blob(`w${name}`),
         optimizerState: blob(`o${name}`),
+        moved: { exchangeBytes: 3, stateBytes: 5 },
         loss: 1,
+        firstLoss: 1,
         examples: 1,
         elapsedMs: 1,
       }

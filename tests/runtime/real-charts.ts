@@ -71,6 +71,8 @@ function outputOf(task: string): object {
     replica: slice,
     weights,
     optimizerState: weights,
+    moved: { exchangeBytes: 1, stateBytes: 1 },
+    firstLoss: 1,
     loss: 1,
     examples: 8,
     elapsedMs: 3,

@@ -79,6 +79,7 @@ export async function startControl(options: ControlOptions): Promise<Control> {
     ],
   })
   node.events.on('trouble', ({ where, error }) => trouble(where, error))
+  node.events.on('message.held', ({ to, fault }) => trouble(`held for ${to}`, fault.message))
   node.events.on('dead-letter', ({ to, fault }) => trouble(`dead letter for ${to}`, fault.message))
   metrics.listen(node.events)
   await node.start()

@@ -6,6 +6,7 @@
 import { Command, CommanderError, InvalidArgumentError, Option } from 'commander'
 import type { BackendChoice } from '../kernels/mod.ts'
 import { addModelCommands } from './model-commands.ts'
+import { addBackendsCommand, backendsDirOf, backendsOption } from './backends.ts'
 import { addCommands } from './commands.ts'
 import { findApi } from './api.ts'
 import { DataDir } from './data-dir.ts'
@@ -18,7 +19,15 @@ import { aborted } from './until.ts'
 const PORT_DEFAULT = 8_420
 const WORKERS_DEFAULT = 2
 /** As a record, so that none can be missing. */
-const BACKENDS: Record<BackendChoice, true> = { auto: true, wasm: true, cpu: true }
+const BACKENDS: Record<BackendChoice, true> = {
+  auto: true,
+  'tensorflow-gpu': true,
+  tensorflow: true,
+  webgpu: true,
+  wasm: true,
+  cpu: true,
+  'webgpu-software': true,
+}
 
 const stopping = new AbortController()
 
@@ -47,6 +56,7 @@ async function program(): Promise<Command> {
     .option('-w, --workers <count>', 'worker processes', whole, WORKERS_DEFAULT)
     .option('--slots <count>', 'kernels that each worker runs at once', whole, 1)
     .addOption(backend())
+    .addOption(backendsOption())
     .addOption(
       new Option('--transport <name>', 'memory: everything in this process, nothing lasts')
         .choices(['auto', 'memory'])
@@ -55,7 +65,13 @@ async function program(): Promise<Command> {
     .option('--submit <file>', 'a job to submit and watch; once for this data folder')
     .action(async (options) => {
       const { up } = await import('./up.ts')
-      await up({ ...options, hostname: options.host, data: await DataDir.open(options.data), signal: stopping.signal })
+      await up({
+        ...options,
+        backendsDir: backendsDirOf(options),
+        hostname: options.host,
+        data: await DataDir.open(options.data),
+        signal: stopping.signal,
+      })
     })
 
   tensorfleet
@@ -89,6 +105,7 @@ async function program(): Promise<Command> {
     .option('--name <name>', 'its name; a random word is put behind it', 'worker')
     .option('--slots <count>', 'kernels that it runs at once', whole, 1)
     .addOption(backend())
+    .addOption(backendsOption())
     .option('--drain <seconds>', 'how long tasks under way may take when it is stopped', seconds, 30)
     .action(async (options) => {
       const [{ connectRedis }, { runWorker }] = await Promise.all([import('./fleet.ts'), import('./worker.ts')])
@@ -99,6 +116,7 @@ async function program(): Promise<Command> {
         name: options.name,
         slots: options.slots,
         backend: options.backend as BackendChoice, // commander lets no other choice through
+        backendsDir: backendsDirOf(options),
         drainMs: options.drain * 1_000,
         signal: stopping.signal,
         note,
@@ -116,6 +134,7 @@ async function program(): Promise<Command> {
       print(await pageLink(await DataDir.open(options.data), api.url))
     })
 
+  addBackendsCommand(tensorfleet, data, stopping.signal)
   addCommands(tensorfleet, stopping.signal)
   addModelCommands(tensorfleet)
   return tensorfleet

@@ -34,6 +34,7 @@ export interface UpOptions {
   readonly workers: number
   readonly slots: number
   readonly backend: BackendChoice
+  readonly backendsDir: string
   readonly transport: 'auto' | 'memory'
   /** A job to submit, once for this data folder, and to watch. */
   readonly submit?: string
@@ -90,7 +91,18 @@ async function startFleet(options: UpOptions, fleet: AsyncDisposableStack): Prom
   const url = await startControlProcess(options, common, place)
   const workers = Array.from({ length: options.workers }, async (_, i) => {
     const name = `worker-${i + 1}`
-    const args = ['worker', ...common, '--name', name, '--slots', String(options.slots), '--backend', options.backend]
+    const args = [
+      'worker',
+      ...common,
+      '--name',
+      name,
+      '--slots',
+      String(options.slots),
+      '--backend',
+      options.backend,
+      '--backends',
+      options.backendsDir,
+    ]
     const child = supervise(name, [...args, '--drain', '0'], place)
     await child.start()
   })
@@ -200,8 +212,10 @@ async function startInProcess(options: UpOptions, fleet: AsyncDisposableStack): 
   )
   for (let i = 1; i <= options.workers; i++) {
     const id = `worker-${i}`
-    const { slots, backend } = options
-    fleet.use(await startWorker({ data, transport: await connect(), id, slots, backend, drainMs: 0, trouble }))
+    const { slots, backend, backendsDir } = options
+    fleet.use(
+      await startWorker({ data, transport: await connect(), id, slots, backend, backendsDir, drainMs: 0, trouble }),
+    )
   }
   fleet.defer(() => data.removeAccess())
   return control.url

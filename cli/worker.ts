@@ -22,6 +22,8 @@ export interface WorkerOptions {
   readonly id: string
   readonly slots: number
   readonly backend: BackendChoice
+  /** Where back ends are installed. */
+  readonly backendsDir: string
   /** How long tasks under way may still take when the worker is stopped; then they go elsewhere. */
   readonly drainMs: number
   readonly trouble: Trouble
@@ -70,7 +72,7 @@ export async function runWorker({ name, signal, note, ...options }: RunOptions):
 
 /** Resolves when the worker has been brought to life; it joins the pool once its kernels run. */
 export async function startWorker(options: WorkerOptions): Promise<RunningWorker> {
-  const { data, transport, id, slots, backend, trouble } = options
+  const { data, transport, id, slots, backend, backendsDir, trouble } = options
   const home = (...parts: string[]): string => data.file('workers', id, ...parts)
   await using opened = new AsyncDisposableStack()
   opened.defer(() => rm(home(), { recursive: true, force: true }))
@@ -92,7 +94,7 @@ export async function startWorker(options: WorkerOptions): Promise<RunningWorker
     cacheDir,
     blobs: await openFileSystemBlobs(data.file('blobs')),
     kernel: (slot) => {
-      const kernel = new kernels.KernelProcess({ backend, cacheDir, scratchDir: home(`slot-${slot}`) })
+      const kernel = new kernels.KernelProcess({ backend, cacheDir, scratchDir: home(`slot-${slot}`), backendsDir })
       running.push(kernel)
       return kernel
     },

@@ -5,10 +5,16 @@
  * Between requests it keeps what is costly to make and safe to keep: verified shards and built models. A request's
  * result does not depend on what was kept (`round.ts`, invariant 1).
  */
+import type { ChildSettings } from './launch.ts'
 import { closeDoors } from './sandbox.ts'
 
-closeDoors()
+const { backend, native, scratchDir, backendsDir } = JSON.parse(process.argv[2] ?? '') as ChildSettings // our parent's
 
-// Everything else is loaded behind closed doors.
+// Everything is loaded behind closed doors, but for the machine code of a native back end, which cannot be.
+if (!native) closeDoors()
+const { loadBackend } = await import('./backend.ts')
+const loaded = loadBackend(backend, { backendsDir })
+await loaded.catch(() => {}) // the server says it
+closeDoors()
 const { serveKernel } = await import('./serve.ts')
-await serveKernel(process.argv[2] ?? 'auto', process.argv[3] ?? '.')
+await serveKernel(async () => await (await loaded)(), scratchDir)

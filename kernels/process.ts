@@ -1,26 +1,25 @@
 /**
  * The handle on a kernel process, one per worker slot. Compute runs in a child of its own: it blocks its event loop for
  * a whole training step, may hang, leak or die, and runs models that strangers sent. So it is forked under Node's
- * permission model (no child processes, threads or add-ons; files only where named below; the network is closed by
- * `sandbox.ts`), with an empty environment, and is killed and replaced when it does not behave.
+ * permission model (no child processes, no threads; files and add-ons as `launch.ts` says; the network is closed by
+ * `sandbox.ts`), and is killed and replaced when it does not behave.
  *
  * Invariants:
  * 1. At most one request runs at a time; a second `run` waits for none and fails with `kernel.busy`.
  * 2. Every `run` settles: by a result, an error, the child's death, or the hang limit.
- * 3. After a cancellation, a hang or a death the next `run` has a fresh child.
+ * 3. After a cancellation that was not heeded, a hang, a leak or a death the next `run` has a fresh child.
+ * 4. `auto` is settled by the first child that starts: those that replace it compute on the same back end.
  */
 import { fork } from 'node:child_process'
 import type { ChildProcess } from 'node:child_process'
-import { mkdirSync, realpathSync } from 'node:fs'
-import { createRequire } from 'node:module'
-import { dirname, join } from 'node:path'
+import { existsSync, mkdirSync, realpathSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
-import type { BackendChoice } from './backend.ts'
+import type { BackendChoice, BackendName, Device } from './backend.ts'
 import { KernelError } from './errors.ts'
 import { CANCEL_GRACE_MS, HANG_LIMIT_MS, START_LIMIT_MS } from './limits.ts'
+import { candidates, launchOf } from './launch.ts'
 import type { FromKernel, KernelRequest, KernelResult, ToKernel } from './protocol.ts'
 import type { Progress } from './round.ts'
-import type { SyncMessage } from './sync.ts'
 
 export interface KernelOptions {
   backend: BackendChoice
@@ -28,6 +27,10 @@ export interface KernelOptions {
   cacheDir: string
   /** Where the child writes its outputs; made when missing. */
   scratchDir: string
+  /** Where `tensorfleet backends install` puts back ends. */
+  backendsDir?: string
+  /** Memory above which a child counts as leaking: it is killed, or replaced when it has nothing to do. */
+  memoryLimitBytes?: number
   /** Silence after which a running child counts as hung. */
   hangLimitMs?: number
   /** Time that a cancelled request gets to stop by itself. */
@@ -38,23 +41,22 @@ export interface KernelOptions {
 }
 
 export interface KernelInfo {
-  backend: string
+  backend: BackendName
   fingerprint: string
   pid: number
+  engine?: string
+  device?: Device
 }
 
 export interface RunOptions {
   signal?: AbortSignal
   onProgress?: (progress: Progress) => void
-  /** What a member of a synchronous window tells the others. */
-  onTell?: (message: SyncMessage) => void
 }
 
 interface Pending {
   id: number
   settle: (outcome: { result: unknown } | { error: KernelError }) => void
   onProgress: RunOptions['onProgress']
-  onTell: RunOptions['onTell']
 }
 
 interface Child {
@@ -64,7 +66,10 @@ interface Child {
 }
 
 export class KernelProcess {
-  readonly #options: Required<Omit<KernelOptions, 'entry'>> & { entry: URL }
+  readonly #options: Required<Omit<KernelOptions, 'backend' | 'backendsDir'>>
+  readonly #backendsDir: string | undefined
+  /** The back ends that the child may have; one, once a child has started. */
+  #backends: readonly BackendName[]
   #child: Promise<Child> | undefined
   /** The process behind #child, also while it starts. */
   #process: ChildProcess | undefined
@@ -73,8 +78,11 @@ export class KernelProcess {
   #requestId = 0
   #stopped = false
 
-  constructor(options: KernelOptions) {
+  constructor({ backend, backendsDir, ...options }: KernelOptions) {
+    this.#backendsDir = backendsDir
+    this.#backends = candidates(backend, backendsDir)
     this.#options = {
+      memoryLimitBytes: Number.POSITIVE_INFINITY,
       hangLimitMs: HANG_LIMIT_MS,
       cancelGraceMs: CANCEL_GRACE_MS,
       startLimitMs: START_LIMIT_MS,
@@ -88,10 +96,7 @@ export class KernelProcess {
     return (await this.#live()).info
   }
 
-  async run<R extends KernelRequest>(
-    request: R,
-    { signal, onProgress, onTell }: RunOptions = {},
-  ): Promise<KernelResult<R>> {
+  async run<R extends KernelRequest>(request: R, { signal, onProgress }: RunOptions = {}): Promise<KernelResult<R>> {
     if (this.#pending) throw new KernelError('kernel.busy', 'A kernel process runs one request at a time')
     if (signal?.aborted === true) throw new KernelError('kernel.cancelled', 'The request was cancelled before it began')
     const { promise, resolve, reject } = Promise.withResolvers<KernelResult<R>>()
@@ -105,7 +110,7 @@ export class KernelProcess {
       if ('error' in outcome) reject(outcome.error)
       else resolve(outcome.result as KernelResult<R>) // the child answers a request with its own kind of result
     }
-    this.#pending = { id, settle, onProgress, onTell }
+    this.#pending = { id, settle, onProgress }
     const cancel = (): void => void this.#cancel(id)
     signal?.addEventListener('abort', cancel, { once: true })
     try {
@@ -122,12 +127,6 @@ export class KernelProcess {
     } finally {
       signal?.removeEventListener('abort', cancel)
     }
-  }
-
-  /** Passes on what another member told; without a running request it is for nobody. */
-  hear(message: SyncMessage): void {
-    const id = this.#pending?.id
-    if (id !== undefined) this.#process?.send({ type: 'hear', id, message } satisfies ToKernel)
   }
 
   /** Ends the child and everything it runs; the handle is of no use afterwards. */
@@ -148,7 +147,7 @@ export class KernelProcess {
 
   async #live(): Promise<Child> {
     if (this.#stopped) throw new KernelError('kernel.cancelled', 'The kernel process was stopped')
-    this.#child ??= this.#fork()
+    this.#child ??= this.#startFirst()
     const child = this.#child
     try {
       return await child
@@ -158,14 +157,38 @@ export class KernelProcess {
     }
   }
 
-  async #fork(): Promise<Child> {
-    const { entry, backend, scratchDir, startLimitMs } = this.#options
+  /** The first of the back ends that starts. */
+  async #startFirst(): Promise<Child> {
+    const failures: string[] = []
+    for (const backend of this.#backends) {
+      try {
+        const child = await this.#fork(backend)
+        this.#backends = [backend]
+        return child
+      } catch (error) {
+        if (this.#backends.length === 1 || !(error instanceof KernelError)) throw error
+        failures.push(`${backend}: ${error.message}`)
+      }
+    }
+    throw new KernelError('backend.unavailable', `Cannot start a compute back end (${failures.join('; ')})`, {
+      failures,
+    })
+  }
+
+  async #fork(backend: BackendName): Promise<Child> {
+    const { entry, scratchDir, startLimitMs } = this.#options
     mkdirSync(scratchDir, { recursive: true })
     mkdirSync(this.#options.cacheDir, { recursive: true })
     const scratch = realpathSync(scratchDir)
-    const child = fork(fileURLToPath(entry), [backend, scratch], {
-      execArgv: permissionFlags(realpathSync(this.#options.cacheDir), scratch),
-      env: {},
+    const { settings, execArgv, env } = launchOf(backend, {
+      cacheDir: realpathSync(this.#options.cacheDir),
+      scratchDir: scratch,
+      backendsDir:
+        this.#backendsDir !== undefined && existsSync(this.#backendsDir) ? realpathSync(this.#backendsDir) : undefined,
+    })
+    const child = fork(fileURLToPath(entry), [JSON.stringify(settings)], {
+      execArgv,
+      env,
       serialization: 'advanced',
       stdio: ['ignore', 'ignore', 'pipe', 'ipc'],
       cwd: scratch,
@@ -184,13 +207,13 @@ export class KernelProcess {
     child.on('message', (message: FromKernel) => {
       if (message.type === 'ready') {
         clearTimeout(timer)
-        const info = { backend: message.backend, fingerprint: message.fingerprint, pid: child.pid ?? 0 }
-        started.resolve({ process: child, info, exited: exited.promise })
+        const { type: _type, ...what } = message
+        started.resolve({ process: child, info: { ...what, pid: child.pid ?? 0 }, exited: exited.promise })
       } else if (message.type === 'error' && message.id === undefined) {
         clearTimeout(timer)
         started.reject(KernelError.fromJSON(message.error))
       } else {
-        this.#receive(message)
+        this.#receive(message, child)
       }
     })
     const died = (code: number | null, signal: string | null, cause?: Error): void => {
@@ -224,12 +247,14 @@ export class KernelProcess {
     return await started.promise
   }
 
-  #receive(message: Exclude<FromKernel, { type: 'ready' }>): void {
+  #receive(message: Exclude<FromKernel, { type: 'ready' }>, from: ChildProcess): void {
     const pending = this.#pending
     if (!pending || message.id !== pending.id) return
     this.#hangTimer?.refresh()
+    if ('rssBytes' in message && message.rssBytes > this.#options.memoryLimitBytes && from === this.#process) {
+      this.#replaceLeaking(from, message)
+    }
     if (message.type === 'progress') pending.onProgress?.(message.progress)
-    else if (message.type === 'tell') pending.onTell?.(message.message)
     else if (message.type === 'result') pending.settle({ result: message.result })
     else if (message.type === 'error') pending.settle({ error: KernelError.fromJSON(message.error) })
   }
@@ -263,38 +288,28 @@ export class KernelProcess {
     grace.unref()
   }
 
+  /** One that brought its result keeps it; the next request has a fresh child. */
+  #replaceLeaking(child: ChildProcess, { type, rssBytes }: { type: string; rssBytes: number }): void {
+    const { memoryLimitBytes } = this.#options
+    const size = (bytes: number): string => `${Math.round(bytes / 1024 / 1024)} MiB`
+    const error = new KernelError(
+      'kernel.memory',
+      `The kernel process took ${size(rssBytes)} of memory, and may have ${size(memoryLimitBytes)}`,
+      { pid: child.pid, rssBytes, memoryLimitBytes },
+    )
+    this.#drop(child)
+    if (type !== 'result') this.#pending?.settle({ error })
+  }
+
   /** Kills the child; the next request forks another. */
   #replace(child: Child, error: KernelError): void {
-    this.#child = undefined
-    this.#process = undefined
-    child.process.kill('SIGKILL')
+    this.#drop(child.process)
     this.#pending?.settle({ error })
   }
-}
 
-/**
- * What the child may touch: this folder, the packages it computes with, the blobs, its scratch folder. Not the whole
- * repository: a `.tensorfleet/` with tokens may lie in it.
- */
-function permissionFlags(cacheDir: string, scratchDir: string): string[] {
-  const here = dirname(fileURLToPath(import.meta.url))
-  const root = dirname(here)
-  const packages = dirname(
-    dirname(dirname(createRequire(import.meta.url).resolve('@tensorflow/tfjs-core/package.json'))),
-  )
-  const readable = [
-    join(here, '*'),
-    join(root, 'package.json'),
-    join(packages, '*'),
-    join(cacheDir, '*'),
-    join(scratchDir, '*'),
-  ]
-  return [
-    '--permission',
-    ...readable.map((path) => `--allow-fs-read=${path}`),
-    `--allow-fs-write=${join(scratchDir, '*')}`,
-    '--disable-warning=ExperimentalWarning',
-    '--disable-warning=SecurityWarning',
-    '--no-addons',
-  ]
+  #drop(child: ChildProcess): void {
+    this.#child = undefined
+    this.#process = undefined
+    child.kill('SIGKILL')
+  }
 }

@@ -3,6 +3,7 @@
  * files: inputs are blobs in the worker's cache, named by their sha256, which the kernel verifies; outputs are files in
  * the kernel's scratch folder, which the worker takes over.
  */
+import type { BackendName, Device } from './backend.ts'
 import type { FeatureSpec, DatasetSlice } from './data/manifest.ts'
 import type { PreprocessStep } from './data/preprocess.ts'
 import type { KernelErrorData } from './errors.ts'
@@ -10,7 +11,6 @@ import type { Evaluation, EvaluateSettings } from './evaluate.ts'
 import type { Predictions, Rows } from './predict.ts'
 import type { Progress, RoundMetrics } from './round.ts'
 import type { TrainSettings } from './step.ts'
-import type { SyncMessage } from './sync.ts'
 import type { ModelTopology } from './topology.ts'
 
 /** A blob that the kernel may read: where it lies and what its bytes must hash to. */
@@ -40,16 +40,6 @@ export type KernelRequest =
       data: DatasetSlice
       settings: TrainSettings
     }
-  /** A window of steps that replicas take together; what this member tells the others travels beside the request. */
-  | {
-      op: 'sync'
-      member: string
-      model: ModelTopology
-      weights: BlobFile
-      optimizerState?: BlobFile
-      data: DatasetSlice
-      settings: TrainSettings
-    }
   | ({ op: 'evaluate'; model: ModelTopology; weights: BlobFile; data: DatasetSlice } & EvaluateSettings)
   | (ModelInput & { op: 'predict'; weights: BlobFile; rows: Rows; preprocess: PreprocessStep[] })
 
@@ -68,7 +58,6 @@ export interface RoundFiles {
 interface Results {
   initialise: InitialiseResult
   round: RoundFiles
-  sync: RoundFiles
   evaluate: Evaluation
   predict: Predictions
 }
@@ -79,14 +68,15 @@ export type KernelResult<R extends KernelRequest> = Results[R['op']]
 export type ToKernel =
   | { type: 'run'; id: number; request: KernelRequest }
   | { type: 'cancel'; id: number }
-  | { type: 'hear'; id: number; message: SyncMessage }
   | { type: 'stop' }
 
-/** Child to parent. `alive` is a sign of life during work that reports nothing else. */
+/**
+ * Child to parent. `alive` is a sign of life during work that reports nothing else. `rssBytes` is the memory that the
+ * child has, so that one that leaks is noticed.
+ */
 export type FromKernel =
-  | { type: 'ready'; backend: string; fingerprint: string }
-  | { type: 'progress'; id: number; progress: Progress }
-  | { type: 'alive'; id: number }
-  | { type: 'tell'; id: number; message: SyncMessage }
-  | { type: 'result'; id: number; result: Results[keyof Results] }
+  | { type: 'ready'; backend: BackendName; fingerprint: string; engine?: string; device?: Device }
+  | { type: 'progress'; id: number; progress: Progress; rssBytes: number }
+  | { type: 'alive'; id: number; rssBytes: number }
+  | { type: 'result'; id: number; result: Results[keyof Results]; rssBytes: number }
   | { type: 'error'; id: number | undefined; error: KernelErrorData }

@@ -16,7 +16,11 @@ const FORBIDDEN = new Set([
 
 const FORBIDDEN_GLOBALS = ['fetch', 'WebSocket', 'EventSource', 'XMLHttpRequest', 'Request', 'Response', 'navigator']
 
+let closed = false
+
 export function closeDoors(): void {
+  if (closed) return
+  closed = true
   registerHooks({
     resolve(specifier, context, nextResolve) {
       const name = specifier.startsWith('node:') ? specifier.slice(5) : specifier

@@ -5,8 +5,7 @@
 import { createHash } from 'node:crypto'
 import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { startBackend } from './backend.ts'
-import type { Backend, BackendChoice } from './backend.ts'
+import type { Backend } from './backend.ts'
 import { compileModel } from './compiled.ts'
 import type { CompiledModel } from './compiled.ts'
 import { openDataset, ShardCache } from './data/dataset.ts'
@@ -19,20 +18,20 @@ import { predictRows } from './predict.ts'
 import type { BlobFile, FromKernel, KernelRequest, OutputFile, ToKernel } from './protocol.ts'
 import { trainRound } from './round.ts'
 import type { StepReport } from './round.ts'
-import { trainTogether } from './sync.ts'
-import type { Exchange, SyncMessage } from './sync.ts'
 import type { ModelTopology } from './topology.ts'
 
 type Answer = Extract<FromKernel, { type: 'result' }>['result']
 
-export async function serveKernel(choice: string, scratchDir: string): Promise<void> {
+export async function serveKernel(start: () => Promise<Backend>, scratchDir: string): Promise<void> {
   // The parent is gone: nobody would take a result, and an orphan would hold memory for ever.
   process.on('disconnect', () => process.exit(0))
   try {
-    const backend = await startBackend(choice as BackendChoice) // an unknown name is refused there
+    const backend = await start()
     const kernel = new Kernel(backend, scratchDir)
     process.on('message', (message: ToKernel) => kernel.take(message))
-    send({ type: 'ready', backend: backend.name, fingerprint: backend.fingerprint })
+    const { name, fingerprint, traits } = backend
+    const { engine, device } = traits
+    send({ type: 'ready', backend: name, fingerprint, ...(engine && { engine }), ...(device && { device }) })
   } catch (error) {
     send({ type: 'error', id: undefined, error: KernelError.from(error).toJSON() })
     process.exitCode = 1
@@ -46,7 +45,7 @@ class Kernel {
   readonly #shards = new ShardCache((shard) => readVerified(shard))
   /** The last model only: a slot works on one job for long. */
   #model: { key: string; compiled: CompiledModel } | undefined
-  #running: { id: number; abort: AbortController; ear: Ear } | undefined
+  #running: { id: number; abort: AbortController } | undefined
 
   constructor(backend: Backend, scratchDir: string) {
     this.#backend = backend
@@ -57,8 +56,6 @@ class Kernel {
     if (message.type === 'stop') process.exit(0)
     else if (message.type === 'cancel') {
       if (this.#running?.id === message.id) this.#running.abort.abort()
-    } else if (message.type === 'hear') {
-      if (this.#running?.id === message.id) this.#running.ear.hear(message.message)
     } else void this.#answer(message.id, message.request)
   }
 
@@ -66,10 +63,9 @@ class Kernel {
     const abort = new AbortController()
     try {
       if (this.#running) throw new KernelError('kernel.busy', 'A kernel process runs one request at a time')
-      const ear = new Ear()
-      this.#running = { id, abort, ear }
-      const result = await this.#run(request, id, ear, abort.signal)
-      send({ type: 'result', id, result })
+      this.#running = { id, abort }
+      const result = await this.#run(request, id, abort.signal)
+      send({ type: 'result', id, result, rssBytes: process.memoryUsage.rss() })
     } catch (error) {
       const known = abort.signal.aborted
         ? new KernelError('kernel.cancelled', 'The request was cancelled')
@@ -80,21 +76,19 @@ class Kernel {
     }
   }
 
-  async #run(request: KernelRequest, id: number, ear: Ear, signal: AbortSignal): Promise<Answer> {
+  async #run(request: KernelRequest, id: number, signal: AbortSignal): Promise<Answer> {
     switch (request.op) {
       case 'initialise':
         return { weights: this.#write(id, 'weights', initialise(request.model, request.seed, request.input)) }
-      case 'round':
-      case 'sync': {
+      case 'round': {
         const compiled = await this.#compiled(request.model, request.data.features)
         const state = request.optimizerState && readVerified(request.optimizerState)
         const dataset = openDataset(request.data, this.#shards)
         const onStep = progressSender(id)
-        const given = [compiled, readVerified(request.weights), state, dataset, request.settings] as const
-        const result =
-          request.op === 'round'
-            ? await trainRound(...given, { signal, onStep })
-            : await trainTogether(...given, exchangeOf(request.member, id, ear), { signal, onStep })
+        const result = await trainRound(compiled, readVerified(request.weights), state, dataset, request.settings, {
+          signal,
+          onStep,
+        })
         const { metrics, kernelMs, wallMs } = result
         const weights = this.#write(id, 'weights', result.weights)
         return {
@@ -108,7 +102,7 @@ class Kernel {
       case 'evaluate': {
         const compiled = await this.#compiled(request.model, request.data.features)
         const dataset = openDataset(request.data, this.#shards)
-        const onBatch = throttled(() => send({ type: 'alive', id }))
+        const onBatch = throttled(() => send({ type: 'alive', id, rssBytes: process.memoryUsage.rss() }))
         return await evaluateSlice(compiled, readVerified(request.weights), dataset, request, { signal, onBatch })
       }
       case 'predict': {
@@ -138,44 +132,6 @@ class Kernel {
     const path = join(this.#scratchDir, `${process.pid}-${id}-${kind}.safetensors`)
     writeFileSync(path, bytes)
     return { path, sha256: sha256(bytes), sizeBytes: bytes.byteLength }
-  }
-}
-
-/** What others said and nobody has taken yet. */
-class Ear {
-  #messages: SyncMessage[] = []
-  #wake: (() => void) | undefined
-
-  hear(message: SyncMessage): void {
-    this.#messages.push(message)
-    this.#wake?.()
-  }
-
-  take(): SyncMessage[] {
-    const messages = this.#messages
-    this.#messages = []
-    return messages
-  }
-
-  async wait(ms: number): Promise<void> {
-    if (this.#messages.length > 0) return
-    await new Promise<void>((resolve) => {
-      const timer = setTimeout(resolve, ms)
-      this.#wake = () => {
-        clearTimeout(timer)
-        resolve()
-      }
-    })
-    this.#wake = undefined
-  }
-}
-
-function exchangeOf(member: string, id: number, ear: Ear): Exchange {
-  return {
-    member,
-    tell: (message) => send({ type: 'tell', id, message }),
-    heard: () => ear.take(),
-    wait: (ms) => ear.wait(ms),
   }
 }
 
@@ -220,6 +176,7 @@ function progressSender(id: number): (report: StepReport) => void {
     send({
       type: 'progress',
       id,
+      rssBytes: process.memoryUsage.rss(),
       progress: { step: report.step, steps: report.steps, loss: loss / steps, ...accuracy, examples },
     })
     ;[loss, correct, rows, steps, sentAt] = [0, 0, 0, 0, now]

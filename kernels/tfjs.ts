@@ -4,6 +4,7 @@
  */
 import type * as tfjsCore from '@tensorflow/tfjs-core'
 import type * as tfjsLayers from '@tensorflow/tfjs-layers'
+import { mendAveragePool } from './average-pool.ts'
 
 export type Tf = typeof tfjsCore
 export type TfLayers = typeof tfjsLayers
@@ -18,8 +19,9 @@ let loaded: Promise<Tfjs> | undefined
 export async function loadTfjs(): Promise<Tfjs> {
   loaded ??= (async () => {
     const [tf, layers] = await Promise.all([import('@tensorflow/tfjs-core'), import('@tensorflow/tfjs-layers')])
-    // Without it tfjs advises, on stderr, to install tfjs-node, which Node 24 cannot load.
+    // Without it tfjs advises, on stderr, to install tfjs-node.
     tf.env().set('PROD', true)
+    mendAveragePool(tf)
     return { tf, layers }
   })()
   return await loaded

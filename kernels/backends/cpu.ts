@@ -11,6 +11,7 @@ import { KernelError } from '../errors.ts'
 
 export const cpuBackend: BackendDriver = {
   name: 'cpu',
+  tfName: 'cpu',
   async start(tf) {
     await import('@tensorflow/tfjs-backend-cpu')
     await tf.setBackend('cpu')
@@ -20,7 +21,7 @@ export const cpuBackend: BackendDriver = {
       backendName: 'cpu',
       kernelFunc: ({ inputs, attrs, backend }) => repeatGradient(backend as CpuBackend, inputs, attrs),
     })
-    return { kernelVersion: 1, simd: false, threads: 1 }
+    return { kernelVersion: 2, simd: false, threads: 1 }
   },
 }
 

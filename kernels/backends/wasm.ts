@@ -7,11 +7,12 @@ import { registerGradientKernels } from './wasm/gradients.ts'
 
 export const wasmBackend: BackendDriver = {
   name: 'wasm',
+  tfName: 'wasm',
   async start(tf) {
     await import('@tensorflow/tfjs-backend-wasm')
     await tf.setBackend('wasm')
     registerGradientKernels(tf)
     const simd = await tf.env().getAsync('WASM_HAS_SIMD_SUPPORT')
-    return { kernelVersion: 1, simd: simd === true, threads: 1 }
+    return { kernelVersion: 2, simd: simd === true, threads: 1 }
   },
 }

@@ -1,17 +1,24 @@
 /**
  * The real parts that tests need and a machine may lack. This is vitest's global set-up: what is not there and can be
  * had without root is got (Debian's redis-server, unpacked below `.tensorfleet/`); what cannot be had is said plainly, and
- * the tests that need it are skipped. With CI=true a missing part is a failure, so that no test is ever lost in silence.
+ * the tests that need it are skipped. With CI=true a missing part is a failure, so that no test is ever lost in silence;
+ * but for TensorFlow, some hundred megabytes which not every network lets through.
  */
 import { execFileSync } from 'node:child_process'
+import { existsSync } from 'node:fs'
 import { chmod, mkdir, writeFile } from 'node:fs/promises'
 import { delimiter, join, resolve } from 'node:path'
+import { INSTALLED_FILE } from '../../kernels/backends/installed.ts'
+import { SWIFTSHADER, SWIFTSHADER_FOLDERS } from '../../kernels/launch.ts'
 import { getDebianRedis } from '../../cli/redis-servers/debian-package.ts'
 import { chromiumPath } from '../dashboards/chromium.ts'
 
-type Part = 'redis' | 'chromium'
+type Part = 'redis' | 'chromium' | 'software-gpu' | 'tensorflow'
 
 const MISSING = 'TENSORFLEET_MISSING_PARTS'
+
+/** Where the back ends are installed that are no dependencies: shared by all working copies where this says so. */
+export const backendsDir = resolve(process.env['TENSORFLEET_BACKENDS'] ?? '.tensorfleet/backends')
 
 /** Whether tests can have this part; for `describe.skipIf(!has('redis'))`. */
 export function has(part: Part): boolean {
@@ -23,9 +30,17 @@ export async function setup(): Promise<() => void> {
   const noRedis = await findRedis()
   if (noRedis !== null) missing.set('redis', noRedis)
   if (chromiumPath === undefined) missing.set('chromium', 'install chromium to test the page')
+  if (!SWIFTSHADER_FOLDERS.some((folder) => existsSync(join(folder, SWIFTSHADER)))) {
+    missing.set('software-gpu', 'install chromium, which brings SwiftShader, to test WebGPU without a GPU')
+  }
+  if (!existsSync(join(backendsDir, 'tensorflow', INSTALLED_FILE))) {
+    missing.set('tensorflow', 'run "npx tensorfleet backends install tensorflow" to test the back end on TensorFlow')
+  }
   process.env[MISSING] = [...missing.keys()].join(',')
   const said = [...missing].map(([part, why]) => `  ${part}: ${why}`).join('\n')
-  if (missing.size > 0 && process.env['CI'] === 'true') throw new Error(`With CI=true nothing may be missing:\n${said}`)
+  const needed = [...missing.keys()].filter((part) => part !== 'tensorflow')
+  if (needed.length > 0 && process.env['CI'] === 'true')
+    throw new Error(`With CI=true nothing may be missing:\n${said}`)
   return () => {
     if (missing.size > 0)
       process.stdout.write(`\nNot to be had here, so the tests that need it were skipped:\n${said}\n`)

@@ -73,6 +73,36 @@ describe('a kernel process', () => {
     expect(environment.filter((name) => !name.startsWith('NODE_CHANNEL'))).toEqual([])
   })
 
+  it('may load machine code for a native back end, and none once its doors are closed', async () => {
+    using folder = new BlobFolder()
+    await using kernel = kernelOf(folder, { backend: 'webgpu-software', entry: childFile('intruder') })
+    const report: unknown = await kernel.run(roundRequest(folder))
+    const { outcomes } = report as { outcomes: Record<string, string> }
+    expect(Object.entries(outcomes).filter(([, outcome]) => outcome !== 'refused')).toEqual([])
+    expect(outcomes).toHaveProperty('load an add-on')
+  })
+
+  it('takes the best back end that the host has, and stays with it', async () => {
+    using folder = new BlobFolder()
+    await using kernel = kernelOf(folder, { backend: 'auto', backendsDir: folder.root })
+    const { backend, pid } = await kernel.start()
+    // Nothing is installed in this folder, and software is no GPU.
+    expect(['webgpu', 'wasm']).toContain(backend)
+    process.kill(pid, 'SIGKILL')
+    await expect.poll(() => isAlive(pid)).toBe(false)
+    expect(await kernel.start()).toMatchObject({ backend })
+  })
+
+  it('says what is to be done when a back end is not installed', async () => {
+    using folder = new BlobFolder()
+    await using kernel = kernelOf(folder, { backend: 'tensorflow', backendsDir: folder.root })
+    await expect(kernel.start()).rejects.toMatchObject({
+      code: 'backend.unavailable',
+      remedy: 'retry-elsewhere',
+      message: expect.stringMatching(/not installed.*tensorfleet backends install tensorflow/),
+    })
+  })
+
   it('refuses a blob whose bytes are not those of its name, and names it', async () => {
     using folder = new BlobFolder()
     await using kernel = kernelOf(folder)
@@ -125,6 +155,30 @@ describe('a kernel process', () => {
     await expect.poll(() => isAlive(pid)).toBe(false)
   })
 
+  it('is killed when it takes more memory than it may have, and the task may be tried elsewhere', async () => {
+    using folder = new BlobFolder()
+    const memoryLimitBytes = 256 * 1024 * 1024
+    await using kernel = kernelOf(folder, { entry: childFile('leaking'), memoryLimitBytes })
+    const { pid } = await kernel.start()
+    await expect(kernel.run(roundRequest(folder))).rejects.toMatchObject({
+      code: 'kernel.memory',
+      remedy: 'retry-elsewhere',
+      data: { pid, memoryLimitBytes },
+    })
+    await expect.poll(() => isAlive(pid)).toBe(false)
+    expect((await kernel.start()).pid).not.toBe(pid)
+  })
+
+  it('that leaked and still brought its result keeps the result, and is replaced', async () => {
+    using folder = new BlobFolder()
+    await using kernel = kernelOf(folder, { entry: childFile('leaking'), memoryLimitBytes: 256 * 1024 * 1024 })
+    const { pid } = await kernel.start()
+    const request = { op: 'initialise', model: smallCnn, seed: 3, input: IMAGES } as const
+    expect(await kernel.run(request)).toEqual({ weights: null })
+    await expect.poll(() => isAlive(pid)).toBe(false)
+    expect((await kernel.start()).pid).not.toBe(pid)
+  })
+
   it('that is killed fails its request with the signal, and the next request has a new one', async () => {
     using folder = new BlobFolder()
     await using kernel = kernelOf(folder)
@@ -148,10 +202,10 @@ describe('a kernel process', () => {
 
   it('says why it cannot start', async () => {
     using folder = new BlobFolder()
-    await using kernel = kernelOf(folder, { backend: 'webgpu' as 'wasm' })
+    await using kernel = kernelOf(folder, { backend: 'abacus' as 'wasm' })
     await expect(kernel.start()).rejects.toMatchObject({
       code: 'request.invalid',
-      message: expect.stringMatching(/Unknown back end "webgpu"/),
+      message: expect.stringMatching(/Unknown back end "abacus"/),
     })
   })
 

@@ -2,6 +2,7 @@
  * Runs where a kernel runs, behind the same closed doors and permissions, and tries what a kernel must not do. It
  * answers with what came of each attempt.
  */
+import { fileURLToPath } from 'node:url'
 import { closeDoors } from '../../../kernels/sandbox.ts'
 
 closeDoors()
@@ -19,6 +20,7 @@ const attempts: Record<string, () => unknown> = {
   'fetch': () => (globalThis.fetch as typeof fetch | undefined)?.('http://127.0.0.1:1') ?? refuse('no fetch'),
   'open a WebSocket': () => new WebSocket('ws://127.0.0.1:1'),
   'process.binding': () => (process as unknown as { binding(name: string): unknown }).binding('tcp_wrap'),
+  'load an add-on': () => process.dlopen({ exports: {} }, fileURLToPath(import.meta.resolve('webgpu'))),
   'process.getBuiltinModule': () => process.getBuiltinModule('node:net'),
 } // prettier-ignore
 

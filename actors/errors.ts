@@ -13,6 +13,8 @@ const REMEDIES = {
   'dataset.damaged': 'give-up',
   'model.alias-unknown': 'fix-request',
   'model.unknown': 'fix-request',
+  /** Two workers of one numerics fingerprint computed different bits. */
+  'round.disagreement': 'give-up',
   'spec.not-admitted': 'fix-request',
   'worker.backends-differ': 'give-up',
   'worker.stopping': 'retry-elsewhere',

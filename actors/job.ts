@@ -71,25 +71,47 @@ async function prepare(services: JobServices, { id, spec }: JobInput, signal: Ab
   }
 }
 
-async function reduce({ blobs, kernels }: JobServices, input: ReduceInput, signal: AbortSignal): Promise<ReduceOutput> {
+async function reduce(services: JobServices, input: ReduceInput, signal: AbortSignal): Promise<ReduceOutput> {
+  const { blobs, kernels } = services
+  const { strategy, shares } = input
+  if (strategy.kind !== 'diloco') return agreed(input)
   const [weights, outerState, replicas] = await Promise.all([
     blobs.bytes(input.weights),
     input.outerState === null ? undefined : blobs.bytes(input.outerState),
-    Promise.all(input.replicas.map((sha256) => blobs.bytes(sha256))),
+    Promise.all(input.replicas.map(({ sha256 }) => blobs.bytes(sha256))),
   ])
   signal.throwIfAborted()
   const reduced = kernels.reduce({
     weights,
     replicas,
-    outer: input.outer,
+    shares,
+    outer: strategy.outer,
+    precision: strategy.precision,
     outerState,
     statistics: statisticsOf(kernels.decodeTensors(weights).tensors.map(({ name }) => name)),
   })
-  const [next, state] = await Promise.all([
+  const store = (bytes: Uint8Array | undefined) => (bytes === undefined ? null : blobs.put(bytes, { signal }))
+  const [next, update, state] = await Promise.all([
     blobs.put(reduced.weights, { signal }),
-    reduced.outerState === undefined ? null : blobs.put(reduced.outerState, { signal }),
+    store(reduced.update),
+    store(reduced.outerState),
   ])
-  return { weights: { sha256: next.sha256, sizeBytes: next.sizeBytes }, outerState: state?.sha256 ?? null }
+  return {
+    weights: { sha256: next.sha256, sizeBytes: next.sizeBytes },
+    update: update?.sha256 ?? null,
+    outerState: state?.sha256 ?? null,
+  }
+}
+
+/** Replicas that went together have reduced at every step: they are at one place, or one of them computes wrongly. */
+function agreed({ job, round, replicas }: ReduceInput): ReduceOutput {
+  const found = [...new Set(replicas.map(({ sha256 }) => sha256))]
+  const [weights] = replicas
+  if (weights === undefined || found.length > 1) {
+    const message = `Replicas that went together came to different weights in round ${round}: ${found.join(', ')}`
+    throw new FleetError('round.disagreement', message, { job, round, found })
+  }
+  return { weights, update: null, outerState: null }
 }
 
 /** Weights that no gradient moves: the moving statistics of normalisation layers, by Keras's names for them. */

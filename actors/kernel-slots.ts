@@ -6,7 +6,7 @@ import type { KernelProcess } from '../kernels/mod.ts'
 import type { Opened } from '../machines/worker.ts'
 import { FleetError } from './errors.ts'
 
-export type Kernel = Pick<KernelProcess, 'start' | 'run' | 'stop'>
+export type Kernel = Pick<KernelProcess, 'start' | 'run' | 'hear' | 'stop'>
 
 export class KernelSlots {
   readonly #make: (slot: number) => Kernel

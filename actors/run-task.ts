@@ -4,23 +4,27 @@
  */
 import { rm } from 'node:fs/promises'
 import type * as Kernels from '../kernels/mod.ts'
-import type { DatasetManifest, KernelRequest, OptimizerSettings, OutputFile, Progress, SplitName, TrainSettings } from '../kernels/mod.ts' // prettier-ignore
+import type { DatasetManifest, KernelRequest, OutputFile, Progress, SplitName } from '../kernels/mod.ts' // prettier-ignore
 import type { RunInput } from '../machines/worker.ts'
 import type { Blob, Recipe, Work, WorkOutput } from '../machines/work.ts'
+import type { Client } from '../runtime/mod.ts'
 import type { Blobs } from '../stores/mod.ts'
 import { BlobCache } from './blob-cache.ts'
 import type { CachedFile } from './blob-cache.ts'
 import { readManifest } from './datasets.ts'
 import { FleetError } from './errors.ts'
 import type { Kernel, KernelSlots } from './kernel-slots.ts'
+import { RoundRunner } from './round.ts'
+import type { RoundWork } from './round.ts'
 import { jobLog, MetricBatch } from './streams.ts'
 import type { Telemetry } from './streams.ts'
 
 export interface RunServices extends Telemetry {
-  readonly blobs: Pick<Blobs, 'put' | 'bytes' | 'materialise'>
+  readonly client: Pick<Client, 'append' | 'stream'>
+  readonly blobs: Pick<Blobs, 'put' | 'bytes' | 'materialise' | 'delete'>
   /** Where blobs are kept for the kernels: the `cacheDir` of each of them. */
   readonly cacheDir: string
-  readonly kernels: Pick<typeof Kernels, 'datasetSlice'>
+  readonly kernels: Pick<typeof Kernels, 'datasetSlice' | 'followWeights'>
   readonly slots: KernelSlots
 }
 
@@ -32,17 +36,18 @@ interface Basis {
 
 const BASES_MAX = 16
 
-type RoundWork = Extract<Work, { kind: 'round' }>
 type EvaluateWork = Extract<Work, { kind: 'evaluate' }>
 
 export class TaskRunner {
   readonly #services: RunServices
   readonly #cache: BlobCache
+  readonly #rounds: RoundRunner
   readonly #bases = new Map<string, Promise<Basis>>()
 
   constructor(services: RunServices) {
     this.#services = services
     this.#cache = new BlobCache(services.blobs, services.cacheDir)
+    this.#rounds = new RoundRunner(services, this.#cache)
   }
 
   async run(input: RunInput, worker: string, signal: AbortSignal): Promise<WorkOutput> {
@@ -70,7 +75,7 @@ export class TaskRunner {
       case 'initialise':
         return this.#initialise(work.recipe, kernel, signal)
       case 'round':
-        return this.#round(work, input.job, worker, kernel, signal)
+        return this.#round(work, input, worker, kernel, signal)
       case 'evaluate':
         return this.#evaluate(work, kernel, signal)
     }
@@ -85,47 +90,20 @@ export class TaskRunner {
 
   async #round(
     work: RoundWork,
-    job: string,
+    { job, task, attempt }: RunInput,
     worker: string,
     kernel: Kernel,
     signal: AbortSignal,
   ): Promise<WithoutTime<WorkOutput>> {
-    const { recipe, round, replica, weights, optimizerState } = work
-    const { model, manifest } = await this.#basis(recipe)
+    const { model, manifest } = await this.#basis(work.recipe)
     const data = await this.#slice(manifest, 'train')
     const metrics = new MetricBatch(this.#services, job)
-    const hashes = optimizerState === null ? [weights] : [weights, optimizerState]
-    const result = await this.#cache.lend(hashes, async ([weightsFile, optimizerFile]) => {
-      if (weightsFile === undefined) throw new TypeError('lend gives a file for each hash')
-      const request: Extract<KernelRequest, { op: 'round' }> = {
-        op: 'round',
-        model,
-        weights: weightsFile,
-        ...(optimizerFile !== undefined && { optimizerState: optimizerFile }),
-        data,
-        settings: {
-          ...trainSettings(recipe),
-          replica,
-          localSteps: work.steps,
-          stepStart: work.stepStart,
-        },
-      }
-      const onProgress = this.#progressOf(work, worker, metrics)
-      try {
-        return await kernel.run(request, { signal, onProgress })
-      } finally {
-        await metrics.end()
-      }
-    })
-    return {
-      kind: 'round',
-      round,
-      replica,
-      weights: await this.#store(result.weights),
-      optimizerState: await this.#store(result.optimizerState),
-      loss: result.metrics.loss,
-      ...(result.metrics.accuracy !== undefined && { accuracy: result.metrics.accuracy }),
-      examples: result.metrics.examples,
+    const member = `${task}#${attempt}`
+    const onProgress = this.#progressOf(work, worker, metrics)
+    try {
+      return await this.#rounds.run(work, { job, member, model, data, onProgress }, kernel, signal)
+    } finally {
+      await metrics.end()
     }
   }
 
@@ -229,27 +207,4 @@ type WithoutTime<Output> = Output extends unknown ? Omit<Output, 'elapsedMs'> : 
 function codeOf(error: unknown): string | undefined {
   const code = error instanceof Error && 'code' in error ? error.code : undefined
   return typeof code === 'string' ? code : undefined
-}
-
-/** What a recipe says, in the kernels' words. */
-function trainSettings(recipe: Recipe): Omit<TrainSettings, 'replica' | 'localSteps' | 'stepStart'> {
-  const { seed, batchSizes, loss, labelSmoothing, classWeights, clip, preprocess } = recipe
-  return {
-    seed,
-    batchSizes,
-    loss,
-    labelSmoothing,
-    ...(classWeights !== null && { classWeights }),
-    optimizer: optimizerSettings(recipe),
-    ...(clip !== null && { clip }),
-    preprocess: [...preprocess],
-  }
-}
-
-/** A spec's `sgd` with a momentum is the kernels' `momentum`. */
-function optimizerSettings({ optimizer, schedule }: Recipe): OptimizerSettings {
-  if (optimizer.kind !== 'sgd') return { ...optimizer, schedule }
-  const { learningRate, momentum, nesterov } = optimizer
-  if (momentum === 0) return { kind: 'sgd', learningRate, schedule }
-  return { kind: 'momentum', learningRate, momentum, nesterov, schedule }
 }

@@ -1,15 +1,15 @@
 /** What people are shown, from an actor's snapshot: pure functions, used by the projector and by the gateway alike. */
+import type { WorkerRow } from '../machines/book.ts'
 import type { JobContext } from '../machines/job.ts'
 import { roundsOf } from '../machines/training.ts'
 import type { SchedulerContext } from '../machines/scheduler.ts'
-import type { WorkerRow } from '../machines/scheduling.ts'
 import type { JobState, JobView, WorkerView } from '../machines/views.ts'
 import { idOf } from '../runtime/mod.ts'
 import type { ActorSnapshot, ActorAddress, Json } from '../runtime/mod.ts'
 
 export function jobView(snapshot: ActorSnapshot): JobView {
   const context = snapshot.context as unknown as JobContext // a snapshot of the kind `job`, at its version
-  const { id, owner, spec, plan, metrics, evaluation, model, fault } = context
+  const { id, owner, spec, plan, metrics, evaluation, model, fault, traffic } = context
   const checkpoint = context.checkpoints.at(-1)
   const phase = phaseOf(snapshot.value)
   return {
@@ -31,6 +31,7 @@ export function jobView(snapshot: ActorSnapshot): JobView {
     },
     ...(metrics !== null && { metrics }),
     ...(evaluation !== null && { evaluation }),
+    ...(traffic.exchangeBytes + traffic.stateBytes > 0 && { traffic }),
     ...(checkpoint !== undefined && { weights: checkpoint.weights.sha256 }),
     ...(model !== null && { model }),
     workers: Object.fromEntries(

@@ -49,16 +49,17 @@ const task: Life = {
     owner: 'ann',
     pool: 'default',
     priority: 'normal',
-    home: '1',
+    fingerprint: null,
     work: { kind: 'initialise', recipe: {} as never }, // the chart hands it on unread
     runLimitMs: 60_000,
+    expectedMs: 0,
   } satisfies TaskInput,
   events: [
-    { type: 'assigned', worker: 'worker/a', attempt: 1 },
+    { type: 'assigned', worker: 'worker/a', attempt: 1, fingerprint: 'f' },
     { type: 'accepted', worker: 'worker/a', attempt: 1 },
     { type: 'failed', worker: 'worker/a', attempt: 1, fault: { code: 'x', message: 'x', remedy: 'retry' } },
     { type: 'xstate.after.backoff.task.backoff' } as never, // as XState names it
-    { type: 'assigned', worker: 'worker/b', attempt: 2 },
+    { type: 'assigned', worker: 'worker/b', attempt: 2, fingerprint: 'f' },
     { type: 'accepted', worker: 'worker/b', attempt: 2 },
     { type: 'done', worker: 'worker/b', attempt: 2, output: {} as never },
   ] satisfies TaskEvent[],

@@ -9,6 +9,7 @@ import {
   jobView,
   mnist,
   Projector,
+  pageActor,
   Registry,
   schedulerActor,
   taskActor,
@@ -73,10 +74,12 @@ export async function startControl(options: ControlOptions): Promise<Control> {
       jobActor({ ...stores, ...telemetry, datasets, registry, kernels, pools: [POOL] }),
       taskActor(),
       schedulerActor(),
+      pageActor(),
       workerActor('adopt'),
     ],
   })
   node.events.on('trouble', ({ where, error }) => trouble(where, error))
+  node.events.on('message.held', ({ to, fault }) => trouble(`held for ${to}`, fault.message))
   node.events.on('dead-letter', ({ to, fault }) => trouble(`dead letter for ${to}`, fault.message))
   metrics.listen(node.events)
   await node.start()

@@ -33,6 +33,10 @@ export const SHARD_CACHE_BYTES_MAX = 512 * 1024 * 1024
 
 /** A message between two progress reports of a kernel process is never further apart than a step or this. */
 export const PROGRESS_INTERVAL_MS = 200
+/** The least time that a member of a synchronous window waits for another's gradients, before it computes them itself. */
+export const SYNC_PATIENCE_MIN_MS = 250
+/** How often in a window a member that came too late is taken along again. */
+export const SYNC_RESCUES_MAX = 3
 /** Time that a cancelled kernel gets to stop by itself. */
 export const CANCEL_GRACE_MS = 1_000
 /** Time without a sign of life after which a kernel process counts as hung. The longest legitimate silence is one step of the largest model. */

@@ -32,7 +32,8 @@ export interface Parameter {
 export interface Optimizer {
   /** One step of all parameters; `step` is the replica's global step, for the schedule. */
   apply(parameters: readonly Parameter[], gradients: ReadonlyMap<string, Float32Array>, step: number): void
-  encodeState(): Uint8Array
+  /** `more` is what else belongs to the replica's state; a later `createOptimizer` leaves it alone. */
+  encodeState(more?: readonly NamedTensor[]): Uint8Array
 }
 
 /** An optimiser that goes on from `state`, or starts fresh without one. */
@@ -61,7 +62,7 @@ export function createOptimizer(
         if (gradient) update(settings, rate, parameter, gradient, memory)
       }
     },
-    encodeState: () => encodeMemory(settings, slotNames, parameters, memory),
+    encodeState: (more = []) => encodeMemory(settings, slotNames, parameters, memory, more),
   }
 }
 
@@ -145,6 +146,7 @@ function encodeMemory(
   slotNames: readonly string[],
   parameters: readonly Parameter[],
   memory: Memory,
+  more: readonly NamedTensor[],
 ): Uint8Array {
   // Float64 first: a float32 tensor in front would leave them unaligned.
   const tensors: NamedTensor[] = [
@@ -156,7 +158,7 @@ function encodeMemory(
       tensors.push({ name: `${name}/${parameter.name}`, shape: parameter.shape, dtype: 'F32', data })
     }
   }
-  return encodeTensors(tensors, { optimizer: settings.kind })
+  return encodeTensors([...tensors, ...more], { optimizer: settings.kind })
 }
 
 function decodeMemory(state: Uint8Array, settings: OptimizerSettings, parameters: readonly Parameter[]): Memory {
@@ -175,6 +177,7 @@ function decodeMemory(state: Uint8Array, settings: OptimizerSettings, parameters
       memory.beta2Power = tensor.data[1] ?? 1
       continue
     }
+    if (!SLOTS[settings.kind].some((name) => tensor.name.startsWith(`${name}/`))) continue
     const parameter = tensor.name.slice(tensor.name.indexOf('/') + 1)
     if (tensor.dtype !== 'F32' || lengths.get(parameter) !== tensor.data.length) {
       throw new KernelError('weights.mismatch', `Optimizer state ${tensor.name} does not fit the model`, {

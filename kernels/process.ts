@@ -20,6 +20,7 @@ import { CANCEL_GRACE_MS, HANG_LIMIT_MS, START_LIMIT_MS } from './limits.ts'
 import { candidates, launchOf } from './launch.ts'
 import type { FromKernel, KernelRequest, KernelResult, ToKernel } from './protocol.ts'
 import type { Progress } from './round.ts'
+import type { SyncMessage } from './sync.ts'
 
 export interface KernelOptions {
   backend: BackendChoice
@@ -51,12 +52,15 @@ export interface KernelInfo {
 export interface RunOptions {
   signal?: AbortSignal
   onProgress?: (progress: Progress) => void
+  /** What a member of a synchronous window tells the others. */
+  onTell?: (message: SyncMessage) => void
 }
 
 interface Pending {
   id: number
   settle: (outcome: { result: unknown } | { error: KernelError }) => void
   onProgress: RunOptions['onProgress']
+  onTell: RunOptions['onTell']
 }
 
 interface Child {
@@ -96,7 +100,10 @@ export class KernelProcess {
     return (await this.#live()).info
   }
 
-  async run<R extends KernelRequest>(request: R, { signal, onProgress }: RunOptions = {}): Promise<KernelResult<R>> {
+  async run<R extends KernelRequest>(
+    request: R,
+    { signal, onProgress, onTell }: RunOptions = {},
+  ): Promise<KernelResult<R>> {
     if (this.#pending) throw new KernelError('kernel.busy', 'A kernel process runs one request at a time')
     if (signal?.aborted === true) throw new KernelError('kernel.cancelled', 'The request was cancelled before it began')
     const { promise, resolve, reject } = Promise.withResolvers<KernelResult<R>>()
@@ -110,7 +117,7 @@ export class KernelProcess {
       if ('error' in outcome) reject(outcome.error)
       else resolve(outcome.result as KernelResult<R>) // the child answers a request with its own kind of result
     }
-    this.#pending = { id, settle, onProgress }
+    this.#pending = { id, settle, onProgress, onTell }
     const cancel = (): void => void this.#cancel(id)
     signal?.addEventListener('abort', cancel, { once: true })
     try {
@@ -127,6 +134,12 @@ export class KernelProcess {
     } finally {
       signal?.removeEventListener('abort', cancel)
     }
+  }
+
+  /** Passes on what another member told; without a running request it is for nobody. */
+  hear(message: SyncMessage): void {
+    const id = this.#pending?.id
+    if (id !== undefined) this.#process?.send({ type: 'hear', id, message } satisfies ToKernel)
   }
 
   /** Ends the child and everything it runs; the handle is of no use afterwards. */
@@ -255,6 +268,7 @@ export class KernelProcess {
       this.#replaceLeaking(from, message)
     }
     if (message.type === 'progress') pending.onProgress?.(message.progress)
+    else if (message.type === 'tell') pending.onTell?.(message.message)
     else if (message.type === 'result') pending.settle({ result: message.result })
     else if (message.type === 'error') pending.settle({ error: KernelError.fromJSON(message.error) })
   }

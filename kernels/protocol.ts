@@ -11,6 +11,7 @@ import type { Evaluation, EvaluateSettings } from './evaluate.ts'
 import type { Predictions, Rows } from './predict.ts'
 import type { Progress, RoundMetrics } from './round.ts'
 import type { TrainSettings } from './step.ts'
+import type { SyncMessage } from './sync.ts'
 import type { ModelTopology } from './topology.ts'
 
 /** A blob that the kernel may read: where it lies and what its bytes must hash to. */
@@ -40,6 +41,16 @@ export type KernelRequest =
       data: DatasetSlice
       settings: TrainSettings
     }
+  /** A window of steps that replicas take together; what this member tells the others travels beside the request. */
+  | {
+      op: 'sync'
+      member: string
+      model: ModelTopology
+      weights: BlobFile
+      optimizerState?: BlobFile
+      data: DatasetSlice
+      settings: TrainSettings
+    }
   | ({ op: 'evaluate'; model: ModelTopology; weights: BlobFile; data: DatasetSlice } & EvaluateSettings)
   | (ModelInput & { op: 'predict'; weights: BlobFile; rows: Rows; preprocess: PreprocessStep[] })
 
@@ -58,6 +69,7 @@ export interface RoundFiles {
 interface Results {
   initialise: InitialiseResult
   round: RoundFiles
+  sync: RoundFiles
   evaluate: Evaluation
   predict: Predictions
 }
@@ -68,6 +80,7 @@ export type KernelResult<R extends KernelRequest> = Results[R['op']]
 export type ToKernel =
   | { type: 'run'; id: number; request: KernelRequest }
   | { type: 'cancel'; id: number }
+  | { type: 'hear'; id: number; message: SyncMessage }
   | { type: 'stop' }
 
 /**
@@ -78,5 +91,6 @@ export type FromKernel =
   | { type: 'ready'; backend: BackendName; fingerprint: string; engine?: string; device?: Device }
   | { type: 'progress'; id: number; progress: Progress; rssBytes: number }
   | { type: 'alive'; id: number; rssBytes: number }
+  | { type: 'tell'; id: number; message: SyncMessage }
   | { type: 'result'; id: number; result: Results[keyof Results]; rssBytes: number }
   | { type: 'error'; id: number | undefined; error: KernelErrorData }

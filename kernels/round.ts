@@ -15,8 +15,11 @@ import { assign, readWeights, values, writeWeights } from './compiled.ts'
 import type { CompiledModel } from './compiled.ts'
 import type { Dataset } from './data/dataset.ts'
 import { dataOrder } from './data/order.ts'
+import { encodeDelta, floatsOf } from './delta.ts'
+import type { DeltaPrecision, EncodedDelta } from './delta.ts'
 import { createOptimizer } from './optimizer.ts'
 import type { Parameter } from './optimizer.ts'
+import { decodeTensors } from './safetensors.ts'
 import { checkSettings, diverged, leafOf } from './step.ts'
 import type { TrainSettings } from './step.ts'
 
@@ -42,7 +45,9 @@ export interface RoundMetrics {
 }
 
 export interface RoundResult {
+  /** Whole, or the delta to those at the start where a precision below float32 is asked for. */
   weights: Uint8Array
+  /** The replica's own: its optimiser, and what its deltas have not said yet. */
   optimizerState: Uint8Array
   metrics: RoundMetrics
   /** Time inside tfjs, and of the whole round. */
@@ -104,13 +109,32 @@ export async function trainRound(
   }
   signal?.throwIfAborted()
   assertFinite(parameters, settings)
+  const ended = await readWeights(compiled)
+  const { precision = 'float32' } = settings
+  const sent =
+    precision === 'float32' ? { bytes: ended, error: [] } : deltaOf(precision, weights, ended, optimizerState)
   return {
-    weights: await readWeights(compiled),
-    optimizerState: optimizer.encodeState(),
+    weights: sent.bytes,
+    optimizerState: optimizer.encodeState(sent.error.map((tensor) => ({ ...tensor, name: ERROR + tensor.name }))),
     metrics: tally.metrics(),
     kernelMs,
     wallMs: performance.now() - wallStart,
   }
+}
+
+const ERROR = 'error/'
+
+function deltaOf(
+  precision: Exclude<DeltaPrecision, 'float32'>,
+  started: Uint8Array,
+  ended: Uint8Array,
+  state: Uint8Array | undefined,
+): EncodedDelta {
+  const start = floatsOf(decodeTensors(started).tensors, 'the weights at the start')
+  const end = floatsOf(decodeTensors(ended).tensors, 'the weights at the end', start)
+  const kept = state ? decodeTensors(state).tensors.filter(({ name }) => name.startsWith(ERROR)) : []
+  const error = kept.map((tensor) => ({ ...tensor, name: tensor.name.slice(ERROR.length) }))
+  return encodeDelta(precision, start, end, error.length === 0 ? undefined : floatsOf(error, 'the state', start))
 }
 
 /** The trainable weights as the optimiser takes them: copies, in the order of the plan. */
@@ -141,6 +165,21 @@ export class Tally {
     this.#loss += loss
     this.#examples += rows
     if (correct !== undefined) this.#correct = (this.#correct ?? 0) + correct
+  }
+
+  /** All of it, for who goes on with the sums. */
+  state(): Float64Array {
+    return Float64Array.of(this.#steps, this.#loss, this.#firstLoss, this.#examples, this.#correct ?? -1)
+  }
+
+  static of([steps = 0, loss = 0, firstLoss = 0, examples = 0, correct = -1]: Iterable<number>): Tally {
+    const tally = new Tally()
+    tally.#steps = steps
+    tally.#loss = loss
+    tally.#firstLoss = firstLoss
+    tally.#examples = examples
+    if (correct >= 0) tally.#correct = correct
+    return tally
   }
 
   metrics(): RoundMetrics {

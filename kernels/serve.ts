@@ -18,6 +18,8 @@ import { predictRows } from './predict.ts'
 import type { BlobFile, FromKernel, KernelRequest, OutputFile, ToKernel } from './protocol.ts'
 import { trainRound } from './round.ts'
 import type { StepReport } from './round.ts'
+import { trainTogether } from './sync.ts'
+import type { Exchange, SyncMessage } from './sync.ts'
 import type { ModelTopology } from './topology.ts'
 
 type Answer = Extract<FromKernel, { type: 'result' }>['result']
@@ -45,7 +47,7 @@ class Kernel {
   readonly #shards = new ShardCache((shard) => readVerified(shard))
   /** The last model only: a slot works on one job for long. */
   #model: { key: string; compiled: CompiledModel } | undefined
-  #running: { id: number; abort: AbortController } | undefined
+  #running: { id: number; abort: AbortController; ear: Ear } | undefined
 
   constructor(backend: Backend, scratchDir: string) {
     this.#backend = backend
@@ -56,6 +58,8 @@ class Kernel {
     if (message.type === 'stop') process.exit(0)
     else if (message.type === 'cancel') {
       if (this.#running?.id === message.id) this.#running.abort.abort()
+    } else if (message.type === 'hear') {
+      if (this.#running?.id === message.id) this.#running.ear.hear(message.message)
     } else void this.#answer(message.id, message.request)
   }
 
@@ -63,8 +67,9 @@ class Kernel {
     const abort = new AbortController()
     try {
       if (this.#running) throw new KernelError('kernel.busy', 'A kernel process runs one request at a time')
-      this.#running = { id, abort }
-      const result = await this.#run(request, id, abort.signal)
+      const ear = new Ear()
+      this.#running = { id, abort, ear }
+      const result = await this.#run(request, id, ear, abort.signal)
       send({ type: 'result', id, result, rssBytes: process.memoryUsage.rss() })
     } catch (error) {
       const known = abort.signal.aborted
@@ -76,19 +81,21 @@ class Kernel {
     }
   }
 
-  async #run(request: KernelRequest, id: number, signal: AbortSignal): Promise<Answer> {
+  async #run(request: KernelRequest, id: number, ear: Ear, signal: AbortSignal): Promise<Answer> {
     switch (request.op) {
       case 'initialise':
         return { weights: this.#write(id, 'weights', initialise(request.model, request.seed, request.input)) }
-      case 'round': {
+      case 'round':
+      case 'sync': {
         const compiled = await this.#compiled(request.model, request.data.features)
         const state = request.optimizerState && readVerified(request.optimizerState)
         const dataset = openDataset(request.data, this.#shards)
         const onStep = progressSender(id)
-        const result = await trainRound(compiled, readVerified(request.weights), state, dataset, request.settings, {
-          signal,
-          onStep,
-        })
+        const given = [compiled, readVerified(request.weights), state, dataset, request.settings] as const
+        const result =
+          request.op === 'round'
+            ? await trainRound(...given, { signal, onStep })
+            : await trainTogether(...given, exchangeOf(request.member, id, ear), { signal, onStep })
         const { metrics, kernelMs, wallMs } = result
         const weights = this.#write(id, 'weights', result.weights)
         return {
@@ -132,6 +139,44 @@ class Kernel {
     const path = join(this.#scratchDir, `${process.pid}-${id}-${kind}.safetensors`)
     writeFileSync(path, bytes)
     return { path, sha256: sha256(bytes), sizeBytes: bytes.byteLength }
+  }
+}
+
+/** What others said and nobody has taken yet. */
+class Ear {
+  #messages: SyncMessage[] = []
+  #wake: (() => void) | undefined
+
+  hear(message: SyncMessage): void {
+    this.#messages.push(message)
+    this.#wake?.()
+  }
+
+  take(): SyncMessage[] {
+    const messages = this.#messages
+    this.#messages = []
+    return messages
+  }
+
+  async wait(ms: number): Promise<void> {
+    if (this.#messages.length > 0) return
+    await new Promise<void>((resolve) => {
+      const timer = setTimeout(resolve, ms)
+      this.#wake = () => {
+        clearTimeout(timer)
+        resolve()
+      }
+    })
+    this.#wake = undefined
+  }
+}
+
+function exchangeOf(member: string, id: number, ear: Ear): Exchange {
+  return {
+    member,
+    tell: (message) => send({ type: 'tell', id, message }),
+    heard: () => ear.take(),
+    wait: (ms) => ear.wait(ms),
   }
 }
 

@@ -11,6 +11,7 @@ import type { CompiledModel, ModelWeight } from './compiled.ts'
 import type { Batch, Dataset } from './data/dataset.ts'
 import type { DataOrder } from './data/order.ts'
 import type { PreprocessStep } from './data/preprocess.ts'
+import type { DeltaPrecision } from './delta.ts'
 import { KernelError } from './errors.ts'
 import { BATCH_SIZE_MAX, LOCAL_STEPS_MAX, REPLICAS_MAX } from './limits.ts'
 import { countCorrect, expectedElements, expectedOutputs, lossTensor, rowWeights } from './loss.ts'
@@ -33,6 +34,8 @@ export interface TrainSettings extends Objective {
   /** A loss above this counts as diverged, as one that is no number does. */
   lossLimit?: number
   preprocess: PreprocessStep[]
+  /** How a replica that goes on its own tells where it came to. */
+  precision?: DeltaPrecision
 }
 
 /** Loss and gradients of one batch. */

@@ -10,3 +10,10 @@ export const schedulerAddress = (pool: string): string => `scheduler/${pool}`
 export const initialiseTaskId = (job: string): string => `${job}.init`
 export const roundTaskId = (job: string, round: number, replica: number): string => `${job}.${round}.${replica}`
 export const evaluateTaskId = (job: string, slice: number): string => `${job}.eval.${slice}`
+
+/** A page of a scheduler's queue. It shares the part of its id before the first dot with its scheduler, hence the shard. */
+export const pageAddress = (pool: string, queue: number, page: number): string => `page/${pool}.q${queue}.${page}`
+export function pageOf(address: string): { readonly queue: number; readonly page: number } | null {
+  const found = /\.q(\d+)\.(\d+)$/.exec(address)
+  return found === null ? null : { queue: Number(found[1]), page: Number(found[2]) }
+}

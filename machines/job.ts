@@ -12,17 +12,16 @@
  * 1. What is computed follows from spec, seed and data alone (training.ts); the chart says only when.
  * 2. `pending` names exactly the tasks that have not told how they ended; a word of any other task is not heard.
  * 3. Every state that waits has a limit, and `cancel` leads out of every state within `JOB_LIMITS.cancelMs`.
- * 4. A job ends in completed, failed or cancelled, and its scheduler hears `job.ended` once.
+ * 4. A job ends in completed, failed or cancelled, when none of its tasks runs or waits any more.
  *
  * Pausing will stand between checkpointing and dispatching: what a job needs to go on is in its last checkpoint.
  */
 import { assign, setup } from 'xstate'
-import { schedulerAddress, taskAddress } from './address.ts'
+import { taskAddress } from './address.ts'
 import { effect } from './effect.ts'
 import { faultOfEvent, timeoutFault } from './fault.ts'
 import type { Fault } from './fault.ts'
 import { JOB_LIMITS } from './limits.ts'
-import type { SchedulerEvent } from './scheduler.ts'
 import type { TaskEvent, TaskInput } from './task.ts'
 import {
   evaluateInputs,
@@ -53,7 +52,7 @@ export interface JobContext extends TrainingContext {
 export type JobEvent =
   | { readonly type: 'cancel' }
   | { readonly type: 'task.started'; readonly task: string; readonly worker: string }
-  | { readonly type: 'task.done'; readonly task: string; readonly worker: string; readonly output: WorkOutput }
+  | { readonly type: 'task.done'; readonly task: string; readonly worker: string; readonly fingerprint: string; readonly output: WorkOutput } // prettier-ignore
   | { readonly type: 'task.failed'; readonly task: string; readonly fault: Fault }
   | { readonly type: 'task.cancelled'; readonly task: string }
 
@@ -73,7 +72,9 @@ export const jobMachine = setup({
     expectInitial: assign(({ context }) => expected([initialInput(context)])),
     expectRound: assign(({ context }) => expected(roundInputs(context))),
     expectEvaluation: assign(({ context }) => expected(evaluateInputs(context))),
-    takeInitial: assign(({ event }) => (event.type === 'task.done' ? withInitial(event.output) : {})),
+    takeInitial: assign(({ event }) =>
+      event.type === 'task.done' ? withInitial(event.output, event.fingerprint) : {},
+    ),
     takeResult: assign(({ context, event }) =>
       event.type === 'task.done' ? withResult(context, event.worker, event.output) : {},
     ),
@@ -240,9 +241,9 @@ export const jobMachine = setup({
       ],
       after: { cancelLimit: { actions: 'stopWaiting' } },
     },
-    completed: { type: 'final', entry: { type: 'tell', params: ended } },
-    failed: { type: 'final', entry: { type: 'tell', params: ended } },
-    cancelled: { type: 'final', entry: { type: 'tell', params: ended } },
+    completed: { type: 'final' },
+    failed: { type: 'final' },
+    cancelled: { type: 'final' },
   },
 })
 
@@ -276,11 +277,6 @@ function spawns(inputs: readonly TaskInput[]): readonly Spawn[] {
 
 function cancellations({ context }: Args): readonly Tell[] {
   return context.pending.map((to) => ({ to, event: { type: 'cancel' } satisfies TaskEvent }))
-}
-
-function ended({ context }: Args): Tell {
-  const event: SchedulerEvent = { type: 'job.ended', job: context.id }
-  return { to: schedulerAddress(context.spec.pool), event }
 }
 
 function limitIsOver(state: string, limitMs: number): { readonly type: 'fail'; readonly params: Fault } {

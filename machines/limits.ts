@@ -47,6 +47,8 @@ export const WORKER_LIMITS = {
   /** The scheduler's welcome is asked for again after this. */
   welcomeMs: 5 * SECOND,
   drainMs: 10 * MINUTE,
+  /** Runs that should take less than this say nothing about a worker's pace: chance is too large a part of them. */
+  paceFromMs: 250,
   /** How long a worker that is gone still answers those who have not heard. */
   lingerMs: 10 * MINUTE,
 } as const
@@ -56,12 +58,31 @@ export const SCHEDULER_LIMITS = {
   passedOverMax: { normal: 8, low: 32 },
   /** Workers that are gone and still shown. */
   departedKept: 8,
+  /** Entries of one page of a queue; the book keeps up to three pages' worth of each queue. */
+  pageSize: 16,
+  /** How far from the front of its queue a task may be that goes first for the sake of its worker's caches … */
+  affinityReach: 8,
+  /** … and how often the first one lets others go before it for that. */
+  affinityPatience: 8,
+  /** How often smaller ones go before a gang that finds no room, until room is kept for it. */
+  gangPatience: 16,
+  /** Datasets that a worker is remembered for. */
+  dataKept: 4,
+  /** A run that takes this many times what others need says that its worker is slow; up to the other, that it is not. */
+  paceSlow: 2,
+  paceTolerated: 1.3,
+  /** How much of a worker's pace is what it was before its last run. */
+  paceMemory: 0.5,
+  /** Assignments for which a slow worker is spared before it is tried again, doubled each time up to so often. */
+  spareAssignments: 32,
+  spareDoublings: 6,
 } as const
 
 const relations: [holds: boolean, law: string][] = [
   [TASK_LIMITS.stopMs < JOB_LIMITS.cancelMs, 'a task that is cancelled gives up waiting before its job does'],
   [TASK_LIMITS.withdrawMs < JOB_LIMITS.cancelMs, 'a withdrawn task gives up waiting before its job does'],
   [TASK_LIMITS.runMinMs < TASK_LIMITS.runMs, 'the least limit of a run is below its first one'],
+  [SCHEDULER_LIMITS.paceTolerated < SCHEDULER_LIMITS.paceSlow, 'a worker is not slow and swift at once'],
   [TASK_LIMITS.backoffBaseMs < TASK_LIMITS.backoffMaxMs, 'a backoff can grow'],
   [TASK_LIMITS.assignMs < WORKER_LIMITS.lingerMs, 'a worker that is gone answers for longer than a task waits for it'],
   [TASK_LIMITS.queueMs <= JOB_LIMITS.collectMs, 'a task gives up queueing no later than its job'],

@@ -1,24 +1,27 @@
 /**
  * The scheduler of one pool: it brings the tasks that wait and the slots that are free together. All its rules stand
- * in scheduling.ts; this chart turns events into them, and assignments into words to the tasks.
+ * in scheduling.ts; this chart turns events into them, and the orders that follow into words.
  *
  * A task hears where it goes and sends its work there itself, so that what waits here is names alone. The worker is
  * the truth about its slots: it says `worker.freed`, and refuses what is too much for it.
  */
 import { setup } from 'xstate'
-import { drain, EMPTY_BOOK, forget, free, join, leave, submit, withdraw } from './scheduling.ts'
-import type { Assignment, Book, Scheduled, Submission, WorkerFacts } from './scheduling.ts'
+import { emptyBook, runOf } from './book.ts'
+import type { Book, Entry, Order, PoolSettings, Submission, WorkerFacts } from './book.ts'
+import type { PageEvent, PageInput } from './page.ts'
+import { configure, drain, free, join, leave, submit, suspect, takeTurn, withdraw } from './scheduling.ts'
+import type { Scheduled } from './scheduling.ts'
 import type { TaskEvent } from './task.ts'
 import { vocabulary } from './vocabulary.ts'
-import type { Tell } from './vocabulary.ts'
+import type { Spawn, Tell } from './vocabulary.ts'
 import type { WorkerEvent } from './worker.ts'
 
 export interface SchedulerInput {
   readonly pool: string
+  readonly settings?: Partial<PoolSettings>
 }
 
 export interface SchedulerContext {
-  readonly pool: string
   readonly book: Book
 }
 
@@ -26,10 +29,13 @@ export type SchedulerEvent =
   | ({ readonly type: 'worker.joined' } & WorkerFacts)
   | { readonly type: 'worker.draining'; readonly worker: string }
   | { readonly type: 'worker.gone'; readonly worker: string }
-  | { readonly type: 'worker.freed'; readonly worker: string; readonly task: string; readonly attempt: number }
+  | { readonly type: 'worker.freed'; readonly worker: string; readonly task: string; readonly attempt: number; readonly pace?: number } // prettier-ignore
+  /** A run takes `pace` times what others need, and has not ended. */
+  | { readonly type: 'worker.slow'; readonly worker: string; readonly pace: number }
   | ({ readonly type: 'task.submit' } & Submission)
-  | { readonly type: 'task.withdraw'; readonly task: string; readonly job: string; readonly ack: boolean }
-  | { readonly type: 'job.ended'; readonly job: string }
+  | ({ readonly type: 'task.withdraw'; readonly page?: string; readonly ack: boolean } & Submission)
+  | { readonly type: 'page.turned'; readonly queue: string; readonly entries: readonly Entry[] }
+  | { readonly type: 'pool.configure'; readonly settings: Partial<PoolSettings> }
 
 const base = setup({
   types: { context: {} as SchedulerContext, events: {} as SchedulerEvent, input: {} as SchedulerInput },
@@ -41,15 +47,16 @@ export const schedulerMachine = base
     actions: {
       // Enqueued, so that the book and the words that follow from it are computed once.
       schedule: base.enqueueActions(({ context, event, enqueue }) => {
-        const { book, assignments } = schedule(context.book, event)
+        const { book, orders } = schedule(context.book, event)
         enqueue.assign({ book })
-        enqueue({ type: 'tell', params: [...answersOf(event), ...assignments.map(wordOf)] })
+        enqueue({ type: 'spawn', params: orders.flatMap((order) => pagesOf(order, book.pool)) })
+        enqueue({ type: 'tell', params: [...answersOf(event), ...orders.flatMap((order) => wordsOf(order))] })
       }),
     },
   })
   .createMachine({
     id: 'scheduler',
-    context: ({ input }) => ({ pool: input.pool, book: EMPTY_BOOK }),
+    context: ({ input }) => ({ book: emptyBook(input.pool, input.settings) }),
     initial: 'open',
     states: {
       open: {
@@ -58,9 +65,11 @@ export const schedulerMachine = base
           'worker.draining': { actions: 'schedule' },
           'worker.gone': { actions: 'schedule' },
           'worker.freed': { actions: 'schedule' },
+          'worker.slow': { actions: 'schedule' },
           'task.submit': { actions: 'schedule' },
           'task.withdraw': { actions: 'schedule' },
-          'job.ended': { actions: 'schedule' },
+          'page.turned': { actions: 'schedule' },
+          'pool.configure': { actions: 'schedule' },
         },
       },
     },
@@ -75,25 +84,52 @@ const RULES: { readonly [Type in SchedulerEvent['type']]: (book: Book, event: Ev
   'worker.joined': join,
   'worker.draining': (book, { worker }) => drain(book, worker),
   'worker.gone': (book, { worker }) => leave(book, worker),
-  'worker.freed': (book, { worker, task, attempt }) => free(book, worker, task, attempt),
+  'worker.freed': (book, { worker, pace, ...run }) => free(book, worker, runOf(run), pace),
+  'worker.slow': (book, { worker, pace }) => suspect(book, worker, pace),
   'task.submit': submit,
-  'task.withdraw': (book, { task, job }) => withdraw(book, task, job),
-  'job.ended': (book, { job }) => forget(book, job),
+  'task.withdraw': (book, { page, ...submission }) => withdraw(book, submission, page),
+  'page.turned': (book, { queue, entries }) => takeTurn(book, queue, entries),
+  'pool.configure': (book, { settings }) => configure(book, settings),
 }
 
 type EventOf<Type extends SchedulerEvent['type']> = Extract<SchedulerEvent, { type: Type }>
 
 function answersOf(event: SchedulerEvent): readonly Tell[] {
-  if (event.type === 'worker.joined') {
-    return [{ to: event.worker, event: { type: 'welcome' } satisfies WorkerEvent }]
-  }
-  if (event.type === 'task.withdraw' && event.ack) {
-    return [{ to: event.task, event: { type: 'withdrawn' } satisfies TaskEvent }]
-  }
+  if (event.type === 'worker.joined') return [{ to: event.worker, event: { type: 'welcome' } satisfies WorkerEvent }]
+  if (event.type === 'task.withdraw' && event.ack) return [toTask(event.task, { type: 'withdrawn' })]
   return []
 }
 
-function wordOf({ task, worker, attempt }: Assignment): Tell {
-  const event: TaskEvent = { type: 'assigned', worker, attempt }
+function wordsOf(order: Order): readonly Tell[] {
+  switch (order.do) {
+    case 'assign': {
+      const { task, attempt, worker, fingerprint } = order
+      return [toTask(task, { type: 'assigned', worker, attempt, fingerprint })]
+    }
+    case 'preempt':
+      return [toTask(order.task, { type: 'preempted', attempt: order.attempt })]
+    // Told here and not by the page, so that it comes before an answer to a withdrawal.
+    case 'park':
+      return order.entries.flatMap(({ wants }) =>
+        wants.map(({ task, attempt }) => toTask(task, { type: 'parked', attempt, page: order.page })),
+      )
+    case 'turn':
+      return [toPage(order.page, { type: 'turn' })]
+    case 'strike':
+      return [toPage(order.page, { type: 'strike', run: order.run })]
+  }
+}
+
+function toPage(page: string, event: PageEvent): Tell {
+  return { to: page, event }
+}
+
+function toTask(task: string, event: TaskEvent): Tell {
   return { to: task, event }
+}
+
+function pagesOf(order: Order, pool: string): readonly Spawn[] {
+  if (order.do !== 'park') return []
+  const { page: self, queue, entries } = order
+  return [{ to: self, input: { pool, queue, entries } satisfies PageInput }]
 }

@@ -1,122 +1,31 @@
 /**
- * Who runs what next: the scheduler's rules as pure functions over its book. A book is plain JSON; each function takes
- * one and gives the next, with the assignments that follow from it.
+ * Who runs what next: the scheduler's rules as pure functions over its book. Each takes a book and gives the next, with
+ * the orders that follow from it.
  *
  * The order of choice:
  * 1. *Class*: high before normal before low, but a class that was passed over often enough goes first once (ageing is
  *    counted in assignments, since a chart has no clock): nothing starves.
- * 2. *Owner*: whose tasks hold the fewest slots now; then who was served longest ago (fair share).
- * 3. *Job*: an owner's jobs take turns. 4. *Task and worker*: a task whose home worker is free; else the job's oldest
- *    task, on the least loaded worker.
+ * 2. *Owner*: whose runs hold the fewest slots now; then who was served longest ago (fair share). Who holds as many as
+ *    the pool allows waits.
+ * 3. *Queue*: an owner's queues take turns. 4. *Task and worker*: first come, first served, on the worker that
+ *    matching.ts finds.
+ * What waits in the high class and finds no room takes it from lower ones: their runs are told to give it back.
  *
- * A job's first worker fixes its numerics fingerprint, and workers of another are not considered: their results would
- * differ in the last bits. A queue is therefore kept for each class and fingerprint (`Lane`), so that a choice looks at
- * the owners that wait in a lane and at the workers, never along the queue. (Copying the map of jobs does cost their
- * number; splitting it into pages would end that, when measurements ask for it.)
- *
- * Invariants: 1. A task is in one place: waiting in its job, or placed on one worker. 2. A worker never has more
- * tasks than slots. 3. A job stands in a lane exactly when it has waiting tasks, in the lane of its class and
- * fingerprint. 4. `owners[o].running` is the number of placed tasks of o.
+ * Invariants: 1. A run is in one place: gathering in its gang, waiting in its queue, or placed on one worker. 2. A
+ * worker never has more slots taken than it has. 3. A queue is in the book exactly while something waits in it.
+ * 4. `owners[o].running` is the sum of the slots of o's placed runs. 5. The book's size does not depend on how much waits.
  */
+import { draft, runOf } from './book.ts'
+import type { Book, Draft, Entry, Order, OwnerRow, PoolSettings, Submission, WorkerFacts, WorkerRow } from './book.ts'
 import { SCHEDULER_LIMITS } from './limits.ts'
+import { hasNeeds, matchOf, roomOf, victimsOf } from './matching.ts'
+import type { Match } from './matching.ts'
+import { enqueue, setHead, setOwner, strike, turn, wantOf } from './queue.ts'
 import type { Priority } from './spec.ts'
-
-export interface WorkerFacts {
-  /** The worker's address. */
-  readonly worker: string
-  readonly slots: number
-  readonly backend: string
-  readonly fingerprint: string
-  readonly host: string
-  readonly pid: number
-  readonly joinedAt: number
-}
-
-export interface WorkerRow extends WorkerFacts {
-  readonly state: 'ready' | 'draining' | 'gone'
-  readonly tasks: readonly string[]
-  /** The value of the book's clock at its last assignment. */
-  readonly servedAt: number
-}
-
-export interface WaitingTask {
-  readonly task: string
-  readonly attempt: number
-  readonly home: string
-  /** The worker that it should not go to while there is another. */
-  readonly avoid?: string
-}
-
-export interface Submission extends WaitingTask {
-  readonly job: string
-  readonly owner: string
-  readonly priority: Priority
-}
-
-interface JobRow {
-  readonly owner: string
-  readonly priority: Priority
-  readonly fingerprint: string | null
-  /** The value of the book's clock when one of its tasks was last assigned, or when it came. */
-  readonly servedAt: number
-  readonly waiting: readonly WaitingTask[]
-  /** Home key → the worker that ran it last. */
-  readonly homes: Readonly<Record<string, string>>
-}
-
-interface OwnerRow {
-  readonly running: number
-  readonly servedAt: number
-  /** In how many lanes the owner waits. */
-  readonly turns: number
-}
-
-interface Placing {
-  readonly worker: string
-  readonly attempt: number
-  readonly owner: string
-}
-
-/**
- * Owner → its jobs that wait there, the one served longest ago first. Lanes are named `<priority> <fingerprint>`, or
- * `<priority> *` where any fingerprint does.
- */
-type Lane = Readonly<Record<string, readonly string[]>>
-
-export interface Book {
-  readonly workers: Readonly<Record<string, WorkerRow>>
-  readonly jobs: Readonly<Record<string, JobRow>>
-  readonly owners: Readonly<Record<string, OwnerRow>>
-  readonly lanes: Readonly<Record<string, Lane>>
-  /** Task → where it is. */
-  readonly placed: Readonly<Record<string, Placing>>
-  readonly passedOver: { readonly normal: number; readonly low: number }
-  /** How many assignments there were. */
-  readonly clock: number
-  /** The last workers that went, for people who wonder where one is. */
-  readonly departed: readonly WorkerRow[]
-}
-
-export interface Assignment {
-  readonly task: string
-  readonly attempt: number
-  readonly worker: string
-}
 
 export interface Scheduled {
   readonly book: Book
-  readonly assignments: readonly Assignment[]
-}
-
-export const EMPTY_BOOK: Book = {
-  workers: {},
-  jobs: {},
-  owners: {},
-  lanes: {},
-  placed: {},
-  passedOver: { normal: 0, low: 0 },
-  clock: 0,
-  departed: [],
+  readonly orders: readonly Order[]
 }
 
 /** A worker comes, or says again that it is there. */
@@ -134,7 +43,12 @@ export function join(book: Book, facts: WorkerFacts): Scheduled {
     joinedAt,
     state: known?.state ?? 'ready',
     tasks: known?.tasks ?? [],
+    used: known?.used ?? 0,
     servedAt: known?.servedAt ?? 0,
+    data: known?.data ?? [],
+    pace: known?.pace ?? 1,
+    strikes: known?.strikes ?? 0,
+    slowUntil: known?.slowUntil ?? 0,
   }
   return assign(next)
 }
@@ -142,220 +56,226 @@ export function join(book: Book, facts: WorkerFacts): Scheduled {
 /** A worker takes no more tasks. */
 export function drain(book: Book, worker: string): Scheduled {
   const row = book.workers[worker]
-  if (row === undefined) return { book, assignments: [] }
-  return { book: { ...book, workers: { ...book.workers, [worker]: { ...row, state: 'draining' } } }, assignments: [] }
+  if (row === undefined) return { book, orders: [] }
+  return { book: { ...book, workers: { ...book.workers, [worker]: { ...row, state: 'draining' } } }, orders: [] }
 }
 
 /** A worker is gone. Its tasks come back by themselves: it has told them. */
 export function leave(book: Book, worker: string): Scheduled {
   const row = book.workers[worker]
-  if (row === undefined) return { book, assignments: [] }
+  if (row === undefined) return { book, orders: [] }
   const next = draft(book)
-  for (const task of row.tasks) unplace(next, task)
+  for (const [run, placing] of Object.entries(book.placed)) if (placing.worker === worker) unplace(next, run)
   delete next.workers[worker]
-  next.departed = [{ ...row, tasks: [], state: 'gone' as const }, ...book.departed].slice(
+  next.departed = [{ ...row, tasks: [], used: 0, state: 'gone' as const }, ...book.departed].slice(
     0,
     SCHEDULER_LIMITS.departedKept,
   )
   return assign(next)
 }
 
-/** A task wants to run. One that was placed before has come back: its slot is free again. */
+/** A task wants to run. Its former attempt has come back, unless it was preempted: then its worker says when it stops. */
 export function submit(book: Book, submission: Submission): Scheduled {
-  const { job, owner, priority, task, attempt, home, avoid } = submission
+  const { task, attempt, job, gang } = submission
   const next = draft(book)
-  unplace(next, task)
-  const row = next.jobs[job] ?? { owner, priority, fingerprint: null, servedAt: book.clock, waiting: [], homes: {} }
-  const waiting = { task, attempt, home, ...(avoid !== undefined && { avoid }) }
-  setWaiting(next, job, row, [...row.waiting.filter((other) => other.task !== task), waiting])
+  if (submission.isBack !== true) unplace(next, runOf({ task, attempt: attempt - 1 }))
+  if (gang === undefined || gang === 1) {
+    enqueue(next, submission, entryOf([submission]), submission.isBack === true ? 'front' : 'end')
+    return assign(next)
+  }
+  const submissions = [...(next.gangs[job]?.submissions ?? []), submission]
+  if (submissions.length < gang) {
+    next.gangs[job] = { size: gang, submissions }
+    return finish(next)
+  }
+  delete next.gangs[job]
+  enqueue(next, submission, entryOf(submissions), 'end')
   return assign(next)
+}
+
+function entryOf(submissions: readonly Submission[]): Entry {
+  const { job = '', slots = 1, data } = submissions[0] ?? {}
+  return { job, wants: submissions.map(wantOf), slots, passed: 0, ...(data !== undefined && { data }) }
 }
 
 /** A task no longer wants to run, wherever it is. */
-export function withdraw(book: Book, task: string, job: string): Scheduled {
+export function withdraw(book: Book, submission: Submission, page: string | undefined): Scheduled {
   const next = draft(book)
-  unplace(next, task)
-  const row = next.jobs[job]
-  if (row?.waiting.some((other) => other.task === task) === true) {
-    setWaiting(
-      next,
-      job,
-      row,
-      row.waiting.filter((other) => other.task !== task),
-    )
-  }
+  const run = runOf(submission)
+  const { job } = submission
+  const gang = next.gangs[job]
+  if (next.placed[run] !== undefined) unplace(next, run)
+  else if (gang?.submissions.some((other) => runOf(other) === run) === true) {
+    const submissions = gang.submissions.filter((other) => runOf(other) !== run)
+    if (submissions.length > 0) next.gangs[job] = { ...gang, submissions }
+    else delete next.gangs[job]
+  } else strike(next, submission, run, page)
   return assign(next)
 }
 
-/** A worker has done with an attempt. What is said of an attempt that is placed no more changes nothing. */
-export function free(book: Book, worker: string, task: string, attempt: number): Scheduled {
-  const placing = book.placed[task]
-  if (placing?.worker !== worker || placing.attempt !== attempt) return { book, assignments: [] }
+/** A page of a queue has given back what it held. */
+export function takeTurn(book: Book, queue: string, entries: readonly Entry[]): Scheduled {
   const next = draft(book)
-  unplace(next, task)
+  turn(next, queue, entries)
   return assign(next)
 }
 
-/** A job has ended: nothing of it waits any more. What still runs is freed by its worker. */
-export function forget(book: Book, job: string): Scheduled {
-  const row = book.jobs[job]
-  if (row === undefined) return { book, assignments: [] }
+/** A worker has done with a run; `pace` says how long it took, as a multiple of what others need. */
+export function free(book: Book, worker: string, run: string, pace: number | undefined): Scheduled {
+  const placing = book.placed[run]
+  if (placing?.worker !== worker) return { book, orders: [] }
   const next = draft(book)
-  setWaiting(next, job, row, [])
-  delete next.jobs[job]
-  return { book: next, assignments: [] }
+  unplace(next, run)
+  const row = next.workers[worker]
+  if (row !== undefined && pace !== undefined) next.workers[worker] = paced(row, pace, next.clock)
+  return assign(next)
 }
 
-/** A book that is being changed: its maps are copies, the rows in them are replaced and never written to. */
-type Draft = {
-  -readonly [Key in keyof Book]: Book[Key] extends Readonly<Record<string, infer Row>> ? Record<string, Row> : Book[Key]
-} & {
-  passedOver: Book['passedOver']
-}
-
-function draft(book: Book): Draft {
+/** A run takes so long that its worker must be slow, though it has not ended. */
+export function suspect(book: Book, worker: string, pace: number): Scheduled {
+  const row = book.workers[worker]
+  if (row === undefined) return { book, orders: [] }
   return {
-    ...book,
-    workers: { ...book.workers },
-    jobs: { ...book.jobs },
-    owners: { ...book.owners },
-    lanes: { ...book.lanes },
-    placed: { ...book.placed },
+    book: { ...book, workers: { ...book.workers, [worker]: paced(row, Math.max(pace, row.pace), book.clock) } },
+    orders: [],
   }
 }
 
-/** Assigns for as long as a task and a worker fit each other. */
+/** What a worker's last run says of its pace. A slow one is spared for a while, longer each time that it proves slow. */
+function paced(row: WorkerRow, pace: number, clock: number): WorkerRow {
+  const { paceSlow, paceTolerated, paceMemory, spareAssignments, spareDoublings } = SCHEDULER_LIMITS
+  const mixed = paceMemory * row.pace + (1 - paceMemory) * pace
+  if (pace >= paceSlow) {
+    const strikes = row.strikes + 1
+    const spared = spareAssignments * 2 ** Math.min(row.strikes, spareDoublings)
+    return { ...row, pace: Math.max(pace, mixed), strikes, slowUntil: clock + spared }
+  }
+  if (pace <= paceTolerated) return { ...row, pace: Math.min(mixed, pace * paceTolerated), strikes: 0, slowUntil: 0 }
+  return { ...row, pace: mixed }
+}
+
+export function configure(book: Book, settings: Partial<PoolSettings>): Scheduled {
+  return assign(draft({ ...book, settings: { ...book.settings, ...settings } }))
+}
+
+/** Assigns for as long as an entry and a worker fit each other, and then sees who must make room. */
 function assign(next: Draft): Scheduled {
-  const assignments: Assignment[] = []
-  /** Jobs none of whose tasks may go to a worker that is free now. */
+  /** Queues of which nothing may go to a worker that is free now. */
   const blocked = new Set<string>()
-  for (;;) {
-    const fingerprints = freeFingerprints(next)
-    if (fingerprints.size === 0) break
-    const job = nextJob(next, fingerprints, blocked)
-    if (job === null) break
-    const row = next.jobs[job]
-    const match = row === undefined ? null : matchOf(next, row)
-    if (row === undefined || match === null) blocked.add(job)
-    else assignments.push(place(next, job, row, match))
+  /** Queues whose next is a gang that others go before. */
+  const passed = new Set<string>()
+  while (Object.values(next.workers).some((row) => roomOf(row) > 0)) {
+    const choice = nextQueue(next, blocked)
+    const queue = choice === null ? undefined : next.queues[choice.name]
+    if (choice === null || queue === undefined) break
+    const match = matchOf(next, queue)
+    if (match === 'hold') break
+    if (typeof match === 'string') {
+      blocked.add(choice.name)
+      if (match === 'gang') passed.add(choice.name)
+      continue
+    }
+    place(next, choice.name, match, choice.isAged)
+    for (const name of passed) passOver(next, name)
   }
-  return { book: next, assignments }
+  makeRoom(next)
+  return finish(next)
 }
 
-function hasFreeSlot(row: WorkerRow): boolean {
-  return row.state === 'ready' && row.tasks.length < row.slots
-}
-
-function freeFingerprints(book: Book): Set<string> {
-  const fingerprints = new Set<string>()
-  for (const worker in book.workers) {
-    const row = book.workers[worker]
-    if (row !== undefined && hasFreeSlot(row)) fingerprints.add(row.fingerprint)
-  }
-  return fingerprints
+function finish({ orders, ...book }: Draft): Scheduled {
+  return { book, orders }
 }
 
 const PRIORITIES = ['high', 'normal', 'low'] as const
 
-function nextJob(book: Book, fingerprints: ReadonlySet<string>, blocked: ReadonlySet<string>): string | null {
+interface Choice {
+  readonly name: string
+  readonly isAged: boolean
+}
+
+function nextQueue(book: Draft, blocked: ReadonlySet<string>): Choice | null {
   const { normal, low } = SCHEDULER_LIMITS.passedOverMax
   const overdue = [
     ...(book.passedOver.low >= low ? (['low'] as const) : []),
     ...(book.passedOver.normal >= normal ? (['normal'] as const) : []),
   ]
-  for (const priority of [...overdue, ...PRIORITIES]) {
-    const job = nextJobOf(book, priority, fingerprints, blocked)
-    if (job !== null) return job
+  for (const [rank, priority] of [...overdue, ...PRIORITIES].entries()) {
+    const name = nextQueueOf(book, priority, blocked)
+    if (name !== null) return { name, isAged: rank < overdue.length }
   }
   return null
 }
 
-/** The next job of a class, by its owner's share. */
-function nextJobOf(
-  book: Book,
-  priority: Priority,
-  fingerprints: ReadonlySet<string>,
-  blocked: ReadonlySet<string>,
-): string | null {
-  let best: { running: number; ownerServedAt: number; servedAt: number; job: string } | null = null
-  for (const fingerprint of ['*', ...fingerprints]) {
-    const lane = book.lanes[laneName(priority, fingerprint)]
-    for (const owner in lane) {
-      const job = lane[owner]?.find((candidate) => !blocked.has(candidate))
-      if (job === undefined) continue
-      const { running = 0, servedAt: ownerServedAt = 0 } = book.owners[owner] ?? {}
-      const servedAt = book.jobs[job]?.servedAt ?? 0
-      const order =
-        best === null ? -1 : running - best.running || ownerServedAt - best.ownerServedAt || servedAt - best.servedAt
-      if (order < 0) best = { running, ownerServedAt, servedAt, job }
+/** The next queue of a class, by its owner's share. */
+function nextQueueOf(book: Draft, priority: Priority, blocked: ReadonlySet<string>): string | null {
+  const free = Object.values(book.workers).filter((row) => roomOf(row) > 0)
+  let best: { name: string; owner: OwnerRow; servedAt: number } | null = null
+  for (const [name, queue] of Object.entries(book.queues)) {
+    if (queue.priority !== priority || queue.head.length === 0 || blocked.has(name)) continue
+    const owner = book.owners[queue.owner] ?? { running: 0, servedAt: 0, queues: 0 }
+    if (!mayHaveMore(book, queue.owner, owner, queue.head[0])) continue
+    const order = best === null ? -1 : shareOrder(owner, best.owner) || queue.servedAt - best.servedAt
+    if (order >= 0 || !free.some((row) => hasNeeds(row, queue.needs))) continue
+    best = { name, owner, servedAt: queue.servedAt }
+  }
+  return best?.name ?? null
+}
+
+function shareOrder(a: OwnerRow, b: OwnerRow): number {
+  return a.running - b.running || a.servedAt - b.servedAt
+}
+
+function mayHaveMore({ settings }: Draft, name: string, owner: OwnerRow, entry: Entry | undefined): boolean {
+  const quota = settings.slotsOf[name] ?? settings.slotsPerOwner
+  return quota === null || owner.running + (entry === undefined ? 1 : entry.slots * entry.wants.length) <= quota
+}
+
+function place(next: Draft, name: string, { index, entry, workers }: Match, isAged: boolean): void {
+  const queue = next.queues[name]
+  if (queue === undefined) return
+  const { owner, priority } = queue
+  for (const [i, { task, attempt }] of entry.wants.entries()) {
+    const row = next.workers[workers[i] ?? '']
+    if (row === undefined) continue
+    const { worker, fingerprint } = row
+    next.clock += 1
+    next.passedOver = passedOver(next, priority)
+    next.workers[worker] = {
+      ...row,
+      tasks: [...row.tasks, task],
+      used: row.used + entry.slots,
+      servedAt: next.clock,
+      data: entry.data === undefined ? row.data : withData(row.data, entry.data),
     }
+    const { slots } = entry
+    const at = next.clock
+    next.placed[runOf({ task, attempt })] = { task, attempt, worker, owner, priority, slots, at, isAged, isLeaving: false } // prettier-ignore
+    next.orders.push({ do: 'assign', task, attempt, worker, fingerprint })
   }
-  return best?.job ?? null
+  const row = next.owners[owner] ?? { running: 0, servedAt: 0, queues: 0 }
+  next.owners[owner] = { ...row, running: row.running + entry.slots * entry.wants.length, servedAt: next.clock }
+  // Who stood before it was passed over once more.
+  const head = queue.head.toSpliced(index, 1).map((other, i) => (i < index ? overtaken(other) : other))
+  setHead(next, name, { ...queue, servedAt: next.clock }, head)
 }
 
-interface Match {
-  readonly waiting: WaitingTask
-  readonly worker: WorkerRow
+function withData(data: readonly string[], newest: string): readonly string[] {
+  if (data[0] === newest) return data
+  return [newest, ...data.filter((other) => other !== newest)].slice(0, SCHEDULER_LIMITS.dataKept)
 }
 
-/** The job's task and the worker that go together best now. */
-function matchOf(book: Book, row: JobRow): Match | null {
-  for (const waiting of row.waiting) {
-    const home = book.workers[row.homes[waiting.home] ?? '']
-    if (home !== undefined && isFit(row, home) && hasFreeSlot(home) && waiting.avoid !== home.worker) {
-      return { waiting, worker: home }
-    }
-  }
-  const workers = Object.values(book.workers).filter((worker) => isFit(row, worker))
-  for (const waiting of row.waiting) {
-    const others = workers.filter(({ worker }) => worker !== waiting.avoid)
-    // With nobody else there, the one to avoid is better than none.
-    const worker = leastLoaded(others.length > 0 ? others : workers)
-    if (worker !== null) return { waiting, worker }
-  }
-  return null
+function overtaken(entry: Entry): Entry {
+  return { ...entry, passed: entry.passed + 1 }
 }
 
-function isFit(row: JobRow, worker: WorkerRow): boolean {
-  return worker.state === 'ready' && (row.fingerprint === null || row.fingerprint === worker.fingerprint)
-}
-
-/** Of those with a free slot: the one with the smallest part of its slots in use, then the one served longest ago. */
-function leastLoaded(workers: readonly WorkerRow[]): WorkerRow | null {
-  let best: WorkerRow | null = null
-  for (const worker of workers) {
-    if (!hasFreeSlot(worker)) continue
-    const load = best === null ? -1 : worker.tasks.length / worker.slots - best.tasks.length / best.slots
-    if (best === null || load < 0 || (load === 0 && worker.servedAt < best.servedAt)) best = worker
-  }
-  return best
-}
-
-function place(next: Draft, job: string, row: JobRow, { waiting, worker }: Match): Assignment {
-  const { task, attempt, home } = waiting
-  const clock = next.clock + 1
-  next.clock = clock
-  next.passedOver = passedOver(next, row.priority)
-  next.workers[worker.worker] = { ...worker, tasks: [...worker.tasks, task], servedAt: clock }
-  next.placed[task] = { worker: worker.worker, attempt, owner: row.owner }
-
-  // Out of its lane before its fingerprint, the lane's name, may change; back into it behind the owner's other jobs.
-  setWaiting(next, job, row, [])
-  const homes = { ...row.homes, [home]: worker.worker }
-  const placed: JobRow = { ...row, fingerprint: worker.fingerprint, servedAt: clock, homes }
-  const owner = next.owners[row.owner] ?? { running: 0, turns: 0 }
-  next.owners[row.owner] = { ...owner, running: owner.running + 1, servedAt: clock }
-  setWaiting(
-    next,
-    job,
-    placed,
-    row.waiting.filter((other) => other.task !== task),
-  )
-  return { task, attempt, worker: worker.worker }
+function passOver(next: Draft, name: string): void {
+  const queue = next.queues[name]
+  const [first, ...others] = queue?.head ?? []
+  if (queue !== undefined && first !== undefined) next.queues[name] = { ...queue, head: [overtaken(first), ...others] }
 }
 
 /** Ageing: each lower class in which somebody waits has been passed over once more. */
-function passedOver(book: Book, served: Priority): Book['passedOver'] {
+function passedOver(book: Draft, served: Priority): Book['passedOver'] {
   const count = (priority: 'normal' | 'low'): number => {
     const before = book.passedOver[priority]
     if (served === priority) return 0
@@ -365,55 +285,37 @@ function passedOver(book: Book, served: Priority): Book['passedOver'] {
   return { normal: count('normal'), low: count('low') }
 }
 
-function isWaitedIn(book: Book, priority: Priority): boolean {
-  for (const name in book.lanes) if (name.startsWith(`${priority} `)) return true
+function isWaitedIn(book: Draft, priority: Priority): boolean {
+  for (const name in book.queues) if (name.startsWith(`${priority} `)) return true
   return false
 }
 
-/** Takes a task off its worker, if it is on one. */
-function unplace(next: Draft, task: string): void {
-  const placing = next.placed[task]
+/** What waits in the high class and found no room gets that of lower ones, as soon as their workers have let go. */
+function makeRoom(next: Draft): void {
+  for (const [name, queue] of Object.entries(next.queues)) {
+    const [first] = queue.head
+    if (queue.priority !== 'high' || first === undefined) continue
+    const owner = next.owners[queue.owner] ?? { running: 0, servedAt: 0, queues: 0 }
+    if (!mayHaveMore(next, queue.owner, owner, first)) continue
+    for (const run of victimsOf(next, next.queues[name] ?? queue)) {
+      const placing = next.placed[run]
+      if (placing === undefined) continue
+      next.placed[run] = { ...placing, isLeaving: true }
+      next.orders.push({ do: 'preempt', task: placing.task, attempt: placing.attempt })
+    }
+  }
+}
+
+/** Takes a run off its worker. */
+function unplace(next: Draft, run: string): void {
+  const placing = next.placed[run]
   if (placing === undefined) return
-  delete next.placed[task]
-  const worker = next.workers[placing.worker]
-  if (worker !== undefined) {
-    next.workers[placing.worker] = { ...worker, tasks: worker.tasks.filter((other) => other !== task) }
+  delete next.placed[run]
+  const row = next.workers[placing.worker]
+  if (row !== undefined) {
+    const index = row.tasks.indexOf(placing.task)
+    next.workers[placing.worker] = { ...row, tasks: row.tasks.toSpliced(index, 1), used: row.used - placing.slots }
   }
   const owner = next.owners[placing.owner]
-  if (owner !== undefined) setOwner(next, placing.owner, { ...owner, running: owner.running - 1 })
-}
-
-/** Writes what waits in a job, and keeps the job in its lane exactly while that is something (invariant 3). */
-function setWaiting(next: Draft, job: string, row: JobRow, waiting: readonly WaitingTask[]): void {
-  next.jobs[job] = { ...row, waiting }
-  const name = laneName(row.priority, row.fingerprint ?? '*')
-  const lane = next.lanes[name] ?? {}
-  const jobs = lane[row.owner] ?? []
-  const isIn = jobs.includes(job)
-  if (isIn === waiting.length > 0) return
-  // An owner who comes back comes after those who have waited meanwhile: coming back must not be a way to the front.
-  const owner = next.owners[row.owner] ?? { running: 0, servedAt: next.clock, turns: 0 }
-  if (!isIn) {
-    next.lanes[name] = { ...lane, [row.owner]: [...jobs, job] }
-    if (jobs.length === 0) next.owners[row.owner] = { ...owner, turns: owner.turns + 1 }
-    return
-  }
-  if (jobs.length > 1) {
-    next.lanes[name] = { ...lane, [row.owner]: jobs.filter((other) => other !== job) }
-    return
-  }
-  const { [row.owner]: _left, ...others } = lane
-  if (Object.keys(others).length > 0) next.lanes[name] = others
-  else delete next.lanes[name]
-  setOwner(next, row.owner, { ...owner, turns: owner.turns - 1 })
-}
-
-/** An owner with nothing running and nothing waiting is forgotten. */
-function setOwner(next: Draft, name: string, owner: OwnerRow): void {
-  if (owner.running > 0 || owner.turns > 0) next.owners[name] = owner
-  else delete next.owners[name]
-}
-
-function laneName(priority: Priority, fingerprint: string): string {
-  return `${priority} ${fingerprint}`
+  if (owner !== undefined) setOwner(next, placing.owner, { ...owner, running: owner.running - placing.slots })
 }

@@ -3,8 +3,9 @@
  * runs, and tells its job how that ended. It lives in its job's shard.
  *
  *   queued → assigned → running → succeeded | failed
- *      ↑________|__________|  (lost worker: at once, unless it was lost before; an error worth retrying: through backoff)
- *   cancelled by way of withdrawing (it was queued) or stopping (a worker had it)
+ *      ↑________|__________|  (lost worker or preempted: at once; an error worth retrying: through backoff)
+ *   out of the queue by way of withdrawing: cancelled, or because an earlier attempt brought the result
+ *   cancelled by way of stopping, where a worker had it
  *
  * Invariants:
  * 1. `attempt` grows by one each time the task is queued. Words about an earlier attempt are not heard, except a
@@ -12,6 +13,8 @@
  * 2. An error that the user must mend ends the task at once. One worth retrying counts as a failure, a lost worker as
  *    a loss; both are bounded.
  * 3. The job hears exactly one of `task.done`, `task.failed`, `task.cancelled`.
+ * 4. A task ends only when the scheduler has no submission of it any more, or has been asked in vain: what waits there
+ *    and ended would be given a slot.
  */
 import { assign, setup } from 'xstate'
 import { jobAddress, schedulerAddress, taskAddress } from './address.ts'
@@ -19,6 +22,7 @@ import { isWorthRetrying, timeoutFault } from './fault.ts'
 import type { Fault } from './fault.ts'
 import type { JobEvent } from './job.ts'
 import { TASK_LIMITS } from './limits.ts'
+import type { Submission } from './book.ts'
 import type { SchedulerEvent } from './scheduler.ts'
 import type { Priority } from './spec.ts'
 import { vocabulary } from './vocabulary.ts'
@@ -33,10 +37,24 @@ export interface TaskInput {
   readonly owner: string
   readonly pool: string
   readonly priority: Priority
-  /** Tasks with the same home key do best on the same worker: it has their data and optimiser state. */
-  readonly home: string
+  /** Only workers of this numerics fingerprint will do; null where any does. */
+  readonly fingerprint: string | null
+  /** Only workers with this back end will do. */
+  readonly backend?: string
+  /** How many slots it takes, 1 when left out. */
+  readonly slots?: number
+  /** The worker that has its data and optimiser state at hand. */
+  readonly prefer?: string
+  /** The worker that it should not go to while there is another. */
+  readonly avoid?: string
+  /** sha256 of the manifest of the dataset that it reads. */
+  readonly data?: string
+  /** It starts together with this many tasks of its job, itself among them, or not at all. */
+  readonly gang?: number
   readonly work: Work
   readonly runLimitMs: number
+  /** How long it should take on a worker like the others; 0 when nothing is known. */
+  readonly expectedMs: number
 }
 
 export interface TaskContext extends TaskInput {
@@ -45,15 +63,23 @@ export interface TaskContext extends TaskInput {
   readonly losses: number
   /** The address of the worker that has it, or had it last. */
   readonly worker: string | null
+  /** The numerics fingerprint of that worker. */
+  readonly ranOn: string | null
   /** The worker that the next attempt should not go to. */
-  readonly avoid: string | null
+  readonly shun: string | null
+  /** The page of the scheduler's queue where this attempt is parked. */
+  readonly page: string | null
+  /** It was preempted, and comes back to the front of its queue. */
+  readonly isBack: boolean
   readonly output: WorkOutput | null
   /** The last one; a task that was tried again keeps it. */
   readonly fault: Fault | null
 }
 
 export type TaskEvent =
-  | { readonly type: 'assigned'; readonly worker: string; readonly attempt: number }
+  | { readonly type: 'assigned'; readonly worker: string; readonly attempt: number; readonly fingerprint: string }
+  | { readonly type: 'parked'; readonly attempt: number; readonly page: string }
+  | { readonly type: 'preempted'; readonly attempt: number }
   | { readonly type: 'withdrawn' }
   | { readonly type: 'accepted'; readonly worker: string; readonly attempt: number }
   | { readonly type: 'rejected'; readonly worker: string; readonly attempt: number }
@@ -65,28 +91,38 @@ export type TaskEvent =
 
 type Args = { readonly context: TaskContext; readonly event: TaskEvent }
 
+const QUEUE_TIMEOUT = timeoutFault('task.queue-timeout', 'Waiting for a worker', TASK_LIMITS.queueMs)
+
 export const taskMachine = setup({
   types: { context: {} as TaskContext, events: {} as TaskEvent, input: {} as TaskInput },
   actions: {
     ...vocabulary,
-    countAttempt: assign({ attempt: ({ context }) => context.attempt + 1 }),
+    countAttempt: assign({ attempt: ({ context }) => context.attempt + 1, page: null }),
+    takeAssignment: assign(({ event }) =>
+      event.type === 'assigned' ? { worker: event.worker, ranOn: event.fingerprint } : {},
+    ),
+    takePage: assign({ page: ({ context, event }) => (event.type === 'parked' ? event.page : context.page) }),
+    comeBack: assign({ isBack: true }),
+    beBack: assign({ isBack: false }),
     takeWorker: assign({ worker: ({ context, event }) => ('worker' in event ? event.worker : context.worker) }),
     takeOutput: assign({ output: ({ event }) => (event.type === 'done' ? event.output : null) }),
     takeFault: assign({ fault: ({ event }) => (event.type === 'failed' ? event.fault : null) }),
     countFailure: assign({
       failures: ({ context }) => context.failures + 1,
-      avoid: ({ context }) => (context.fault?.remedy === 'retry-elsewhere' ? context.worker : context.avoid),
+      shun: ({ context }) => (context.fault?.remedy === 'retry-elsewhere' ? context.worker : context.shun),
     }),
-    countLoss: assign({ losses: ({ context }) => context.losses + 1, avoid: ({ context }) => context.worker }),
+    countLoss: assign({ losses: ({ context }) => context.losses + 1, shun: ({ context }) => context.worker }),
     giveUp: assign((_, fault: Fault) => ({ fault })),
   },
   guards: {
     isCurrent: ({ context, event }) => 'attempt' in event && event.attempt === context.attempt,
     isStale: ({ context, event }) => 'attempt' in event && event.attempt !== context.attempt,
+    hasOutput: ({ context }) => context.output !== null,
+    hasWaitedTooLong: ({ context }) => context.fault?.code === QUEUE_TIMEOUT.code,
     canRetry: ({ context }) =>
       context.fault !== null && isWorthRetrying(context.fault) && context.failures + 1 < TASK_LIMITS.failuresMax,
     canLoseMore: ({ context }) => context.losses + 1 < TASK_LIMITS.lossesMax,
-    isLostAgain: ({ context }) => context.losses + 1 < TASK_LIMITS.lossesMax && context.worker === context.avoid,
+    isLostAgain: ({ context }) => context.losses + 1 < TASK_LIMITS.lossesMax && context.worker === context.shun,
   },
   delays: {
     queueLimit: TASK_LIMITS.queueMs,
@@ -104,7 +140,10 @@ export const taskMachine = setup({
     failures: 0,
     losses: 0,
     worker: null,
-    avoid: null,
+    ranOn: null,
+    shun: input.avoid ?? null,
+    page: null,
+    isBack: false,
     output: null,
     fault: null,
   }),
@@ -114,21 +153,14 @@ export const taskMachine = setup({
   initial: 'queued',
   states: {
     queued: {
-      entry: ['countAttempt', { type: 'tell', params: submission }],
+      entry: ['countAttempt', { type: 'tell', params: submission }, 'beBack'],
       on: {
-        assigned: { guard: 'isCurrent', target: 'assigned', actions: 'takeWorker' },
-        done: { target: 'succeeded', actions: ['takeWorker', 'takeOutput', { type: 'tell', params: quietWithdrawal }] },
+        assigned: { guard: 'isCurrent', target: 'assigned', actions: 'takeAssignment' },
+        parked: { guard: 'isCurrent', actions: 'takePage' },
+        done: { target: 'withdrawing', actions: ['takeWorker', 'takeOutput'] },
         cancel: 'withdrawing',
       },
-      after: {
-        queueLimit: {
-          target: 'failed',
-          actions: [
-            { type: 'tell', params: quietWithdrawal },
-            { type: 'giveUp', params: timeoutFault('task.queue-timeout', 'Waiting for a worker', TASK_LIMITS.queueMs) },
-          ],
-        },
-      },
+      after: { queueLimit: { target: 'withdrawing', actions: { type: 'giveUp', params: QUEUE_TIMEOUT } } },
     },
     assigned: {
       entry: { type: 'tell', params: runOrder },
@@ -138,9 +170,14 @@ export const taskMachine = setup({
         'worker.lost': { guard: 'isCurrent', target: 'lost' },
         done: { target: 'succeeded', actions: [{ type: 'tell', params: stopOfOther }, 'takeWorker', 'takeOutput'] },
         failed: { guard: 'isCurrent', target: 'erred', actions: 'takeFault' },
+        preempted: {
+          guard: 'isCurrent',
+          target: 'queued',
+          actions: [{ type: 'tell', params: quietStopOrder }, 'comeBack'],
+        },
         cancel: 'stopping',
       },
-      after: { assignLimit: { target: 'lost', actions: { type: 'tell', params: stopOrder } } },
+      after: { assignLimit: { target: 'lost', actions: { type: 'tell', params: quietStopOrder } } },
     },
     running: {
       entry: { type: 'tell', params: started },
@@ -148,13 +185,18 @@ export const taskMachine = setup({
         'worker.lost': { guard: 'isCurrent', target: 'lost' },
         done: { target: 'succeeded', actions: [{ type: 'tell', params: stopOfOther }, 'takeWorker', 'takeOutput'] },
         failed: { guard: 'isCurrent', target: 'erred', actions: 'takeFault' },
+        preempted: {
+          guard: 'isCurrent',
+          target: 'queued',
+          actions: [{ type: 'tell', params: quietStopOrder }, 'comeBack'],
+        },
         cancel: 'stopping',
       },
       after: {
         runLimit: {
           target: 'erred',
           actions: [
-            { type: 'tell', params: stopOrder },
+            { type: 'tell', params: quietStopOrder },
             { type: 'giveUp', params: runTookTooLong },
           ],
         },
@@ -174,15 +216,27 @@ export const taskMachine = setup({
     },
     backoff: {
       on: {
-        done: { target: 'succeeded', actions: ['takeWorker', 'takeOutput', { type: 'tell', params: quietWithdrawal }] },
+        done: { target: 'withdrawing', actions: ['takeWorker', 'takeOutput'] },
         cancel: 'withdrawing',
       },
       after: { backoff: 'queued' },
     },
     withdrawing: {
       entry: { type: 'tell', params: withdrawal },
-      on: { withdrawn: 'cancelled', cancel: {} },
-      after: { withdrawLimit: 'cancelled' },
+      on: {
+        withdrawn: 'withdrawn',
+        // It was parked while the withdrawal was on its way, which therefore missed it.
+        parked: { guard: 'isCurrent', actions: ['takePage', { type: 'tell', params: quietWithdrawal }] },
+        cancel: {},
+      },
+      after: { withdrawLimit: 'withdrawn' },
+    },
+    withdrawn: {
+      always: [
+        { guard: 'hasOutput', target: 'succeeded' },
+        { guard: 'hasWaitedTooLong', target: 'failed' },
+        { target: 'cancelled' },
+      ],
     },
     stopping: {
       entry: { type: 'tell', params: stopOrder },
@@ -226,49 +280,71 @@ function toWorker(worker: string | null, event: WorkerEvent): readonly Tell[] {
   return worker === null ? [] : [{ to: worker, event }]
 }
 
-function submission({ context }: Args): Tell {
-  const { id, attempt, job, owner, priority, home, avoid } = context
-  return toScheduler(context, {
-    type: 'task.submit',
+function submissionOf({ context }: Args): Submission {
+  const { id, attempt, job, owner, priority, fingerprint, backend, slots, prefer, shun, data, gang, isBack } = context
+  return {
     task: taskAddress(id),
     attempt,
     job,
     owner,
     priority,
-    home,
-    ...(avoid !== null && { avoid }),
-  })
+    fingerprint,
+    ...(backend !== undefined && { backend }),
+    ...(slots !== undefined && { slots }),
+    ...(prefer !== undefined && { prefer }),
+    ...(shun !== null && { avoid: shun }),
+    ...(data !== undefined && { data }),
+    // Who comes again joins those of its gang that run.
+    ...(gang !== undefined && attempt === 1 && { gang }),
+    ...(isBack && { isBack }),
+  }
 }
 
-function withdrawal({ context }: Args): Tell {
-  return toScheduler(context, { type: 'task.withdraw', task: taskAddress(context.id), job: context.job, ack: true })
+function submission(args: Args): Tell {
+  return toScheduler(args.context, { type: 'task.submit', ...submissionOf(args) })
 }
 
-/** Nobody is there any more to hear the answer. */
-function quietWithdrawal({ context }: Args): Tell {
-  return toScheduler(context, { type: 'task.withdraw', task: taskAddress(context.id), job: context.job, ack: false })
+function withdrawal(args: Args): Tell {
+  const { page } = args.context
+  const where = page === null ? {} : { page }
+  return toScheduler(args.context, { type: 'task.withdraw', ...submissionOf(args), ...where, ack: true })
+}
+
+/** One that was acknowledged already, or will be. */
+function quietWithdrawal(args: Args): Tell {
+  const { to, event } = withdrawal(args)
+  return { to, event: { ...event, ack: false } as SchedulerEvent } // still a withdrawal
 }
 
 function runOrder({ context }: Args): readonly Tell[] {
-  const { id, attempt, job, work, worker } = context
-  return toWorker(worker, { type: 'run', task: taskAddress(id), attempt, job, work })
+  const { id, attempt, job, work, worker, expectedMs } = context
+  return toWorker(worker, { type: 'run', task: taskAddress(id), attempt, job, work, expectedMs })
+}
+
+function stopOrder({ context }: Args): readonly Tell[] {
+  return orderToStop(context, context.worker, context.attempt, true)
+}
+
+/** Nobody waits for the answer. */
+function quietStopOrder({ context }: Args): readonly Tell[] {
+  return orderToStop(context, context.worker, context.attempt, false)
 }
 
 // In the normal lane: in the control lane it could overtake the order to run.
-function stopOrder({ context }: Args): readonly Tell[] {
-  return toWorker(context.worker, { type: 'cancel', task: taskAddress(context.id), attempt: context.attempt })
+function orderToStop(context: TaskContext, worker: string | null, attempt: number, ack: boolean): readonly Tell[] {
+  return toWorker(worker, { type: 'cancel', task: taskAddress(context.id), attempt, ack })
 }
 
 /** A worker took an attempt that has been given up. */
 function stopOfStale({ context, event }: Args): readonly Tell[] {
   if (event.type !== 'accepted') return []
-  return toWorker(event.worker, { type: 'cancel', task: taskAddress(context.id), attempt: event.attempt })
+  return orderToStop(context, event.worker, event.attempt, false)
 }
 
 /** An earlier attempt brought the result, and the present one is no longer needed. */
 function stopOfOther({ context, event }: Args): readonly Tell[] {
   if (event.type !== 'done' || event.attempt === context.attempt) return []
-  return stopOrder({ context, event })
+  return quietStopOrder({ context, event })
 }
 
 function started({ context }: Args): Tell {
@@ -276,9 +352,10 @@ function started({ context }: Args): Tell {
 }
 
 function done({ context }: Args): readonly Tell[] {
-  const { id, output, worker } = context
+  const { id, output, worker, ranOn } = context
   if (output === null) return []
-  return [toJob(context, { type: 'task.done', task: taskAddress(id), worker: worker ?? '', output })]
+  const event = { type: 'task.done', task: taskAddress(id), worker: worker ?? '', fingerprint: ranOn ?? '', output } as const // prettier-ignore
+  return [toJob(context, event)]
 }
 
 function failed({ context }: Args): readonly Tell[] {

@@ -55,8 +55,16 @@ export interface ClipSpec {
 export type StrategySpec =
   /** One replica. A round is `roundSteps` steps: what lies between two checkpoints. */
   | { readonly kind: 'local'; readonly roundSteps: number }
+  /** The gradients of every step are averaged; a round is a window of `roundSteps` steps. */
+  | { readonly kind: 'sync'; readonly roundSteps: number }
   /** Each replica takes `localSteps` steps on its own; then `outer` makes one set of weights of them (2311.08105). */
-  | { readonly kind: 'diloco'; readonly localSteps: number; readonly outer: OuterSpec }
+  | {
+      readonly kind: 'diloco'
+      readonly localSteps: number
+      readonly outer: OuterSpec
+      /** Of what replicas tell and are told: below float32 it is a difference, with error feedback. */
+      readonly precision: 'float32' | 'float16' | 'int8'
+    }
 
 export type OuterSpec =
   | { readonly kind: 'average' }

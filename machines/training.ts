@@ -12,8 +12,8 @@ import type { JobSpec } from './spec.ts'
 import { runLimitMs } from './task.ts'
 import type { TaskInput } from './task.ts'
 import { batchSizesOf, roundStepsOf } from './train-spec.ts'
-import type { OuterSpec } from './train-spec.ts'
-import type { Blob, OutputOf, Recipe, Work, WorkOutput } from './work.ts'
+import type { StrategySpec } from './train-spec.ts'
+import type { Blob, OutputOf, Recipe, Traffic, Work, WorkOutput } from './work.ts'
 
 export interface JobInput {
   readonly id: string
@@ -36,6 +36,8 @@ export interface Checkpoint {
   readonly round: number
   readonly step: number
   readonly weights: Blob
+  /** Where the weights follow from those of the checkpoint before by a short delta. */
+  readonly follows: { readonly weights: string; readonly update: string } | null
   /** sha256 of the outer optimiser's state; null for an average. */
   readonly outerState: string | null
   /** sha256 of each replica's optimiser state, in replica order; empty before the first round. */
@@ -45,15 +47,19 @@ export interface Checkpoint {
 export interface ReduceInput {
   readonly job: string
   readonly round: number
-  /** sha256 of the weights before the round, and of each replica's after it, in replica order. */
+  /** sha256 of the weights before the round. */
   readonly weights: string
-  readonly replicas: readonly string[]
-  readonly outer: OuterSpec
+  /** What each replica came to, in replica order, and what it counts. */
+  readonly replicas: readonly Blob[]
+  readonly shares: readonly number[]
+  readonly strategy: StrategySpec
   readonly outerState: string | null
 }
 
 export interface ReduceOutput {
   readonly weights: Blob
+  /** sha256 of the delta from the weights before; null where they are told whole. */
+  readonly update: string | null
   readonly outerState: string | null
 }
 
@@ -84,10 +90,18 @@ export interface TrainingContext extends JobInput {
   readonly reduced: ReduceOutput | null
   /** The slowest replica of the last round. */
   readonly slowestMs: number
+  /** What a step took in the last round, on a worker like most. */
+  readonly stepMs: number
+  /** Of all rounds so far. */
+  readonly traffic: Traffic
   readonly metrics: { readonly loss: number; readonly accuracy?: number } | null
   readonly evaluation: Evaluation | null
   /** Worker → rounds that it has finished. */
   readonly workers: Readonly<Record<string, number>>
+  /** The numerics fingerprint of the worker that made the initial weights: all others must have the same. */
+  readonly fingerprint: string | null
+  /** By replica: the worker that ran its last round, and has its optimiser state at hand. */
+  readonly homes: Readonly<Record<string, string>>
 }
 
 /** Before anything is known. */
@@ -97,9 +111,13 @@ export const UNTRAINED: Omit<TrainingContext, keyof JobInput> = {
   checkpoints: [],
   reduced: null,
   slowestMs: 0,
+  stepMs: 0,
+  traffic: { exchangeBytes: 0, stateBytes: 0 },
   metrics: null,
   evaluation: null,
   workers: {},
+  fingerprint: null,
+  homes: {},
 }
 
 /** The last checkpoint of a job that has one: from its initial weights on, every job has. */
@@ -119,7 +137,7 @@ export function recipeOf(
   { train, preprocess }: JobSpec,
   { topology, manifest, steps }: { readonly topology: string; readonly manifest: string; readonly steps: number },
 ): Recipe {
-  const { seed, loss, labelSmoothing, classWeights = null, optimizer, schedule, clip = null } = train
+  const { seed, loss, labelSmoothing, classWeights = null, optimizer, schedule, clip = null, strategy } = train
   return {
     topology,
     manifest,
@@ -132,6 +150,7 @@ export function recipeOf(
     optimizer,
     schedule: { steps, ...schedule },
     clip,
+    strategy,
   }
 }
 
@@ -141,15 +160,15 @@ export function roundsOf(context: TrainingContext): number {
 
 export function initialInput(context: TrainingContext): TaskInput {
   const { recipe } = planOf(context)
-  return taskInput(context, initialiseTaskId(context.id), 0, { kind: 'initialise', recipe })
+  return taskInput(context, initialiseTaskId(context.id), { kind: 'initialise', recipe })
 }
 
 export function roundInputs(context: TrainingContext): readonly TaskInput[] {
   const { recipe, steps: stepsTotal } = planOf(context)
-  const { round, step, weights, optimizerStates } = lastCheckpoint(context)
+  const { round, step, weights, follows, optimizerStates } = lastCheckpoint(context)
   const steps = Math.min(roundStepsOf(context.spec.train.strategy), stepsTotal - step)
   return Array.from({ length: recipe.batchSizes.length }, (_, replica) =>
-    taskInput(context, roundTaskId(context.id, round, replica), replica, {
+    taskInput(context, roundTaskId(context.id, round, replica), {
       kind: 'round',
       recipe,
       round,
@@ -158,6 +177,7 @@ export function roundInputs(context: TrainingContext): readonly TaskInput[] {
       steps,
       stepsTotal,
       weights: weights.sha256,
+      follows,
       optimizerState: optimizerStates[replica] ?? null,
     }),
   )
@@ -168,27 +188,36 @@ export function evaluateInputs(context: TrainingContext): readonly TaskInput[] {
   const weights = lastCheckpoint(context).weights.sha256
   const slices = Math.min(recipe.batchSizes.length, testExamples)
   return Array.from({ length: slices }, (_, slice) =>
-    taskInput(context, evaluateTaskId(context.id, slice), slice, { kind: 'evaluate', recipe, slice, slices, weights }),
+    taskInput(context, evaluateTaskId(context.id, slice), { kind: 'evaluate', recipe, slice, slices, weights }),
   )
 }
 
-function taskInput(context: TrainingContext, id: string, home: number, work: Work): TaskInput {
+function taskInput(context: TrainingContext, id: string, work: Work): TaskInput {
+  const { fingerprint, homes, owner, spec } = context
+  const home = work.kind === 'round' ? homes[work.replica] : work.kind === 'evaluate' ? homes[work.slice] : undefined
   return {
     id,
     job: context.id,
-    owner: context.owner,
-    pool: context.spec.pool,
-    priority: context.spec.priority,
-    home: String(home),
+    owner,
+    pool: spec.pool,
+    priority: spec.priority,
+    fingerprint,
+    data: work.recipe.manifest,
+    ...(home !== undefined && { prefer: home }),
     work,
     runLimitMs: runLimitMs(context.slowestMs),
+    expectedMs: work.kind === 'round' ? Math.round(context.stepMs * work.steps) : 0,
   }
 }
 
 /** The initial weights are the checkpoint before the first round. */
-export function withInitial(output: WorkOutput): Partial<TrainingContext> {
+export function withInitial(output: WorkOutput, fingerprint: string): Partial<TrainingContext> {
   if (output.kind !== 'initialise') return {}
-  return { checkpoints: [{ round: 0, step: 0, weights: output.weights, outerState: null, optimizerStates: [] }] }
+  const { weights } = output
+  return {
+    fingerprint,
+    checkpoints: [{ round: 0, step: 0, weights, follows: null, outerState: null, optimizerStates: [] }],
+  }
 }
 
 /** A result stands at its replica's or slice's place, whenever it comes. */
@@ -197,7 +226,11 @@ export function withResult(context: TrainingContext, worker: string, output: Wor
   const place = output.kind === 'round' ? output.replica : output.slice
   const results = context.results.with(place, output)
   if (output.kind === 'evaluate') return { results }
-  return { results, workers: { ...context.workers, [worker]: (context.workers[worker] ?? 0) + 1 } }
+  return {
+    results,
+    workers: { ...context.workers, [worker]: (context.workers[worker] ?? 0) + 1 },
+    homes: { ...context.homes, [place]: worker },
+  }
 }
 
 function resultsOf<Kind extends 'round' | 'evaluate'>(
@@ -214,8 +247,9 @@ export function reduction(context: TrainingContext): ReduceInput {
     job: context.id,
     round,
     weights: weights.sha256,
-    replicas: resultsOf(context.results, 'round').map((result) => result.weights.sha256),
-    outer: strategy.kind === 'diloco' ? strategy.outer : { kind: 'average' }, // of one replica: itself
+    replicas: resultsOf(context.results, 'round').map((result) => result.weights),
+    shares: planOf(context).recipe.batchSizes,
+    strategy,
     outerState,
   }
 }
@@ -223,21 +257,30 @@ export function reduction(context: TrainingContext): ReduceInput {
 export function withCheckpoint(context: TrainingContext): Partial<TrainingContext> {
   const { reduced } = context
   if (reduced === null) throw new Error(`Job ${context.id} has no weights to keep`)
-  const { round, step } = lastCheckpoint(context)
+  const { round, step, weights } = lastCheckpoint(context)
+  const { strategy } = context.spec.train
   const results = resultsOf(context.results, 'round')
   const checkpoint: Checkpoint = {
     round: round + 1,
-    step: Math.min(planOf(context).steps, step + roundStepsOf(context.spec.train.strategy)),
+    step: Math.min(planOf(context).steps, step + roundStepsOf(strategy)),
     weights: reduced.weights,
+    follows: reduced.update === null ? null : { weights: weights.sha256, update: reduced.update },
     outerState: reduced.outerState,
     optimizerStates: results.map(({ optimizerState }) => optimizerState.sha256),
   }
+  const times = results.map(({ elapsedMs }) => elapsedMs)
   const accuracies = results.flatMap(({ accuracy }) => accuracy ?? [])
   return {
     checkpoints: [...context.checkpoints, checkpoint].slice(-JOB_LIMITS.checkpointsKept),
     reduced: null,
     results: [],
-    slowestMs: Math.max(...results.map(({ elapsedMs }) => elapsedMs)),
+    slowestMs: Math.max(...times),
+    // Replicas that go together take one time, in which some may find their work done.
+    stepMs: (strategy.kind === 'sync' ? Math.max(...times) : median(times)) / (checkpoint.step - step),
+    traffic: {
+      exchangeBytes: context.traffic.exchangeBytes + sum(results.map(({ moved }) => moved.exchangeBytes)),
+      stateBytes: context.traffic.stateBytes + sum(results.map(({ moved }) => moved.stateBytes)),
+    },
     metrics: {
       loss: mean(results.map(({ loss }) => loss)),
       ...(accuracies.length > 0 && { accuracy: mean(accuracies) }),
@@ -259,6 +302,11 @@ export function evaluationOf(results: TrainingContext['results']): Evaluation {
 
 function sum(values: readonly number[]): number {
   return values.reduce((total, value) => total + value, 0)
+}
+
+/** The lower one of the two in the middle of an even number: most workers are at least as fast. */
+function median(values: readonly number[]): number {
+  return values.toSorted((a, b) => a - b)[Math.floor((values.length - 1) / 2)] ?? 0
 }
 
 function mean(values: readonly number[]): number {

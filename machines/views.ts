@@ -3,6 +3,7 @@
  * Pure data derived from snapshots; the projector writes it, the gateway answers with it.
  */
 import type { JobSpec } from './spec.ts'
+import type { Traffic } from './work.ts'
 
 export type JobState =
   | 'submitted'
@@ -34,6 +35,8 @@ export interface JobView {
   /** Mean over the replicas of the last round. */
   readonly metrics?: { readonly loss: number; readonly accuracy?: number }
   readonly evaluation?: { readonly loss: number; readonly accuracy?: number; readonly examples: number }
+  /** Bytes that its rounds moved between workers and the blob store. */
+  readonly traffic?: Traffic
   /** sha256 of the newest checkpoint's weights; of the final weights once the job is completed. */
   readonly weights?: string
   readonly model?: { readonly name: string; readonly version: number }

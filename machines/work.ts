@@ -3,12 +3,18 @@
  * message. Every tensor is named by its sha256; a worker that has the blobs needs nothing else.
  */
 import type { PreprocessStep } from './spec.ts'
-import type { ClipSpec, LossSpec, OptimizerSpec, ScheduleSpec } from './train-spec.ts'
+import type { ClipSpec, LossSpec, OptimizerSpec, ScheduleSpec, StrategySpec } from './train-spec.ts'
 
 /** Bytes in the blob store. */
 export interface Blob {
   readonly sha256: string
   readonly sizeBytes: number
+}
+
+/** Bytes between workers and the blob store: what replicas must exchange, and what is moved so that others could go on. */
+export interface Traffic {
+  readonly exchangeBytes: number
+  readonly stateBytes: number
 }
 
 /** A schedule whose end is known. */
@@ -30,6 +36,7 @@ export interface Recipe {
   readonly optimizer: OptimizerSpec
   readonly schedule: Schedule
   readonly clip: ClipSpec | null
+  readonly strategy: StrategySpec
 }
 
 export type Work =
@@ -45,6 +52,8 @@ export type Work =
       /** All steps of the job, for progress. */
       readonly stepsTotal: number
       readonly weights: string
+      /** Where these weights follow from others by a short delta: what a worker that has those need bring alone. */
+      readonly follows: { readonly weights: string; readonly update: string } | null
       /** This replica's optimiser after the round before; null in the first. */
       readonly optimizerState: string | null
     }
@@ -62,9 +71,14 @@ export type WorkOutput = (
       readonly kind: 'round'
       readonly round: number
       readonly replica: number
+      /** Whole, or a delta to those at the round's start. */
       readonly weights: Blob
       readonly optimizerState: Blob
+      /** What was moved for it between worker and blob store. */
+      readonly moved: Traffic
+      /** Mean over the round; of its first step. */
       readonly loss: number
+      readonly firstLoss: number
       readonly accuracy?: number
       readonly examples: number
     }

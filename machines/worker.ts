@@ -40,8 +40,13 @@ export interface Opened {
 export interface WorkerContext extends WorkerInput {
   readonly backend: string
   readonly fingerprint: string
-  /** Task → attempt. */
-  readonly running: Readonly<Record<string, number>>
+  readonly running: Readonly<Record<string, Run>>
+}
+
+/** A task that runs here. */
+export interface Run {
+  readonly attempt: number
+  readonly expectedMs: number
 }
 
 export interface RunInput {
@@ -49,12 +54,14 @@ export interface RunInput {
   readonly attempt: number
   readonly job: string
   readonly work: Work
+  /** How long it should take on a worker like the others; 0 when nothing is known. */
+  readonly expectedMs: number
 }
 
 export type WorkerEvent =
   | { readonly type: 'welcome' }
   | ({ readonly type: 'run' } & RunInput)
-  | { readonly type: 'cancel'; readonly task: string; readonly attempt: number }
+  | { readonly type: 'cancel'; readonly task: string; readonly attempt: number; readonly ack: boolean }
   | { readonly type: 'drain' }
   /** Its process stops now: what still runs goes elsewhere at once. */
   | { readonly type: 'leave' }
@@ -78,7 +85,8 @@ const base = setup({
     hasRoom: ({ context, event }) =>
       event.type === 'run' && (event.task in context.running || Object.keys(context.running).length < context.slots),
     isRunning: ({ context, event }) => taskOf(event) in context.running,
-    isRunningAttempt: ({ context, event }) => event.type === 'cancel' && context.running[event.task] === event.attempt,
+    isRunningAttempt: ({ context, event }) =>
+      event.type === 'cancel' && context.running[event.task]?.attempt === event.attempt,
     isEmpty: ({ context }) => Object.keys(context.running).length === 0,
   },
   delays: {
@@ -96,10 +104,10 @@ export const workerMachine = base
       // later attempt, starts nothing: the run under way will answer for it.
       begin: base.enqueueActions(({ context, event, enqueue }) => {
         if (event.type !== 'run') return
-        const { task, attempt, job, work } = event
-        enqueue.assign({ running: { ...context.running, [task]: attempt } })
+        const { task, attempt, job, work, expectedMs } = event
+        enqueue.assign({ running: { ...context.running, [task]: { attempt, expectedMs } } })
         if (task in context.running) return
-        enqueue.spawnChild('runTask', { id: task, input: { task, attempt, job, work } })
+        enqueue.spawnChild('runTask', { id: task, input: { task, attempt, job, work, expectedMs } })
       }),
       stopTask: base.enqueueActions(({ event, enqueue }) => {
         if (event.type === 'cancel') enqueue.stopChild(event.task)
@@ -120,7 +128,8 @@ export const workerMachine = base
       'owner.lost': '.gone',
       cancel: [
         { guard: 'isRunningAttempt', actions: ['stopTask', { type: 'tell', params: stopped }, 'endTask'] },
-        { actions: { type: 'tell', params: notHere } },
+        // Of what is not here the same is true, and one that runs a later attempt stays.
+        { actions: { type: 'tell', params: stopped } },
       ],
       'xstate.done.actor.*': {
         guard: 'isRunning',
@@ -207,8 +216,9 @@ function toScheduler(context: WorkerContext, event: SchedulerEvent): Tell {
   return { to: schedulerAddress(context.pool), event }
 }
 
-function freed(context: WorkerContext, task: string, attempt: number): Tell {
-  return toScheduler(context, { type: 'worker.freed', worker: context.self, task, attempt })
+function freed(context: WorkerContext, task: string, attempt: number, pace?: number): Tell {
+  const event = { type: 'worker.freed', worker: context.self, task, attempt, ...(pace !== undefined && { pace }) } as const // prettier-ignore
+  return toScheduler(context, event)
 }
 
 function registration({ context }: Args): Tell {
@@ -246,28 +256,24 @@ function lossOfRun({ context, event }: Args): readonly Tell[] {
 
 function stopped({ context, event }: Args): readonly Tell[] {
   if (event.type !== 'cancel') return []
-  const { task, attempt } = event
-  return [toTask(task, { type: 'stopped', worker: context.self, attempt }), freed(context, task, attempt)]
-}
-
-/** Whoever wants a task stopped that is not here hears that it is stopped; one that runs a later attempt stays. */
-function notHere({ context, event }: Args): readonly Tell[] {
-  if (event.type !== 'cancel') return []
-  return [toTask(event.task, { type: 'stopped', worker: context.self, attempt: event.attempt })]
+  const { task, attempt, ack } = event
+  const word = toTask(task, { type: 'stopped', worker: context.self, attempt })
+  return [...(ack ? [word] : []), freed(context, task, attempt)]
 }
 
 function done({ context, event }: Args): readonly Tell[] {
   if (!('output' in event)) return []
   const task = event.actorId
-  const attempt = context.running[task] ?? 0
+  const { attempt = 0, expectedMs = 0 } = context.running[task] ?? {}
   const output = event.output as WorkOutput // `runTask` alone runs under a task's address
-  return [toTask(task, { type: 'done', worker: context.self, attempt, output }), freed(context, task, attempt)]
+  const pace = expectedMs < WORKER_LIMITS.paceFromMs ? undefined : output.elapsedMs / expectedMs
+  return [toTask(task, { type: 'done', worker: context.self, attempt, output }), freed(context, task, attempt, pace)]
 }
 
 function failed({ context, event }: Args): readonly Tell[] {
   if (!('error' in event)) return []
   const task = event.actorId
-  const attempt = context.running[task] ?? 0
+  const attempt = context.running[task]?.attempt ?? 0
   const fault = event.error as Fault // the runtime's promise (runtime/actor.ts, `Effect`)
   // The process is dead and `owner.lost` comes next: a slot that is freed here would be given away once more.
   if (fault.code === 'effect.lost') return [toTask(task, { type: 'worker.lost', worker: context.self, attempt })]
@@ -275,7 +281,7 @@ function failed({ context, event }: Args): readonly Tell[] {
 }
 
 function farewells({ context }: Args): readonly Tell[] {
-  const losses = Object.entries(context.running).map(([task, attempt]) =>
+  const losses = Object.entries(context.running).map(([task, { attempt }]) =>
     toTask(task, { type: 'worker.lost', worker: context.self, attempt }),
   )
   return [...losses, toScheduler(context, { type: 'worker.gone', worker: context.self })]

@@ -102,6 +102,7 @@ function runtimeListeners(registry: Registry): Listeners {
   const effects = counter('effects_ended_total', 'Attempts of effects ended, by outcome.', ['kind', 'src', 'outcome'])
   const effectSeconds = histogram('effect_seconds', 'Time of an attempt of an effect.', EFFECT_SECONDS, ['kind', 'src'])
   const deadLetters = counter('dead_letters_total', 'Messages that no transition could take.', ['kind', 'code'])
+  const held = counter('held_total', 'Messages for code of another version, kept for it.', ['kind', 'code'])
   const delivered = counter('delivered_total', 'Messages delivered to other shards.')
   const full = counter('mailbox_full_total', 'Sends refused by a mailbox at its cap.')
   const troubles = counter('troubles_total', 'Errors that the runtime went on from.')
@@ -141,6 +142,7 @@ function runtimeListeners(registry: Registry): Listeners {
       effects.inc({ kind: kindOf(actor), src, outcome })
       effectSeconds.observe({ kind: kindOf(actor), src }, ms / 1000)
     },
+    'message.held': ({ to, fault }) => held.inc({ kind: kindOf(to), code: fault.code }),
     'dead-letter': ({ to, fault }) => deadLetters.inc({ kind: kindOf(to), code: fault.code }),
     delivered: (event) => delivered.inc(event.messages),
     'mailbox.full': () => full.inc(),

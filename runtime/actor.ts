@@ -104,7 +104,10 @@ export interface ActorOptions<M extends AnyStateMachine> {
   /** A pinned actor is a shard of its own, owned by the process that it stands for. */
   readonly pinned?: boolean
   readonly policy?: Partial<Policy>
-  /** Brings a state of an older version to this one. Throws when it can't: the actor then stops with a clear error. */
+  /**
+   * Brings a state of an older version to this one. When it throws, the actor stands still and its messages are held
+   * for an owner whose code can.
+   */
   readonly migrate?: (from: number, state: ChartState) => ChartState
 }
 

@@ -34,6 +34,16 @@ export function definitionOf(definitions: Definitions, actor: ActorAddress): Act
   })
 }
 
+/**
+ * The definition that can take a message for this cell. Throws `actor.kind-unknown` and `actor.version-unknown`: then
+ * the message is for an owner with other code.
+ */
+export function readerOf(definitions: Definitions, cell: Cell): ActorDefinition {
+  const definition = definitionOf(definitions, cell.actor)
+  if (cell.record !== null && cell.record.v !== definition.version) snapshotOf(cell, cell.record, definition)
+  return definition
+}
+
 /** The chart's live snapshot. Migrates a record of an older version; throws `actor.version-unknown` when it can't. */
 export function snapshotOf(cell: Cell, record: ActorRecord, definition: ActorDefinition): Snapshot {
   if (cell.snapshot !== null) return cell.snapshot
@@ -43,14 +53,21 @@ export function snapshotOf(cell: Cell, record: ActorRecord, definition: ActorDef
 }
 
 function migrated(actor: ActorAddress, record: ActorRecord, definition: ActorDefinition): ActorRecord['s'] {
-  if (definition.migrate !== undefined && record.v < definition.version) {
-    return definition.migrate(record.v, record.s)
+  const { kind, version, migrate } = definition
+  const text = `${actor} was written by version ${record.v} of "${kind}"; this process has version ${version}`
+  const unknown = (why: string, cause?: unknown): RuntimeError =>
+    new RuntimeError('actor.version-unknown', `${text}${why}`, {
+      remedy: 'retry-elsewhere',
+      data: { actor, found: record.v, expected: version },
+      cause,
+    })
+  if (record.v > version) throw unknown('')
+  if (migrate === undefined) throw unknown(' and no migrate')
+  try {
+    return migrate(record.v, record.s)
+  } catch (error) {
+    throw unknown(`, whose migrate failed: ${error instanceof Error ? error.message : String(error)}`, error)
   }
-  throw new RuntimeError(
-    'actor.version-unknown',
-    `${actor} was written by version ${record.v} of "${definition.kind}"; this process has version ${definition.version}`,
-    { remedy: 'retry-elsewhere', data: { actor, found: record.v, expected: definition.version } },
-  )
 }
 
 /**

@@ -32,11 +32,19 @@ export interface Plan {
   readonly stops: readonly { readonly actor: ActorAddress; readonly id: string; readonly gen: number }[]
   readonly lines: readonly Line[]
   readonly dead: readonly { readonly to: string; readonly fault: Fault }[]
+  /** Messages that wait for an owner with other code. */
+  readonly held: readonly Unreadable[]
   readonly fired: readonly TimerEntry[]
   /** When the oldest message of the batch was sent. */
   readonly oldest: number
   /** The earliest timer that was set, or Infinity. */
   readonly nextDue: number
+}
+
+/** What this process's code cannot take. */
+export interface Unreadable {
+  readonly to: ActorAddress
+  readonly fault: Fault
 }
 
 /** Where the shard stands before the plan. */
@@ -50,6 +58,10 @@ export interface Standing {
   readonly incarnation: number
   readonly reach: Transport['reach']
   readonly now: number
+  /** How many messages may be held, still. */
+  readonly heldRoom: number
+  /** Whether another living node reads records of this kind up to this version. */
+  readonly readElsewhere: (kind: string, version: number) => boolean
 }
 
 /** Records are written once a batch. One that cannot be (a bigint, a cycle) sends the batch through again, with care. */
@@ -79,6 +91,9 @@ export class Consequences {
   readonly #stops: { actor: ActorAddress; id: string; gen: number }[] = []
   /** By channel: JSON of each reply, comma between. */
   readonly #replies = new Map<string, string>()
+  readonly #heldBodies: string[] = []
+  readonly #held: Unreadable[] = []
+  #heldTrim = '0-0'
   #hi: string
   #in: string
   #outSeq: number
@@ -96,9 +111,10 @@ export class Consequences {
   }
 
   /** The cursor moves over a message whatever becomes of it. */
-  pass({ message, envelope }: Taken): void {
+  pass({ message, envelope, heldId }: Taken): void {
     if (this.#said.size > 0) this.#said.clear()
-    if (message.kind === 'mail') {
+    if (heldId !== undefined) this.#heldTrim = heldId
+    else if (message.kind === 'mail') {
       if (message.entry.lane === 'hi') this.#hi = message.entry.id
       else this.#in = message.entry.id
     }
@@ -197,6 +213,23 @@ export class Consequences {
     this.#reply(envelope.replyTo, { id: envelope.id, answer })
   }
 
+  /** A message that this code cannot take goes to the end of the held stream, for an owner whose code can. */
+  hold({ message }: Taken, unreadable: Unreadable): void {
+    this.#heldBodies.push(JSON.stringify(message satisfies Message))
+    this.#held.push(unreadable)
+  }
+
+  /** Whether one more message may be held. */
+  get hasHeldRoom(): boolean {
+    return this.#heldBodies.length < this.#at.heldRoom
+  }
+
+  /** A message that is not taken at all: who asked is told so. */
+  refuse(envelope: Envelope & { readonly replyTo: string }, unreadable: Unreadable): void {
+    this.#held.push(unreadable)
+    this.#reply(envelope.replyTo, { id: envelope.id, fault: unreadable.fault })
+  }
+
   /** A dead letter, and word to who asked. */
   bury({ actor, envelope, message }: Taken, fault: Fault): void {
     const to = actor ?? 'unreadable'
@@ -235,6 +268,8 @@ export class Consequences {
         effects,
         journal: this.#lines.length === 0 ? null : JSON.stringify(this.#lines),
         dead: this.#letters,
+        held: this.#heldBodies,
+        heldTrim: this.#heldTrim,
         replies: Array.from(this.#replies, ([channel, texts]) => ({ channel, body: `[${texts}]` })),
       },
       touched,
@@ -242,6 +277,7 @@ export class Consequences {
       stops: this.#stops,
       lines: this.#lines,
       dead: this.#dead,
+      held: this.#held,
       fired: this.#fired,
       oldest: this.#oldest,
       nextDue: this.#nextDue,

@@ -50,6 +50,8 @@ export type RuntimeEvent =
       readonly fault?: Fault
     }
   | { readonly type: 'dead-letter'; readonly shard: ShardName; readonly to: string; readonly fault: Fault }
+  /** This process's code cannot take it: it waits for an owner whose code can. */
+  | { readonly type: 'message.held'; readonly shard: ShardName; readonly to: ActorAddress; readonly fault: Fault }
   | { readonly type: 'delivered'; readonly shard: ShardName; readonly messages: number }
   | { readonly type: 'mailbox.full'; readonly shard: ShardName }
   /** Something went wrong that the runtime goes on from; for logs. */

@@ -9,7 +9,7 @@ import { decodeEnvelope } from './envelope.ts'
 import type { Envelope } from './envelope.ts'
 import { faultOf } from './errors.ts'
 import type { Fault } from './errors.ts'
-import type { Entry, TimerEntry } from './transport.ts'
+import type { Entry, StreamRow, TimerEntry } from './transport.ts'
 
 /** What an owner takes: mail from its lanes, and what it owes its actors itself. */
 export type Message =
@@ -44,6 +44,13 @@ export interface Taken {
   readonly actor: ActorAddress | null
   readonly envelope: Envelope | null
   readonly fault: Fault | null
+  /** Its id in the shard's held stream, when it has waited there for an owner with this code. */
+  readonly heldId?: string
+}
+
+/** Likewise, a message from the held stream. */
+export function openHeld({ id, body }: StreamRow): Taken {
+  return { ...open(JSON.parse(body) as Message), heldId: id } // written by a plan
 }
 
 /** Opens a message, so that the owner can load the records it needs. */

@@ -14,11 +14,11 @@ import { RuntimeError } from './errors.ts'
 import { RuntimeEvents } from './events.ts'
 import { checkLimits, LIMITS } from './limits.ts'
 import type { Limits } from './limits.ts'
-import { placement } from './placement.ts'
+import { canRead, placement } from './placement.ts'
 import { service } from './service.ts'
 import type { Service } from './service.ts'
 import { Shard } from './shard.ts'
-import type { Transport } from './transport.ts'
+import type { Member, Need, Transport } from './transport.ts'
 
 export interface NodeOptions {
   readonly transport: Transport
@@ -50,6 +50,13 @@ export class Node {
   readonly #renewedAt = new Map<ShardName, number>()
   readonly #orphanSince = new Map<ShardName, number>()
   readonly #leaving = new Set<Promise<void>>()
+  /** What this node's code reads: of each kind, records up to its version. */
+  readonly #reads: Member['reads']
+  /** What its shards hold that it cannot read, not yet announced. */
+  readonly #found = new Map<string, Need>()
+  /** As the last announcement told. */
+  #members: readonly Member[] = []
+  #needs: readonly Need[] = []
   #services: Service[] = []
   #starting: Promise<void> = Promise.resolve()
   #stopped = false
@@ -59,6 +66,7 @@ export class Node {
   constructor(options: NodeOptions) {
     this.#transport = options.transport
     this.#definitions = new Map(options.actors.map((definition) => [definition.kind, definition]))
+    this.#reads = Object.fromEntries(options.actors.map(({ kind, version }) => [kind, version]))
     this.#directory = options.directory
     this.#hosts = options.hosts
     this.#clock = options.clock ?? systemClock
@@ -145,13 +153,25 @@ export class Node {
   }
 
   async #place(): Promise<void> {
-    const members = await this.#transport.announce(this.id, this.#limits.leaseMs)
-    const owners = placement(members, this.#directory.shards)
+    const found = [...this.#found]
+    const self = { id: this.id, reads: this.#reads }
+    const { members, needs } = await this.#transport.announce(
+      self,
+      Array.from(found, ([, need]) => need),
+      this.#limits.leaseMs,
+    )
+    for (const [key, need] of found) if (this.#found.get(key) === need) this.#found.delete(key)
+    this.#members = members
+    this.#needs = needs
+    const owners = placement(members, this.#directory.shards, needs)
     const claims: Promise<boolean>[] = []
     for (const [shard, node] of owners) {
       const owned = this.#shards.get(shard)
       if (node === this.id && owned === undefined) claims.push(this.#claim(shard, false))
       if (node !== this.id && owned !== undefined) this.#track(this.#handOver(owned, true))
+    }
+    for (const shard of this.#shards.values()) {
+      if (shard.adopted && !canRead(this.#reads, shard.name, needs)) this.#track(this.#handOver(shard, true))
     }
     // All of them, also when one fails: a claim that is answered after this node has stopped would go unnoticed.
     for (const claim of await Promise.allSettled(claims)) if (claim.status === 'rejected') throw claim.reason
@@ -176,6 +196,9 @@ export class Node {
         random: this.#random,
         events: this.events,
         limits: this.#limits,
+        readElsewhere: (kind, version) =>
+          this.#members.some(({ id, reads }) => id !== this.id && (reads[kind] ?? 0) >= version),
+        onNeed: (need) => this.#need(need),
         onEnd: (ended) => this.#forget(ended),
       },
       claim,
@@ -186,6 +209,15 @@ export class Node {
     this.events.emit({ type: 'lease.claimed', shard: name, epoch: claim.epoch, adopted })
     shard.start()
     return true
+  }
+
+  /** A shard holds what this node cannot read: whoever can shall have it. */
+  #need(need: Need): void {
+    const key = `${need.shard}|${need.kind}`
+    const known = [this.#found.get(key), ...this.#needs.filter(({ shard, kind }) => `${shard}|${kind}` === key)]
+    if (known.some((other) => other !== undefined && other.version >= need.version)) return
+    this.#found.set(key, need)
+    this.#placeNow?.()
   }
 
   #forget(shard: Shard): void {
@@ -238,6 +270,7 @@ export class Node {
     const seen = new Set<ShardName>()
     for (const { shard, leased } of await this.#transport.pinned()) {
       if (leased || this.#shards.has(shard) || !this.#knows(shard)) continue
+      if (!canRead(this.#reads, shard, this.#needs)) continue
       seen.add(shard)
       const since = this.#orphanSince.get(shard)
       if (since === undefined) this.#orphanSince.set(shard, now)

@@ -7,12 +7,15 @@
  * P1. A message that throws leaves no trace but a dead letter (and its ask's error): the plan is rolled back to it.
  * P2. A result or a timer counts only if its generation is the record's: an abandoned effect and a cancelled timer are mute.
  * P3. A message that the chart has no transition for, or only a reply, changes no record.
+ * P4. A message that this code cannot take (a kind or a version of which another process knows more) is held as it is,
+ *     behind those that are held already, and touches nothing else.
  */
 import type { AnyEventObject } from 'xstate'
 import type { ActorDefinition } from './actor.ts'
+import { kindOf } from './address.ts'
 import type { ActorAddress, Directory } from './address.ts'
 import { idFrom } from './cause.ts'
-import { definitionOf, snapshotOf } from './cell.ts'
+import { definitionOf, readerOf, snapshotOf } from './cell.ts'
 import type { Cell, Cells, Definitions } from './cell.ts'
 import { Consequences, UnwritableRecord } from './consequences.ts'
 import type { EffectStart, Plan, Standing } from './consequences.ts'
@@ -86,6 +89,7 @@ class Planner {
         this.#dispatch(taken, taken.actor)
         return
       } catch (error) {
+        if (error instanceof RuntimeError && isUnreadable(error) && this.#held(taken, taken.actor, error)) return
         const code = error instanceof RuntimeError ? error.code : 'transition.failed'
         fault = { ...faultOf(error, code), code }
         stopsActor = code === 'transition.failed'
@@ -96,9 +100,9 @@ class Planner {
   }
 
   #dispatch(taken: Taken, actor: ActorAddress): void {
-    const definition = definitionOf(this.#definitions, actor)
     const cell = this.#cells.get(actor)
     if (cell === undefined) throw new TypeError(`no cell was loaded for ${actor}`)
+    const definition = readerOf(this.#definitions, cell)
     const { message, envelope } = taken
     if (envelope !== null) this.#mail(cell, definition, envelope)
     else if (cell.record === null) this.#clearStray(message)
@@ -108,6 +112,28 @@ class Planner {
       const cause = idFrom(actor, OWNER_LOST, '', cell.record.n)
       this.#transition(cell, cell.record, definition, { type: OWNER_LOST }, cause, null)
     }
+  }
+
+  /** P4. False when nobody can be expected to take it: then it is a dead letter. */
+  #held(taken: Taken, actor: ActorAddress, error: RuntimeError): boolean {
+    const { message, envelope } = taken
+    // What this owner makes of itself, the next owner makes anew.
+    if (message.kind === 'effect' || message.kind === 'orphaned') return true
+    const kind = kindOf(actor)
+    const record = this.#cells.get(actor)?.record ?? null
+    const canElsewhere = this.#at.readElsewhere(kind, record?.v ?? 1)
+    // Of an actor that is not there, and of a kind that no living node knows, nobody says that it ever will be.
+    if (record === null && !canElsewhere) return false
+    const unreadable = { to: actor, fault: faultOf(error, error.code) }
+    if (envelope?.replyTo !== undefined && !canElsewhere) {
+      // Nobody takes it before its asker gives up: better that they know.
+      this.#collected.refuse({ ...envelope, replyTo: envelope.replyTo }, unreadable)
+      return true
+    }
+    if (!this.#collected.hasHeldRoom) return false
+    if (message.kind === 'timer') this.#collected.clearTimer(message.timer)
+    this.#collected.hold(taken, unreadable)
+    return true
   }
 
   #mail(cell: Cell, definition: ActorDefinition, envelope: Envelope): void {
@@ -349,6 +375,10 @@ class Planner {
   #clearStray(message: Message): void {
     if (message.kind === 'timer') this.#collected.clearTimer(message.timer)
   }
+}
+
+function isUnreadable({ code }: RuntimeError): boolean {
+  return code === 'actor.kind-unknown' || code === 'actor.version-unknown'
 }
 
 function replyOf(ops: readonly Op[]): { data: unknown } | undefined {

@@ -8,12 +8,13 @@
  * S3. After anything unexpected (a lost answer, a sequence that is not ours) the owner claims anew and starts from what
  *     the transport holds: cells are a cache, never a source.
  * S4. A suspended owner plans nothing. Effects under way go on: their results wait.
+ * S5. What a former owner has held, since its code could not take it, is taken before anything newer.
  */
-import { parseAddress, pinnedActor } from './address.ts'
+import { kindOf, parseAddress, pinnedActor } from './address.ts'
 import type { ActorAddress, Directory, ShardName } from './address.ts'
 import { Bell } from './bell.ts'
-import { Cells, definitionOf } from './cell.ts'
-import type { Definitions } from './cell.ts'
+import type { Cell, Definitions } from './cell.ts'
+import { Cells, definitionOf, readerOf } from './cell.ts'
 import type { Clock, Random } from './clock.ts'
 import type { Courier } from './courier.ts'
 import { Effects } from './effects.ts'
@@ -21,14 +22,14 @@ import { CommitLog } from './commit-log.ts'
 import { faultOf, RuntimeError } from './errors.ts'
 import type { RuntimeEvents } from './events.ts'
 import type { Limits } from './limits.ts'
-import type { EffectStart, Plan, Standing } from './consequences.ts'
-import { open } from './message.ts'
+import type { EffectStart, Plan, Standing, Unreadable } from './consequences.ts'
+import { open, openHeld } from './message.ts'
 import type { Message, Taken } from './message.ts'
 import { plan } from './plan.ts'
 import { Outbox } from './outbox.ts'
 import { decodeRecord } from './record.ts'
-import { deadLetterStream, doorbell } from './transport.ts'
-import type { Claim, CommitOutcome, Cursor, Entry, OutboxEntry, Send, Transport } from './transport.ts'
+import { compareIds, deadLetterStream, doorbell, heldStream } from './transport.ts'
+import type { Claim, CommitOutcome, Cursor, Entry, Need, OutboxEntry, Send, Transport } from './transport.ts'
 
 export interface ShardOptions {
   readonly name: ShardName
@@ -41,6 +42,10 @@ export interface ShardOptions {
   readonly random: Random
   readonly events: RuntimeEvents
   readonly limits: Limits
+  /** Whether another living node reads records of this kind up to this version. */
+  readonly readElsewhere: Standing['readElsewhere']
+  /** Told of what this process's code cannot read. */
+  readonly onNeed: (need: Need) => void
   /** Told once, when somebody else owns the shard or its pinned actor has left. */
   readonly onEnd: (shard: Shard) => void
 }
@@ -66,11 +71,16 @@ export class Shard {
   readonly #log: CommitLog
   #rolledBack = false
   #nextDue = 0
+  /** S5. Where the owner is in the held stream, and where it will be through with it; null once it is. */
+  #heldAhead: { after: string; readonly until: string } | null = null
+  /** Messages that this owner has held. */
+  #heldCount = 0
   /** Messages that the last look into the mailbox found. */
   #found = 0
   #inFlight: Promise<boolean>[] = []
   #suspended = false
-  readonly #adopted: boolean
+  /** A pinned shard whose process is gone. */
+  readonly adopted: boolean
   /** Of an adopted shard: the runs of effects that died with its process; null until it has been looked at. */
   #lostRuns: ReadonlySet<string> | null = null
   /** Of an adopted shard: where it stands once its actor has heard that its owner is lost. */
@@ -88,7 +98,7 @@ export class Shard {
     this.#outSeq = claim.outSeq
     this.#outbox = new Outbox(claim.outSeq)
     this.#log = new CommitLog(claim.seq, options.limits.commitsRememberedMax)
-    this.#adopted = adopted
+    this.adopted = adopted
     this.#cells = new Cells(options.limits.cellsMax)
     this.#bell = new Bell(options.clock)
     this.#effects = new Effects({
@@ -224,19 +234,45 @@ export class Shard {
     this.#outSeq = claim.outSeq
     this.#outbox = new Outbox(claim.outSeq)
     this.#nextDue = 0
-    this.#carry(await transport.outbox(this.name))
+    this.#heldCount = 0
+    const [held, outbox, actors] = await Promise.all([
+      transport.ends(heldStream(this.name)),
+      transport.outbox(this.name),
+      transport.active(this.name),
+    ])
+    this.#heldAhead = { after: '0-0', until: held.newest }
+    this.#carry(outbox)
     const starts: EffectStart[] = []
-    const actors = await transport.active(this.name)
     const bodies = await transport.load(this.name, actors)
     for (const [i, actor] of actors.entries()) {
       const body = bodies[i]
       if (body === null || body === undefined) continue
       const cell = this.#cells.put(actor, decodeRecord(body))
+      if (!this.#canRead(cell)) continue // they run where their actor can be read
       for (const [id, row] of Object.entries(cell.record?.fx ?? {})) starts.push({ actor, id, row, trace: undefined })
     }
-    const own = this.#adopted ? this.#orphan(starts) : starts
+    const own = this.adopted ? this.#orphan(starts) : starts
     this.#effects.keepOnly(own)
     for (const start of own) this.#effects.start(definitionOf(definitions, start.actor), start)
+  }
+
+  #canRead(cell: Cell): boolean {
+    try {
+      readerOf(this.#options.definitions, cell)
+      return true
+    } catch {
+      this.#need(cell.actor)
+      return false
+    }
+  }
+
+  /** Says which code the shard needs, where another version would help. */
+  #need(actor: ActorAddress): void {
+    const kind = kindOf(actor)
+    const version = this.#cells.get(actor)?.record?.v ?? 1
+    if (version > (this.#options.definitions.get(kind)?.version ?? 0)) {
+      this.#options.onNeed({ shard: this.name, kind, version })
+    }
   }
 
   /** What died with the former process is told to its actors, once; returns the effects that have begun since. */
@@ -269,13 +305,27 @@ export class Shard {
       await this.#bell.wait(this.#options.limits.watchdogMs, signal)
       return
     }
+    if (this.#heldAhead !== null) {
+      await this.#takeHeld(this.#heldAhead)
+      return
+    }
     const batch = await this.#ownWork()
     // Who found much will find more: a plain read costs Redis less than a look that may park.
     const stay = batch.length > 0 || this.#found >= MAIL_STREAM
     const mail = stay ? await this.#look() : await this.#lookOrPark(signal)
     this.#found = mail.length
     for (const entry of mail) batch.push({ kind: 'mail', entry })
-    if (batch.length > 0) await this.#take(batch)
+    if (batch.length > 0) await this.#take(batch.map(open))
+  }
+
+  /** S5. */
+  async #takeHeld(ahead: { after: string; readonly until: string }): Promise<void> {
+    const { transport, limits } = this.#options
+    const rows = ahead.until === '0-0' ? [] : await transport.range(heldStream(this.name), ahead.after, limits.batchMax)
+    const own = rows.filter(({ id }) => compareIds(id, ahead.until) <= 0)
+    ahead.after = own.at(-1)?.id ?? ahead.after
+    if (own.length < limits.batchMax) this.#heldAhead = null
+    if (own.length > 0) await this.#take(own.map(openHeld))
   }
 
   /** Results of effects, and timers that are due. */
@@ -312,9 +362,8 @@ export class Shard {
     return []
   }
 
-  async #take(messages: readonly Message[]): Promise<void> {
-    const { definitions, directory, transport, clock } = this.#options
-    const batch = messages.map(open)
+  async #take(batch: readonly Taken[]): Promise<void> {
+    const { definitions, directory, transport, clock, limits, readElsewhere } = this.#options
     await this.#load(batch)
     this.#cells.nextBatch()
     const standing: Standing = {
@@ -327,13 +376,16 @@ export class Shard {
       incarnation: this.#claim.incarnation,
       reach: transport.reach,
       now: clock.now(),
+      heldRoom: limits.mailboxMax - this.#heldCount,
+      readElsewhere,
     }
     const planned = plan(batch, this.#cells, definitions, directory, standing)
     this.#seq++
     this.#cursor = planned.commit.cursor
     this.#outSeq = planned.commit.outSeq
     this.#nextDue = Math.min(this.#nextDue, planned.nextDue)
-    if (this.#adopted && messages.some(({ kind }) => kind === 'orphaned')) this.#orphanTold = this.#seq
+    this.#heldCount += planned.commit.held.length
+    if (this.adopted && batch.some(({ message }) => message.kind === 'orphaned')) this.#orphanTold = this.#seq
     for (const cell of planned.touched) cell.inFlight++
     const committing = transport.commit(planned.commit)
     const former = this.#inFlight.at(-1)
@@ -396,14 +448,20 @@ export class Shard {
 
   #tell(planned: Plan, messages: number, ms: number): void {
     const { events, clock } = this.#options
-    const { commit, lines, oldest, dead } = planned
+    const { commit, lines, oldest, dead, held } = planned
     const ageMs = oldest === Infinity ? 0 : Math.max(0, clock.now() - oldest)
     const sends = commit.sends.length + commit.outbox.length
     events.emit({ type: 'commit', shard: this.name, seq: commit.seq + 1, messages, sends, ms, ageMs, lines })
     for (const { to, fault } of dead) events.emit({ type: 'dead-letter', shard: this.name, to, fault })
+    for (const unreadable of held) this.#tellHeld(unreadable)
     for (const timer of planned.fired) {
       events.emit({ type: 'timer.fired', actor: timer.actor, timer: timer.name, lateMs: clock.now() - timer.due })
     }
+  }
+
+  #tellHeld({ to, fault }: Unreadable): void {
+    this.#options.events.emit({ type: 'message.held', shard: this.name, to, fault })
+    this.#need(to)
   }
 
   /** A pinned shard ends with its actor. False when it should have ended and could not. */

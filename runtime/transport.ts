@@ -77,6 +77,10 @@ export interface Commit {
   /** One entry for the journal, or null. */
   readonly journal: string | null
   readonly dead: readonly string[]
+  /** Messages that this owner's code cannot take: they wait in the shard's held stream for one whose code can. */
+  readonly held: readonly string[]
+  /** Held messages up to this id have been taken, or held anew: they may go. */
+  readonly heldTrim: string
   /** Answers to asks: published once the commit has taken effect. */
   readonly replies: readonly { readonly channel: string; readonly body: string }[]
 }
@@ -85,6 +89,19 @@ export interface Send {
   readonly shard: ShardName
   readonly lane: Lane
   readonly body: string
+}
+
+/** A node that lives, and what it can read: of each kind, records up to this version. */
+export interface Member {
+  readonly id: string
+  readonly reads: Readonly<Record<string, number>>
+}
+
+/** A shard that holds something which only code from this version of a kind on can read. */
+export interface Need {
+  readonly shard: ShardName
+  readonly kind: string
+  readonly version: number
 }
 
 /**
@@ -120,8 +137,15 @@ export interface Transport {
   stop(): Promise<void>
   health(): Promise<{ readonly ok: boolean; readonly detail?: string }>
 
-  /** Says that a node lives, and returns all that live. */
-  announce(node: string, ttlMs: number): Promise<readonly string[]>
+  /**
+   * Says that a node lives and what it has found that it cannot read; returns all that live, and what every shard needs.
+   * Needs outlast who found them, and rise only.
+   */
+  announce(
+    member: Member,
+    found: readonly Need[],
+    ttlMs: number,
+  ): Promise<{ readonly members: readonly Member[]; readonly needs: readonly Need[] }>
   withdraw(node: string): Promise<void>
 
   /** Null while another owner's lease lasts. */
@@ -195,11 +219,22 @@ export function deadLetterStream(shard: ShardName): string {
   return `shard/${shard}/dlq`
 }
 
+/** Messages that wait for an owner with newer code. */
+export function heldStream(shard: ShardName): string {
+  return `shard/${shard}/held`
+}
+
 /** Compares two stream ids, `ms-n` each. */
 export function compareIds(a: string, b: string): number {
   const [aMs = 0, aN = 0] = a.split('-').map(Number)
   const [bMs = 0, bN = 0] = b.split('-').map(Number)
   return aMs - bMs || aN - bN
+}
+
+/** The id just after this one. */
+export function nextId(id: string): string {
+  const [ms = 0, n = 0] = id.split('-').map(Number)
+  return `${ms}-${n + 1}`
 }
 
 /** The id just before this one, so that a read "after" it begins with this one. */

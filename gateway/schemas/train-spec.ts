@@ -64,10 +64,15 @@ const roundSteps = steps.default(ROUND_STEPS).describe('Steps of a round: what l
 
 const strategySchema = z.discriminatedUnion('kind', [
   z.strictObject({ kind: z.literal('local'), roundSteps }),
+  z.strictObject({ kind: z.literal('sync'), roundSteps }),
   z.strictObject({
     kind: z.literal('diloco'),
     localSteps: steps.default(ROUND_STEPS).describe('Steps that a replica takes on its own in a round.'),
     outer: outerSchema.default({ kind: 'average' }),
+    precision: z
+      .enum(['float32', 'float16', 'int8'])
+      .default('float32')
+      .describe('Of what is exchanged: below float32 it is a difference, and what it cannot say is said later.'),
   }),
 ])
 
@@ -112,7 +117,7 @@ export const trainSchema = z
       context.addIssue({ code: 'custom', path: ['batchSize'], message })
     }
     if (strategy?.kind === 'local' && replicas > 1) {
-      const message = `"diloco" for ${replicas} replicas`
+      const message = `"sync" or "diloco" for ${replicas} replicas`
       context.addIssue({ code: 'custom', path: ['strategy', 'kind'], message })
     }
   })
@@ -121,5 +126,5 @@ export const trainSchema = z
 
 function strategyFor(replicas: number): StrategySpec {
   if (replicas === 1) return { kind: 'local', roundSteps: ROUND_STEPS }
-  return { kind: 'diloco', localSteps: ROUND_STEPS, outer: { kind: 'average' } }
+  return { kind: 'diloco', localSteps: ROUND_STEPS, outer: { kind: 'average' }, precision: 'float32' }
 }

@@ -51,6 +51,13 @@ export const jobViewSchema = z
       .exactOptional()
       .describe('Mean over the replicas of the last round.'),
     evaluation: evaluation.exactOptional(),
+    traffic: z
+      .object({
+        exchangeBytes: z.int().describe('What replicas tell each other: weights, deltas, gradients.'),
+        stateBytes: z.int().describe('What is stored so that others could go on: optimisers, checkpoints.'),
+      })
+      .exactOptional()
+      .describe('Bytes that the rounds moved between workers and the blob store.'),
     weights: sha256.exactOptional().describe("sha256 of the newest checkpoint's weights; the final ones at the end."),
     model: z.object({ name: z.string(), version: z.int() }).exactOptional(),
     workers: z.record(z.string(), z.int()).describe('Workers that finished rounds of this job, with how many.'),

@@ -1,12 +1,12 @@
 -- One batch of messages with all its consequences, or nothing (transport T1).
--- KEYS  1 meta  2 hi  3 in  4 ev  5 out  6 tm  7 dlq  8 fx, then meta, hi and in of each other shard that is sent to, then
---       a key for each record: first those set, then those deleted
+-- KEYS  1 meta  2 hi  3 in  4 ev  5 out  6 tm  7 dlq  8 fx  9 held, then meta, hi and in of each other shard that is sent
+--       to, then a key for each record: first those set, then those deleted
 -- ARGV  1 epoch  2 seq before  3 hi cursor  4 in cursor  5 outSeq  6 first outbox id to keep  7 journal ('' for none)
 --       8 journal cap  9 dead letters cap  10 channel of the journal
 --       11 records set  12 records deleted  13 sends  14 outbox  15 timers set  16 timers cleared
---       17 effects begun  18 effects over  19 dead letters  20 other shards  21 answers
+--       17 effects begun  18 effects over  19 dead letters  20 other shards  21 answers  22 held  23 first held id to keep
 --       then the values of each, in this order: body | - | key of the lane, body | id, shard, lane, body | due, member |
---       member | actor | actor | body | channel, body | '1' if it must exist, its doorbell
+--       member | actor | actor | body | channel, body | body | '1' if it must exist, its doorbell
 -- Reply: {'ok', index of each send whose shard is gone...} | {'fenced', seq} | {'seq', seq}
 local call = redis.call
 local at = call('HMGET', KEYS[1], 'epoch', 'seq')
@@ -18,8 +18,8 @@ if seq ~= ARGV[2] then
   return { 'seq', seq }
 end
 local others = tonumber(ARGV[20])
-local arg = 22
-local key = 9 + 3 * others
+local arg = 24
+local key = 10 + 3 * others
 for _ = 1, tonumber(ARGV[11]) do
   call('SET', KEYS[key], ARGV[arg])
   key = key + 1
@@ -32,13 +32,13 @@ end
 local reply = { 'ok' }
 local gone = {}
 for i = 0, others - 1 do
-  if ARGV[#ARGV - 2 * (others - i) + 1] == '1' and call('EXISTS', KEYS[9 + 3 * i]) == 0 then
+  if ARGV[#ARGV - 2 * (others - i) + 1] == '1' and call('EXISTS', KEYS[10 + 3 * i]) == 0 then
     gone[i] = true
   end
 end
 for i = 1, tonumber(ARGV[13]) do
   local lane = tonumber(ARGV[arg])
-  if lane > 8 and gone[math.floor((lane - 9) / 3)] then
+  if lane > 9 and gone[math.floor((lane - 10) / 3)] then
     reply[#reply + 1] = i - 1
   else
     call('XADD', KEYS[lane], '*', 'e', ARGV[arg + 1])
@@ -73,6 +73,10 @@ for _ = 1, tonumber(ARGV[21]) do
   call('PUBLISH', ARGV[arg], ARGV[arg + 1])
   arg = arg + 2
 end
+for _ = 1, tonumber(ARGV[22]) do
+  call('XADD', KEYS[9], '*', 'e', ARGV[arg])
+  arg = arg + 1
+end
 if ARGV[7] ~= '' then
   call('XADD', KEYS[4], 'MAXLEN', '~', ARGV[8], '*', 'e', ARGV[7])
   call('PUBLISH', ARGV[10], '')
@@ -80,9 +84,10 @@ end
 call('XTRIM', KEYS[2], 'MINID', '~', ARGV[3])
 call('XTRIM', KEYS[3], 'MINID', '~', ARGV[4])
 call('XTRIM', KEYS[5], 'MINID', '~', ARGV[6])
+call('XTRIM', KEYS[9], 'MINID', ARGV[23])
 call('HSET', KEYS[1], 'seq', string.format('%d', seq + 1), 'hi', ARGV[3], 'in', ARGV[4], 'outSeq', ARGV[5])
 for i = 0, others - 1 do
-  if not gone[i] and call('HDEL', KEYS[9 + 3 * i], 'parked') == 1 then
+  if not gone[i] and call('HDEL', KEYS[10 + 3 * i], 'parked') == 1 then
     call('PUBLISH', ARGV[#ARGV - 2 * (others - i - 1)], '')
   end
 end

@@ -9,7 +9,7 @@ import type { Clock } from '../clock.ts'
 import type { Lane } from '../envelope.ts'
 import { RuntimeError } from '../errors.ts'
 import { LIMITS } from '../limits.ts'
-import { compareIds, CURSOR_START, deadLetterStream, doorbell, journalStream } from '../transport.ts'
+import { compareIds, CURSOR_START, deadLetterStream, doorbell, heldStream, journalStream } from '../transport.ts'
 import type {
   Claim,
   Commit,
@@ -17,6 +17,8 @@ import type {
   Cursor,
   Delivery,
   Entry,
+  Member,
+  Need,
   OutboxEntry,
   StreamRow,
   TimerEntry,
@@ -94,7 +96,9 @@ export class MemoryServer {
   readonly clock: Clock
   readonly shards = new Map<ShardName, ShardData>()
   readonly streams = new Map<string, Stream>()
-  readonly nodes = new Map<string, number>()
+  readonly nodes = new Map<string, { readonly until: number; readonly reads: Member['reads'] }>()
+  /** By shard and kind. */
+  readonly needs = new Map<string, Need>()
   readonly listeners = new Map<string, Set<(body: string) => void>>()
   readonly reach: Transport['reach']
   shardCount: number | null = null
@@ -157,10 +161,12 @@ export class MemoryServer {
     const shards = [...this.shards].map(([name, shard]) => [name, copyOf(shard)] as const)
     const streams = [...this.streams].map(([name, stream]) => [name, stream.copy()] as const)
     const nodes = [...this.nodes]
+    const needs = [...this.needs]
     return () => {
       refill(this.shards, shards)
       refill(this.streams, streams)
       refill(this.nodes, nodes)
+      refill(this.needs, needs)
     }
   }
 
@@ -193,11 +199,19 @@ class MemoryTransport implements Transport {
     return { ok: !this.#stopped }
   }
 
-  async announce(node: string, ttlMs: number): Promise<readonly string[]> {
-    const { nodes, clock } = this.#server
-    nodes.set(node, clock.now() + ttlMs)
-    for (const [id, until] of nodes) if (until <= clock.now()) nodes.delete(id)
-    return [...nodes.keys()].sort()
+  async announce(
+    { id: node, reads }: Member,
+    found: readonly Need[],
+    ttlMs: number,
+  ): Promise<{ readonly members: readonly Member[]; readonly needs: readonly Need[] }> {
+    const { nodes, needs, clock } = this.#server
+    nodes.set(node, { until: clock.now() + ttlMs, reads })
+    for (const [id, { until }] of nodes) if (until <= clock.now()) nodes.delete(id)
+    for (const need of found) {
+      const key = `${need.shard}|${need.kind}`
+      if (need.version > (needs.get(key)?.version ?? 0)) needs.set(key, need)
+    }
+    return { members: Array.from(nodes, ([id, member]) => ({ id, reads: member.reads })), needs: [...needs.values()] }
   }
 
   async withdraw(node: string): Promise<void> {
@@ -238,7 +252,10 @@ class MemoryTransport implements Transport {
   }
 
   async drop(name: ShardName, epoch: string): Promise<void> {
-    if (this.#server.shards.get(name)?.epoch === epoch) this.#server.shards.delete(name)
+    const { shards, needs } = this.#server
+    if (shards.get(name)?.epoch !== epoch) return
+    shards.delete(name)
+    for (const [key, { shard }] of needs) if (shard === name) needs.delete(key)
   }
 
   async read(name: ShardName, after: Cursor, limit: number): Promise<readonly Entry[]> {
@@ -303,6 +320,9 @@ class MemoryTransport implements Transport {
     const letters = this.#server.stream(deadLetterStream(commit.shard))
     for (const letter of commit.dead) letters.add(letter)
     letters.cap(LIMITS.deadLettersMax)
+    const held = this.#server.stream(heldStream(commit.shard))
+    for (const body of commit.held) held.add(body)
+    held.trimTo(commit.heldTrim)
     for (const { channel, body } of commit.replies) this.#server.publish(channel, body)
     return { ok: true, gone }
   }

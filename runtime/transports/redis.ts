@@ -9,12 +9,12 @@
 import { readFileSync } from 'node:fs'
 import { Redis } from 'ioredis'
 import type { RedisOptions } from 'ioredis'
-import { parseAddress } from '../address.ts'
+import { kindOf, parseAddress } from '../address.ts'
 import type { ActorAddress, ShardName } from '../address.ts'
 import type { Lane } from '../envelope.ts'
 import { RuntimeError } from '../errors.ts'
 import { LIMITS } from '../limits.ts'
-import { doorbell, journalStream, previousId } from '../transport.ts'
+import { doorbell, journalStream, nextId, previousId } from '../transport.ts'
 import type {
   Claim,
   Commit,
@@ -22,6 +22,8 @@ import type {
   Cursor,
   Delivery,
   Entry,
+  Member,
+  Need,
   OutboxEntry,
   StreamRow,
   TimerEntry,
@@ -44,7 +46,7 @@ const SCRIPTS = {
   claim: 2,
   renew: 2,
   release: 2,
-  announce: 1,
+  announce: 3,
   park: 4,
   deliver: 4,
   commit: null,
@@ -118,12 +120,27 @@ class RedisTransport implements Transport {
     }
   }
 
-  async announce(node: string, ttlMs: number): Promise<readonly string[]> {
-    return (await this.#redis.tf_announce(this.#global('nodes'), node, ttlMs)) as string[]
+  async announce(
+    member: Member,
+    found: readonly Need[],
+    ttlMs: number,
+  ): Promise<{ readonly members: readonly Member[]; readonly needs: readonly Need[] }> {
+    const keys = ['nodes', 'reads', 'needs'].map((part) => this.#global(part))
+    const news = found.flatMap(({ shard, kind, version }) => [`${shard}|${kind}`, version])
+    const reply = await this.#redis.tf_announce(...keys, member.id, JSON.stringify(member.reads), ttlMs, ...news)
+    const [members, needs] = reply as [string[], string[]] // the script's reply
+    return {
+      members: pairs(members).map(([id, reads]) => ({ id, reads: JSON.parse(reads) as Member['reads'] })),
+      needs: pairs(needs).map(([name, version]) => {
+        const [shard = '', kind = ''] = name.split('|')
+        return { shard: shard as ShardName, kind, version: Number(version) } // as they were found
+      }),
+    }
   }
 
   async withdraw(node: string): Promise<void> {
     await this.#redis.zrem(this.#global('nodes'), node)
+    await this.#redis.hdel(this.#global('reads'), node)
   }
 
   async claim(shard: ShardName, owner: string, ttlMs: number, nonce: string): Promise<Claim | null> {
@@ -157,10 +174,13 @@ class RedisTransport implements Transport {
   }
 
   async drop(shard: ShardName, epoch: string): Promise<void> {
-    const rest = ['lease', 'hi', 'in', 'ev', 'out', 'tm', 'dlq', 'fx', 'dd'].map((part) => this.#key(shard, part))
+    const rest = ['lease', 'hi', 'in', 'ev', 'out', 'tm', 'dlq', 'fx', 'held', 'dd'].map((part) =>
+      this.#key(shard, part),
+    )
     const keys = [this.#key(shard, 'meta'), ...rest]
     if ((await this.#redis.tf_drop(keys.length, ...keys, epoch)) === 1) {
       await this.#redis.srem(this.#global('pinned'), shard)
+      await this.#redis.hdel(this.#global('needs'), `${shard}|${kindOf(shard.slice(1) as ActorAddress)}`) // as pinned
     }
   }
 
@@ -236,6 +256,7 @@ class RedisTransport implements Transport {
     for (const { actor } of over) values.push(actor)
     for (const letter of commit.dead) values.push(letter)
     for (const { channel, body } of commit.replies) values.push(this.#channel(channel), body)
+    values.push(...commit.held)
     const reply = (await this.#redis.tf_commit(
       keys.length,
       ...keys,
@@ -260,6 +281,8 @@ class RedisTransport implements Transport {
       commit.dead.length,
       others.length / 2,
       commit.replies.length,
+      commit.held.length,
+      nextId(commit.heldTrim),
       ...values,
       ...others,
     )) as readonly ['ok' | 'fenced' | 'seq', ...(number | string)[]] // the script's replies
@@ -393,8 +416,8 @@ class RedisTransport implements Transport {
 
   /** `shard/17/ev` is the shard's own key; any other name is a stream beside the mailboxes. */
   #stream(name: string): string {
-    const [, shard, part] = /^shard\/(.+)\/(ev|dlq)$/.exec(name) ?? []
-    if (shard !== undefined && part !== undefined) return this.#key(shard as ShardName, part) // made by journalStream
+    const [, shard, part] = /^shard\/(.+)\/(ev|dlq|held)$/.exec(name) ?? []
+    if (shard !== undefined && part !== undefined) return this.#key(shard as ShardName, part) // made by journalStream and its like
     const colon = name.lastIndexOf(':')
     return `{${this.#prefix}:${name.slice(0, colon)}}:${name.slice(colon + 1)}`
   }
@@ -404,11 +427,16 @@ class RedisTransport implements Transport {
   }
 }
 
-const COMMIT_KEYS = ['meta', 'hi', 'in', 'ev', 'out', 'tm', 'dlq', 'fx'] as const
+const COMMIT_KEYS = ['meta', 'hi', 'in', 'ev', 'out', 'tm', 'dlq', 'fx', 'held'] as const
 
 /** The smallest id that the outbox must keep. Seqs go first in an id, so that trimming by seq is trimming by id. */
 function outboxFloor(outTrim: number): string {
   return `${outTrim + 1}-0`
+}
+
+/** A flat list of names and values, as Redis answers. */
+function pairs(list: readonly string[]): (readonly [string, string])[] {
+  return Array.from({ length: list.length / 2 }, (_, i) => [list[2 * i] ?? '', list[2 * i + 1] ?? ''] as const)
 }
 
 function timerMember({ actor, name, gen }: Omit<TimerEntry, 'due'>): string {

@@ -9,6 +9,7 @@ import {
   Datasets,
   fleetCollections,
   jobActor,
+  pageActor,
   Registry,
   schedulerActor,
   taskActor,
@@ -57,7 +58,7 @@ export class House {
 
   /** Everything but workers: they join by `worker()`. */
   async start(): Promise<RunningHouse> {
-    const fleet = await Fleet.start('memory', [schedulerActor(), taskActor(), workerActor('adopt')])
+    const fleet = await Fleet.start('memory', [schedulerActor(), pageActor(), taskActor(), workerActor('adopt')])
     this.#cleanups.unshift(() => fleet.stop())
     const client = await fleet.client()
     const telemetry = { client, clock: systemClock, trouble: (_: string, error: unknown) => this.troubles.push(error) }
@@ -75,6 +76,7 @@ export class House {
         }),
         taskActor(),
         schedulerActor(),
+        pageActor(),
         workerActor('adopt'),
       ],
       directory: fleet.directory,
@@ -259,7 +261,12 @@ export const STRIPES: JobSpec = {
     labelSmoothing: 0,
     optimizer: { kind: 'adam', learningRate: 0.02, beta1: 0.9, beta2: 0.999, epsilon: 1e-7 },
     schedule: { kind: 'constant', warmupSteps: 0 },
-    strategy: { kind: 'diloco', localSteps: 8, outer: { kind: 'nesterov', learningRate: 0.7, momentum: 0.9 } },
+    strategy: {
+      kind: 'diloco',
+      localSteps: 8,
+      outer: { kind: 'nesterov', learningRate: 0.7, momentum: 0.9 },
+      precision: 'float32',
+    },
   },
   register: { name: 'stripes' },
   pool: 'default',

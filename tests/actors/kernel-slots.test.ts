@@ -6,6 +6,7 @@ import type { Kernel } from '../../actors/kernel-slots.ts'
 const kernel = (fingerprint: string): Kernel => ({
   start: async () => ({ backend: 'cpu', fingerprint, pid: 1 }),
   run: () => Promise.reject(new Error('it is not run here')),
+  hear: () => {},
   stop: async () => {},
 })
 const never = new AbortController().signal

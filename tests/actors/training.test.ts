@@ -105,6 +105,41 @@ describe('the same numbers', () => {
   })
 })
 
+describe.each([
+  ['sync', { kind: 'sync', roundSteps: 12 }],
+  ['int8 deltas', { kind: 'diloco', localSteps: 8, outer: { kind: 'average' }, precision: 'int8' }],
+] as const)('with %s', (_, strategy) => {
+  const spec = withTrain({ strategy, replicas: 3 })
+
+  test('two workers come to what one comes to, also when one of the two leaves in the middle', async () => {
+    const together = jobView(await fleet.train(`${strategy.kind}-two`, spec))
+    expect(together).toMatchObject({ state: 'completed', evaluation: { examples: 60 } })
+    expect(together.evaluation?.accuracy).toBeGreaterThan(0.9)
+    expect(together.traffic?.exchangeBytes).toBeGreaterThan(0)
+
+    await using single = await House.stores()
+    const running = await single.start()
+    await single.worker(running, 1)
+    const alone = jobView(await running.train('alone', spec))
+    expect([alone.weights, alone.metrics, alone.evaluation]).toEqual([
+      together.weights,
+      together.metrics,
+      together.evaluation,
+    ])
+
+    await using shaken = await House.stores()
+    const shaking = await shaken.start()
+    const stop = await shaken.worker(shaking, 1)
+    await shaken.worker(shaking, 1)
+    await shaking.submit('shaken', spec)
+    await shaking.until('shaken', 'reducing')
+    await shaking.until('shaken', 'collecting')
+    await stop()
+    await shaking.until('shaken', 'completed', 'failed')
+    expect(jobView(await shaking.snapshot(address('job', 'shaken'))).weights).toBe(together.weights)
+  })
+})
+
 describe('bad input', () => {
   test('a model that does not fit its data fails before anything is trained, naming every field', async () => {
     const spec = withTrain({ replicas: 500 })
@@ -152,7 +187,10 @@ describe('cancelling', () => {
   test('a job that trains is cancelled, and its workers are free', async () => {
     await fleet.submit(
       'endless',
-      withTrain({ epochs: 100_000, strategy: { kind: 'diloco', localSteps: 1_000, outer: { kind: 'average' } } }),
+      withTrain({
+        epochs: 100_000,
+        strategy: { kind: 'diloco', localSteps: 1_000, outer: { kind: 'average' }, precision: 'float32' },
+      }),
     )
     await fleet.until('endless', 'collecting')
     const answer = await fleet.client.ask(address('job', 'endless'), { type: 'cancel' })

@@ -2,8 +2,8 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { numberedShard, pinnedShard, address } from '../../runtime/address.ts'
 import type { ShardName } from '../../runtime/address.ts'
-import { CURSOR_START, deadLetterStream, doorbell, journalStream } from '../../runtime/transport.ts'
-import type { Claim, Commit, Transport } from '../../runtime/transport.ts'
+import { CURSOR_START, deadLetterStream, doorbell, heldStream, journalStream } from '../../runtime/transport.ts'
+import type { Claim, Commit, Member, Transport } from '../../runtime/transport.ts'
 
 export interface TransportFixture {
   /** A new, started connection to the same server. */
@@ -278,11 +278,44 @@ export function transportContract(name: string, available: boolean, start: () =>
       expect(await transport.range(stream, rows[0]!.id, 10)).toEqual([rows[1]])
     })
 
-    test('living nodes are listed until they leave', async () => {
-      expect(await transport.announce('n1', LEASE_MS)).toEqual(['n1'])
-      expect(await transport.announce('n2', LEASE_MS)).toEqual(['n1', 'n2'])
+    test('messages that an owner holds wait in their order until one takes them', async () => {
+      const shard = freshShard()
+      const { epoch } = await claimed(shard)
+      const waiting = async () => (await transport.range(heldStream(shard), '0-0', 10)).map(({ body }) => body)
+      await transport.commit({ ...empty(shard, epoch, 0), held: ['one', 'two'] })
+      await transport.commit({ ...empty(shard, epoch, 1), held: ['three'] })
+      expect(await waiting()).toEqual(['one', 'two', 'three'])
+      const [, second] = await transport.range(heldStream(shard), '0-0', 10)
+      await transport.commit({ ...empty(shard, epoch, 2), held: ['two again'], heldTrim: second!.id })
+      expect(await waiting()).toEqual(['three', 'two again'])
+      await transport.commit({ ...empty(shard, 'another epoch', 3), held: ['stale'] })
+      expect(await waiting()).toEqual(['three', 'two again'])
+    })
+
+    test('living nodes are listed with what they read until they leave', async () => {
+      const [old, young] = [
+        { id: 'n1', reads: { order: 1 } },
+        { id: 'n2', reads: { order: 2, refund: 1 } },
+      ]
+      const announced = async (member: Member) => (await transport.announce(member, [], LEASE_MS)).members
+      expect(await announced(old)).toEqual([old])
+      expect(await announced(young)).toEqual([old, young])
       await transport.withdraw('n1')
-      expect(await transport.announce('n2', LEASE_MS)).toEqual(['n2'])
+      expect(await announced(young)).toEqual([young])
+    })
+
+    test('what a shard needs is known to all from then on, and only rises', async () => {
+      const shard = freshShard()
+      const found = (version: number) => [{ shard, kind: 'order', version }]
+      const needs = async (version: number | null) => {
+        const told = await transport.announce({ id: 'n3', reads: {} }, version === null ? [] : found(version), LEASE_MS)
+        return told.needs.filter((need) => need.shard === shard)
+      }
+      expect(await needs(null)).toEqual([])
+      expect(await needs(3)).toEqual(found(3))
+      expect(await needs(2)).toEqual(found(3))
+      expect(await needs(null)).toEqual(found(3))
+      await transport.withdraw('n3')
     })
 
     test('a namespace keeps the number of shards it began with', async () => {
@@ -318,6 +351,8 @@ function empty(shard: ShardName, epoch: string, seq: number): Commit {
     effects: [],
     journal: null,
     dead: [],
+    held: [],
+    heldTrim: '0-0',
     replies: [],
   }
 }

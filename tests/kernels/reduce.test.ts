@@ -65,7 +65,12 @@ describe('reduce', () => {
           const pairs = Array.from({ length: Math.ceil(list.length / 2) }, (_, i) => list.slice(i * 2, i * 2 + 2))
           return tree(pairs.map(([a, b]) => (a && b ? a.map((x, k) => x + (b[k] ?? 0)) : (a ?? new Float64Array(3)))))
         }
-        expect(pairwiseSum(parts)).toEqual(tree(parts.map((p) => Float64Array.from(p))))
+        expect(
+          pairwiseSum(
+            parts,
+            parts.map(() => 1),
+          ),
+        ).toEqual(tree(parts.map((p) => Float64Array.from(p))))
       }),
     )
   })

@@ -52,6 +52,17 @@ describe("a replica's round", () => {
     })
   }
 
+  it('tells its way in few bits where that is asked, and goes on from what it has not said', async () => {
+    const first = await round({ precision: 'int8' })
+    const exact = await round()
+    expect(first.weights.byteLength).toBeLessThan(exact.weights.byteLength)
+    const next = { ...exact, optimizerState: first.optimizerState }
+    const again = await round({ precision: 'int8', stepStart: 6 }, next)
+    expect(again.weights).toEqual((await round({ precision: 'int8', stepStart: 6 }, next)).weights)
+    // Without the error of the first round it would say something else.
+    expect(again.weights).not.toEqual((await round({ precision: 'int8', stepStart: 6 }, exact)).weights)
+  })
+
   it('depends on seed, replica and step, so that no two share rows or dropout masks', async () => {
     const base = await round({ batchSizes: [16, 16] })
     for (const changes of [

@@ -12,6 +12,7 @@ import { afterEvent, effectDone, effectFailed, freeze, start, step, thaw } from 
 import type { Op, Stepped } from '../../runtime/step.ts'
 import { jobMachine } from '../../machines/job.ts'
 import type { JobSpec } from '../../machines/spec.ts'
+import { pageMachine } from '../../machines/page.ts'
 import { schedulerMachine } from '../../machines/scheduler.ts'
 import { taskMachine } from '../../machines/task.ts'
 import type { TaskInput } from '../../machines/task.ts'
@@ -124,7 +125,7 @@ export const SPEC: JobSpec = {
     labelSmoothing: 0,
     optimizer: { kind: 'adam', learningRate: 0.001, beta1: 0.9, beta2: 0.999, epsilon: 1e-7 },
     schedule: { kind: 'constant', warmupSteps: 0 },
-    strategy: { kind: 'diloco', localSteps: 4, outer: { kind: 'average' } },
+    strategy: { kind: 'diloco', localSteps: 4, outer: { kind: 'average' }, precision: 'float32' },
   },
   register: { name: 'digits' },
   pool: 'default',
@@ -150,9 +151,10 @@ export const TASK_INPUT: TaskInput = {
   owner: 'ann',
   pool: 'default',
   priority: 'normal',
-  home: '1',
+  fingerprint: null,
   work: { kind: 'initialise', recipe: RECIPE },
   runLimitMs: 60_000,
+  expectedMs: 0,
 }
 
 export const newTask = (): Chart => new Chart('task', taskMachine, TASK_INPUT)
@@ -161,6 +163,8 @@ export const newWorker = (id: string, slots = 1): Chart =>
   new Chart('worker', workerMachine, { self: `worker/${id}`, pool: 'default', slots, host: 'h', pid: 1, joinedAt: 0 })
 
 export const newScheduler = (): Chart => new Chart('scheduler', schedulerMachine, { pool: 'default' })
+
+export const newPage = (input: unknown): Chart => new Chart('page', pageMachine, input)
 
 export const FAULTS = {
   user: { code: 'loss.not-finite', message: 'The loss is NaN', remedy: 'fix-request' },

@@ -8,7 +8,7 @@ import type { JobContext } from '../../machines/job.ts'
 import { taskMachine } from '../../machines/task.ts'
 import type { ReduceInput } from '../../machines/training.ts'
 import type { RunInput } from '../../machines/worker.ts'
-import { Chart, FAULTS, newJob, newScheduler, newWorker, PLAN, SPEC } from './chart.ts'
+import { Chart, FAULTS, newJob, newPage, newScheduler, newWorker, PLAN, SPEC } from './chart.ts'
 
 const blob = (sha256: string): { sha256: string; sizeBytes: number } => ({ sha256, sizeBytes: 1 })
 
@@ -23,7 +23,11 @@ function outputOf(src: string, input: unknown): unknown {
       return { backend: 'wasm', fingerprint: 'f1' }
     case 'reduce': {
       const { weights, replicas } = input as ReduceInput
-      return { weights: blob(`(${weights}:${replicas.join('+')})`), outerState: null }
+      return {
+        weights: blob(`(${weights}:${replicas.map(({ sha256 }) => sha256).join('+')})`),
+        update: null,
+        outerState: null,
+      }
     }
     case 'register':
       return { name: 'digits', version: 1 }
@@ -47,7 +51,9 @@ function runOf({ work }: RunInput): unknown {
         replica,
         weights: blob(`w${name}`),
         optimizerState: blob(`o${name}`),
+        moved: { exchangeBytes: 3, stateBytes: 5 },
         loss: 1,
+        firstLoss: 1,
         examples: 1,
         elapsedMs: 1,
       }
@@ -94,7 +100,8 @@ class Fleet {
   /** Takes what the last step of a chart wanted done to its consequences. */
   carry(from: string, chart: Chart): void {
     for (const { to, input } of chart.spawned) {
-      if (!this.charts.has(to)) this.add(to, new Chart('task', taskMachine, input))
+      if (this.charts.has(to)) continue
+      this.add(to, to.startsWith('page/') ? newPage(input) : new Chart('task', taskMachine, input))
     }
     for (const message of chart.told) {
       const line = `${from} ${message.to}`
@@ -214,7 +221,7 @@ describe('the fleet, whatever order things happen in', () => {
         fleet.join(1)
         fleet.run(numbers, kills)
         const { book } = fleet.chart('scheduler/default').context as { book: object }
-        expect(book).toMatchObject({ jobs: {}, owners: {}, lanes: {}, placed: {} })
+        expect(book).toMatchObject({ queues: {}, owners: {}, gangs: {}, placed: {} })
       }),
       { numRuns: 100 },
     )

@@ -1,49 +1,8 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import { schedule } from '../../machines/scheduler.ts'
-import type { SchedulerEvent } from '../../machines/scheduler.ts'
-import { EMPTY_BOOK } from '../../machines/scheduling.ts'
-import type { Assignment, Book } from '../../machines/scheduling.ts'
+import { SCHEDULER_LIMITS } from '../../machines/limits.ts'
 import type { Priority } from '../../machines/spec.ts'
-
-/** A scheduler's book with all that it ever assigned. */
-class Pool {
-  book: Book = EMPTY_BOOK
-  readonly assigned: Assignment[] = []
-
-  take(event: SchedulerEvent): readonly Assignment[] {
-    const { book, assignments } = schedule(this.book, event)
-    this.book = book
-    this.assigned.push(...assignments)
-    return assignments
-  }
-
-  join(worker: string, slots = 1, fingerprint = 'f1'): readonly Assignment[] {
-    const facts = { worker, slots, fingerprint, backend: 'wasm', host: 'h', pid: 1, joinedAt: 0 }
-    return this.take({ type: 'worker.joined', ...facts })
-  }
-
-  submit(task: string, more: Partial<Extract<SchedulerEvent, { type: 'task.submit' }>> = {}): readonly Assignment[] {
-    const defaults = {
-      attempt: 1,
-      job: task.split('.')[0] ?? task,
-      owner: 'ann',
-      priority: 'normal',
-      home: '0',
-    } as const
-    return this.take({ type: 'task.submit', task, ...defaults, ...more })
-  }
-
-  /** The oldest task that runs has ended. */
-  endOldest(): readonly Assignment[] {
-    const { task = '', worker = '', attempt = 0 } = this.assigned.find((one) => one.task in this.book.placed) ?? {}
-    return this.take({ type: 'worker.freed', worker, task, attempt })
-  }
-
-  get tasks(): string[] {
-    return this.assigned.map(({ task }) => task)
-  }
-}
+import { checkBooks, Pool } from './pool.ts'
 
 describe('assigning', () => {
   test('a task goes to a free worker at once', () => {
@@ -60,49 +19,32 @@ describe('assigning', () => {
     expect(pool.endOldest()).toMatchObject([{ task: 'J.1' }])
   })
 
-  test('tasks spread over the least loaded workers', () => {
-    const pool = new Pool()
-    pool.join('worker/a', 2)
-    pool.join('worker/b', 2)
-    for (const home of ['0', '1', '2']) pool.submit(`J.${home}`, { home })
-    expect(pool.assigned.map(({ worker }) => worker)).toEqual(['worker/a', 'worker/b', 'worker/a'])
-  })
-
-  test('a replica goes back to the worker that ran it before', () => {
-    const pool = new Pool()
-    pool.join('worker/a')
-    pool.join('worker/b')
-    pool.submit('J.0.0', { home: '0' })
-    pool.submit('J.0.1', { home: '1' })
-    pool.endOldest()
-    pool.endOldest()
-    pool.submit('J.1.1', { home: '1' })
-    pool.submit('J.1.0', { home: '0' })
-    expect(pool.assigned.slice(2)).toMatchObject([
-      { task: 'J.1.1', worker: 'worker/b' },
-      { task: 'J.1.0', worker: 'worker/a' },
-    ])
-  })
-
-  test('workers of another fingerprint than the first are refused for a job', () => {
+  test('workers of another fingerprint than the one asked for are refused', () => {
     const pool = new Pool()
     pool.join('worker/a', 1, 'f1')
     pool.submit('J.0.0')
     pool.join('worker/b', 1, 'f2')
-    expect(pool.submit('J.0.1')).toEqual([])
+    expect(pool.submit('J.0.1', { fingerprint: 'f1' })).toEqual([])
     expect(pool.submit('K.0.0')).toMatchObject([{ task: 'K.0.0', worker: 'worker/b' }])
     expect(pool.endOldest()).toMatchObject([{ task: 'J.0.1', worker: 'worker/a' }])
+  })
+
+  test('a task that asks for a back end waits for a worker that has it', () => {
+    const pool = new Pool()
+    pool.join('worker/a')
+    expect(pool.submit('J.0', { backend: 'webgpu' })).toEqual([])
+    expect(pool.submit('J.1', { backend: 'wasm' })).toMatchObject([{ task: 'J.1' }])
   })
 
   test('a task that asks for another worker waits for one', () => {
     const pool = new Pool()
     pool.join('worker/a')
     pool.join('worker/b')
-    pool.submit('K.0', { home: 'k' })
-    pool.submit('L.0', { home: 'l' })
+    pool.submit('K.0')
+    pool.submit('L.0')
     pool.submit('J.0', { avoid: 'worker/a' })
-    expect(pool.take({ type: 'worker.freed', worker: 'worker/a', task: 'K.0', attempt: 1 })).toEqual([])
-    expect(pool.take({ type: 'worker.freed', worker: 'worker/b', task: 'L.0', attempt: 1 })).toMatchObject([
+    expect(pool.free({ worker: 'worker/a', task: 'K.0', attempt: 1 })).toEqual([])
+    expect(pool.free({ worker: 'worker/b', task: 'L.0', attempt: 1 })).toMatchObject([
       { task: 'J.0', worker: 'worker/b' },
     ])
   })
@@ -111,6 +53,15 @@ describe('assigning', () => {
     const pool = new Pool()
     pool.join('worker/a')
     expect(pool.submit('J.0', { avoid: 'worker/a' })).toMatchObject([{ worker: 'worker/a' }])
+  })
+
+  test('a task of two slots waits until one worker has both', () => {
+    const pool = new Pool()
+    pool.join('worker/a', 2)
+    pool.submit('K.0')
+    expect(pool.submit('J.0', { slots: 2 })).toEqual([])
+    expect(pool.endOldest()).toMatchObject([{ task: 'J.0' }])
+    expect(pool.submit('K.1')).toEqual([])
   })
 
   test('a draining worker gets nothing', () => {
@@ -134,16 +85,54 @@ describe('assigning', () => {
     pool.join('worker/a')
     pool.submit('J.0', { attempt: 1 })
     pool.submit('J.0', { attempt: 2 })
-    pool.take({ type: 'worker.freed', worker: 'worker/a', task: 'J.0', attempt: 1 })
-    expect(pool.book.placed).toMatchObject({ 'J.0': { attempt: 2 } })
+    pool.free({ worker: 'worker/a', task: 'J.0', attempt: 1 })
+    expect(pool.book.placed).toMatchObject({ 'J.0 2': { attempt: 2 } })
+  })
+})
+
+describe('policies', () => {
+  const placedBy = (policy: 'affinity' | 'least-loaded' | 'round-robin' | 'resource-aware'): string[] => {
+    const pool = new Pool({ settings: { policy } })
+    pool.join('worker/a', 8)
+    pool.join('worker/b', 2)
+    for (let i = 0; i < 4; i++) pool.submit(`J.${i}`, { data: 'd', ...(i === 3 && { prefer: 'worker/b' }) })
+    return pool.assigned.map(({ worker }) => worker.slice(-1))
+  }
+
+  test('affinity: the worker of before, then one that has the data, then the least loaded', () => {
+    expect(placedBy('affinity').join('')).toBe('aaab')
+  })
+  test('least loaded: the smallest part of its slots taken', () => {
+    expect(placedBy('least-loaded').join('')).toBe('abaa')
+  })
+  test('round robin: in turns', () => {
+    expect(placedBy('round-robin').join('')).toBe('abab')
+  })
+  test('resource aware: the one that is filled best', () => {
+    expect(placedBy('resource-aware').join('')).toBe('bbaa')
   })
 
-  test('a job that has ended leaves nothing behind', () => {
+  test('a replica goes back to the worker that ran it before, before those that came earlier', () => {
     const pool = new Pool()
-    pool.submit('J.0')
-    pool.submit('J.1')
-    pool.take({ type: 'job.ended', job: 'J' })
-    expect(pool.book).toMatchObject({ jobs: {}, owners: {}, lanes: {} })
+    pool.join('worker/a')
+    pool.join('worker/b')
+    pool.submit('K.0')
+    pool.submit('K.1')
+    pool.submit('J.1.0', { prefer: 'worker/a' })
+    pool.submit('J.1.1', { prefer: 'worker/b' })
+    expect(pool.free(pool.assigned[1])).toMatchObject([{ task: 'J.1.1', worker: 'worker/b' }])
+  })
+
+  test('but nobody is overtaken for that without end', () => {
+    const pool = new Pool()
+    pool.join('worker/a')
+    pool.submit('K.0')
+    pool.submit('first')
+    for (let i = 0; i < 30; i++) {
+      pool.submit(`J.${i}`, { prefer: 'worker/a' })
+      pool.endOldest()
+    }
+    expect(pool.tasks.indexOf('first')).toBe(1 + SCHEDULER_LIMITS.affinityPatience)
   })
 })
 
@@ -182,14 +171,6 @@ describe('priority and fairness', () => {
     expect([pool.tasks.length, byBob]).toEqual([16, 8])
   })
 
-  test("an owner's jobs take turns", () => {
-    const pool = new Pool()
-    for (const job of ['J', 'K', 'L']) for (let i = 0; i < 2; i++) pool.submit(`${job}.${i}`)
-    pool.join('worker/a')
-    for (let i = 0; i < 5; i++) pool.endOldest()
-    expect(pool.tasks).toEqual(['J.0', 'K.0', 'L.0', 'J.1', 'K.1', 'L.1'])
-  })
-
   test('an owner who comes back again and again does not stay in front of one who waits', () => {
     const pool = new Pool()
     pool.join('worker/a')
@@ -201,6 +182,194 @@ describe('priority and fairness', () => {
     }
     expect(pool.tasks.slice(0, 2)).toEqual(['B.0', 'A.0'])
   })
+
+  test('nobody holds more slots than the pool allows, and an admin may allow one of them more', () => {
+    const pool = new Pool({ settings: { slotsPerOwner: 1, slotsOf: { eve: 3 } } })
+    for (const owner of ['ann', 'eve']) for (let i = 0; i < 4; i++) pool.submit(`${owner}.${i}`, { owner })
+    pool.join('worker/a', 8)
+    expect(pool.tasks.toSorted()).toEqual(['ann.0', 'eve.0', 'eve.1', 'eve.2'])
+    pool.take({ type: 'pool.configure', settings: { slotsPerOwner: null } })
+    expect(pool.tasks).toHaveLength(7)
+  })
+})
+
+describe('preemption', () => {
+  const full = (): Pool => {
+    const pool = new Pool()
+    pool.join('worker/a', 3)
+    pool.submit('L.0', { priority: 'low' })
+    pool.submit('N.0')
+    pool.submit('N.1')
+    return pool
+  }
+
+  test('a high task that finds no room takes the slot of the lowest, once its worker has let go', () => {
+    const pool = full()
+    expect(pool.submit('H.0', { priority: 'high' })).toEqual([])
+    expect(pool.preempted).toEqual(['L.0'])
+    expect(pool.submit('L.0', { priority: 'low', attempt: 2, isBack: true })).toEqual([])
+    expect(pool.free({ task: 'L.0', attempt: 1, worker: 'worker/a' })).toMatchObject([{ task: 'H.0' }])
+  })
+
+  test('of equals, what has begun last goes, and no more than is needed', () => {
+    const pool = full()
+    pool.submit('H.0', { priority: 'high' })
+    pool.submit('H.1', { priority: 'high' })
+    expect(pool.preempted).toEqual(['L.0', 'N.1'])
+    pool.free({ task: 'L.0', attempt: 1, worker: 'worker/a' })
+    expect(pool.preempted).toHaveLength(2)
+  })
+
+  test('who was preempted comes before the others of its queue', () => {
+    const pool = full()
+    pool.submit('N.2')
+    pool.submit('H.0', { priority: 'high' })
+    pool.submit('H.1', { priority: 'high' })
+    pool.submit('N.1', { attempt: 2, isBack: true })
+    pool.free({ task: 'L.0', attempt: 1, worker: 'worker/a' })
+    pool.free({ task: 'N.1', attempt: 1, worker: 'worker/a' })
+    expect(pool.free({ task: 'H.0', attempt: 1, worker: 'worker/a' })).toMatchObject([{ task: 'N.1', attempt: 2 }])
+  })
+
+  test('high does not take from high, nor normal from low', () => {
+    const pool = new Pool()
+    pool.join('worker/a', 2)
+    pool.submit('H.0', { priority: 'high' })
+    pool.submit('L.0', { priority: 'low' })
+    pool.submit('N.0')
+    expect(pool.preempted).toEqual([])
+    pool.submit('H.1', { priority: 'high' })
+    pool.submit('H.2', { priority: 'high' })
+    expect(pool.preempted).toEqual(['L.0'])
+  })
+
+  test('what went first by its age keeps its slot', () => {
+    const pool = new Pool()
+    pool.submit('old.0', { owner: 'bob' })
+    pool.submit('H.0', { priority: 'high' })
+    pool.join('worker/a')
+    for (let i = 1; i < 20 && !pool.tasks.includes('old.0'); i++) {
+      pool.submit(`H.${i}`, { priority: 'high' })
+      pool.endOldest()
+    }
+    pool.submit('H.last', { priority: 'high' })
+    expect(pool.book.placed).toMatchObject({ 'old.0 1': { isLeaving: false } })
+    expect(pool.preempted).toEqual([])
+  })
+})
+
+describe('gangs', () => {
+  const gang = (pool: Pool, job: string, size: number): void => {
+    for (let i = 0; i < size; i++) pool.submit(`${job}.${i}`, { gang: size })
+  }
+
+  test('all of a gang start, or none', () => {
+    const pool = new Pool()
+    pool.join('worker/a', 2)
+    pool.join('worker/b', 1)
+    pool.submit('K.0')
+    gang(pool, 'J', 3)
+    expect(pool.tasks).toEqual(['K.0'])
+    expect(pool.endOldest().map(({ task }) => task)).toEqual(['J.0', 'J.1', 'J.2'])
+  })
+
+  test('a gang runs on workers of one fingerprint', () => {
+    const pool = new Pool()
+    pool.join('worker/a', 1, 'f1')
+    pool.join('worker/b', 2, 'f2')
+    gang(pool, 'J', 2)
+    expect(pool.assigned.map(({ worker }) => worker)).toEqual(['worker/b', 'worker/b'])
+  })
+
+  test('smaller ones go before a gang that finds no room, for a while; then the room is kept for it', () => {
+    const pool = new Pool()
+    pool.join('worker/a', 2)
+    pool.submit('K.0')
+    gang(pool, 'J', 2)
+    for (let i = 1; i < 40 && !pool.tasks.includes('J.0'); i++) {
+      pool.submit(`K.${i}`)
+      pool.endOldest()
+    }
+    expect(pool.tasks).toContain('J.0')
+    expect(pool.tasks.length).toBeGreaterThan(10)
+  })
+
+  test('a gang that the pool can never hold keeps nobody else out', () => {
+    const pool = new Pool()
+    pool.join('worker/a', 2)
+    gang(pool, 'J', 3)
+    for (let i = 0; i < 40; i++) {
+      pool.submit(`K.${i}`)
+      pool.endOldest()
+    }
+    expect(pool.tasks).toHaveLength(40)
+  })
+
+  test('a gang that was withdrawn before it was complete leaves nothing behind', () => {
+    const pool = new Pool()
+    pool.submit('J.0', { gang: 2 })
+    pool.withdraw('J.0')
+    expect(pool.book).toMatchObject({ gangs: {}, queues: {}, owners: {} })
+  })
+})
+
+describe('slow workers', () => {
+  const slowed = (): Pool => {
+    const pool = new Pool()
+    pool.join('worker/a')
+    pool.join('worker/b')
+    pool.submit('J.0')
+    pool.free({ task: 'J.0', attempt: 1, worker: 'worker/a' }, 10)
+    return pool
+  }
+
+  test('work rather waits for another worker than to go to a slow one', () => {
+    const pool = slowed()
+    expect(pool.submit('K.0', { prefer: 'worker/a' })).toMatchObject([{ worker: 'worker/b' }])
+    expect(pool.submit('K.1')).toEqual([])
+    expect(pool.free(pool.assigned.at(-1))).toMatchObject([{ task: 'K.1', worker: 'worker/b' }])
+  })
+
+  test('a slow worker is better than none', () => {
+    const pool = slowed()
+    pool.take({ type: 'worker.gone', worker: 'worker/b' })
+    expect(pool.submit('K.0')).toMatchObject([{ worker: 'worker/a' }])
+  })
+
+  test('it is tried again after a while, and twice as late when it proves slow again', () => {
+    const pool = slowed()
+    const sparedFor = (): number => (pool.book.workers['worker/a']?.slowUntil ?? 0) - pool.book.clock
+    const first = sparedFor()
+    let tried
+    for (let i = 0; tried === undefined; i++) {
+      for (const each of [`K.${i}`, `L.${i}`]) pool.submit(each)
+      tried = Object.values(pool.book.placed).find(({ worker }) => worker === 'worker/a')
+      if (tried === undefined) pool.endOldest()
+    }
+    expect(pool.book.clock).toBeGreaterThan(first)
+    pool.free(tried, 10)
+    expect(sparedFor()).toBe(2 * first)
+  })
+
+  test('a worker that is as fast as others again is treated like them', () => {
+    const pool = slowed()
+    pool.take({ type: 'worker.gone', worker: 'worker/b' })
+    pool.submit('K.0')
+    pool.free({ task: 'K.0', attempt: 1, worker: 'worker/a' }, 1)
+    expect(pool.book.workers['worker/a']).toMatchObject({ strikes: 0, slowUntil: 0 })
+    pool.join('worker/b')
+    pool.submit('K.1')
+    expect(pool.submit('K.2')).toHaveLength(1)
+  })
+
+  test('a run that has not ended for long tells that its worker is slow', () => {
+    const pool = new Pool()
+    pool.join('worker/a')
+    pool.join('worker/b')
+    pool.take({ type: 'worker.slow', worker: 'worker/a', pace: 2 })
+    expect(pool.submit('K.0')).toMatchObject([{ worker: 'worker/b' }])
+    expect(pool.submit('K.1')).toEqual([])
+  })
 })
 
 type Step =
@@ -209,65 +378,62 @@ type Step =
       readonly do: 'submit'
       readonly job: number
       readonly task: number
-      readonly priority: Priority
       readonly avoid: number
+      readonly isBack: boolean
     }
-  | { readonly do: 'withdraw'; readonly job: number; readonly task: number }
-  | { readonly do: 'free'; readonly nth: number }
-  | { readonly do: 'end'; readonly job: number }
+  | { readonly do: 'withdraw'; readonly nth: number }
+  | { readonly do: 'free'; readonly nth: number; readonly pace: number }
+  | { readonly do: 'turn' }
 
 const step: fc.Arbitrary<Step> = fc.oneof(
+  { weight: 3, arbitrary: fc.record({ do: fc.constantFrom('join', 'drain', 'gone'), worker: fc.nat(4) }) },
   {
-    weight: 3,
-    arbitrary: fc.record({
-      do: fc.constantFrom('join', 'drain', 'gone'),
-      worker: fc.nat(4),
-    }),
-  },
-  {
-    weight: 10,
+    weight: 14,
     arbitrary: fc.record({
       do: fc.constant('submit'),
-      job: fc.nat(5),
-      task: fc.nat(6),
-      priority: fc.constantFrom('high', 'normal', 'low'),
+      job: fc.nat(7),
+      task: fc.nat(40),
       avoid: fc.nat(9),
+      isBack: fc.boolean(),
     }),
   },
-  { weight: 2, arbitrary: fc.record({ do: fc.constant('withdraw'), job: fc.nat(5), task: fc.nat(6) }) },
-  { weight: 8, arbitrary: fc.record({ do: fc.constant('free'), nth: fc.nat(9) }) },
-  { weight: 1, arbitrary: fc.record({ do: fc.constant('end'), job: fc.nat(5) }) },
+  { weight: 2, arbitrary: fc.record({ do: fc.constant('withdraw'), nth: fc.nat(200) }) },
+  { weight: 8, arbitrary: fc.record({ do: fc.constant('free'), nth: fc.nat(9), pace: fc.constantFrom(1, 1, 5) }) },
+  { weight: 3, arbitrary: fc.record({ do: fc.constant('turn') }) },
 ) as fc.Arbitrary<Step> // fc.constant widens to string
 
 describe('laws, over any history', () => {
-  test('no task is in two places, no worker has more tasks than slots, and all books agree', () => {
+  test('no run is in two places or lost, no worker has more than its slots, and all books agree', () => {
     fc.assert(
-      fc.property(fc.array(step, { maxLength: 80 }), (steps) => {
-        const pool = new Pool()
-        const attempts = new Map<string, number>()
+      fc.property(fc.array(step, { maxLength: 160 }), (steps) => {
+        const history = new History()
         for (const one of steps) {
-          apply(pool, attempts, one)
-          checkInvariants(pool.book)
+          history.apply(one)
+          checkBooks(history.pool)
+          expect(history.strays).toEqual([])
         }
-        expect(new Set(pool.assigned.map(({ task, attempt }) => `${task} ${attempt}`)).size).toBe(pool.assigned.length)
+        const runs = history.pool.assigned.map(({ task, attempt }) => `${task} ${attempt}`)
+        expect(new Set(runs).size).toBe(runs.length)
       }),
-      { numRuns: 400 },
+      { numRuns: 300 },
     )
   })
 
-  test('a slot is never free while a task that may have it waits', () => {
+  test('a slot is never free while a task that may have it waits in the window', () => {
     fc.assert(
-      fc.property(fc.array(step, { maxLength: 60 }), (steps) => {
-        const pool = new Pool()
-        const attempts = new Map<string, number>()
-        for (const one of steps) apply(pool, attempts, one)
-        for (const job of Object.values(pool.book.jobs)) {
-          for (const waiting of job.waiting) {
-            const fits = Object.values(pool.book.workers).filter(
-              (worker) => worker.state === 'ready' && (job.fingerprint ?? worker.fingerprint) === worker.fingerprint,
-            )
-            const others = fits.filter(({ worker }) => worker !== waiting.avoid)
-            const free = (others.length > 0 ? others : fits).filter(({ tasks, slots }) => tasks.length < slots)
+      fc.property(fc.array(step, { maxLength: 100 }), (steps) => {
+        const history = new History(false)
+        for (const one of steps) history.apply(one)
+        const { workers, queues, clock } = history.pool.book
+        for (const { needs, head } of Object.values(queues)) {
+          const able = Object.values(workers).filter(
+            ({ state, fingerprint }) => state === 'ready' && (needs === '*' || needs === fingerprint),
+          )
+          const swift = able.filter(({ slowUntil }) => slowUntil <= clock)
+          const fits = swift.length > 0 ? swift : able
+          for (const want of head.flatMap(({ wants }) => wants)) {
+            const others = fits.filter(({ worker }) => worker !== want.avoid)
+            const free = (others.length > 0 ? others : fits).filter(({ used, slots }) => used < slots)
             expect(free).toEqual([])
           }
         }
@@ -297,66 +463,106 @@ describe('laws, over any history', () => {
       { numRuns: 50 },
     )
   })
+
+  test('first come, first served: a queue of any length is served in its order, and the book stays small', () => {
+    fc.assert(
+      fc.property(fc.integer({ min: 1, max: 400 }), fc.integer({ min: 0, max: 5 }), (count, between) => {
+        const pool = new Pool()
+        pool.join('worker/a')
+        for (let i = 0; i < count; i++) {
+          pool.submit(`J.${i}`)
+          if (between > 0 && i % between === 0) pool.endOldest()
+        }
+        const window = Object.values(pool.book.queues).flatMap(({ head, tail }) => [...head, ...tail])
+        expect(window.length).toBeLessThanOrEqual(3 * SCHEDULER_LIMITS.pageSize)
+        while (Object.keys(pool.book.placed).length > 0) pool.endOldest()
+        expect(pool.tasks).toEqual(Array.from({ length: count }, (_, i) => `J.${i}`))
+        expect(pool.book).toMatchObject({ queues: {}, owners: {} })
+        expect(pool.pages.size).toBe(0)
+      }),
+      { numRuns: 60 },
+    )
+  })
 })
 
-function apply(pool: Pool, attempts: Map<string, number>, one: Step): void {
-  switch (one.do) {
-    case 'join':
-      pool.join(`worker/${one.worker}`, 1 + (one.worker % 3), `f${one.worker % 2}`)
-      return
-    case 'drain':
-      pool.take({ type: 'worker.draining', worker: `worker/${one.worker}` })
-      return
-    case 'gone':
-      pool.take({ type: 'worker.gone', worker: `worker/${one.worker}` })
-      return
-    case 'submit': {
-      const task = `J${one.job}.${one.task}`
-      const attempt = (attempts.get(task) ?? 0) + 1
-      attempts.set(task, attempt)
-      // A job has one owner and one priority, as in life.
-      const priority = (['high', 'normal', 'low'] as const)[one.job % 3] ?? 'low'
-      const avoid = one.avoid < 5 ? { avoid: `worker/${one.avoid}` } : {}
-      pool.submit(task, { attempt, owner: `o${one.job % 2}`, priority, home: String(one.task % 2), ...avoid })
-      return
-    }
-    case 'withdraw':
-      pool.take({ type: 'task.withdraw', task: `J${one.job}.${one.task}`, job: `J${one.job}`, ack: false })
-      return
-    case 'free': {
-      const [task = '', placing] = Object.entries(pool.book.placed)[one.nth] ?? []
-      if (placing) pool.take({ type: 'worker.freed', worker: placing.worker, task, attempt: placing.attempt })
-      return
-    }
-    case 'end':
-      pool.take({ type: 'job.ended', job: `J${one.job}` })
+/** A pool and what its tasks know of themselves, told to do as tasks and workers do. */
+class History {
+  readonly pool: Pool
+  readonly #attempts = new Map<string, number>()
+  /** The attempt of a task that it waits or runs with. */
+  readonly #current = new Map<string, { attempt: number; job: number }>()
+  readonly #withGangs: boolean
+
+  constructor(withGangs = true) {
+    this.#withGangs = withGangs
+    this.pool = new Pool({ turnsByItself: false })
   }
-}
 
-function checkInvariants(book: Book): void {
-  const onWorkers = Object.values(book.workers).flatMap(({ worker, tasks }) => tasks.map((task) => `${task} ${worker}`))
-  expect(onWorkers.toSorted()).toEqual(
-    Object.entries(book.placed)
-      .map(([task, { worker }]) => `${task} ${worker}`)
-      .toSorted(),
-  )
-  for (const { tasks, slots } of Object.values(book.workers)) expect(tasks.length).toBeLessThanOrEqual(slots)
-  const waiting = Object.values(book.jobs).flatMap((job) => job.waiting.map(({ task }) => task))
-  const everywhere = [...waiting, ...Object.keys(book.placed)]
-  expect(new Set(everywhere).size).toBe(everywhere.length)
+  apply(one: Step): void {
+    const { pool } = this
+    switch (one.do) {
+      case 'join':
+        pool.join(`worker/${one.worker}`, 1 + (one.worker % 3), `f${one.worker % 2}`)
+        return
+      case 'drain':
+        pool.take({ type: 'worker.draining', worker: `worker/${one.worker}` })
+        return
+      case 'gone':
+        for (const { task, worker, attempt } of Object.values(pool.book.placed)) {
+          if (worker === `worker/${one.worker}` && this.#current.get(task)?.attempt === attempt) this.#current.delete(task) // prettier-ignore
+        }
+        pool.take({ type: 'worker.gone', worker: `worker/${one.worker}` })
+        return
+      case 'submit':
+        this.#submit(one)
+        return
+      case 'withdraw': {
+        const [task, current] = [...this.#current][one.nth] ?? []
+        if (task === undefined || current === undefined) return
+        this.#current.delete(task)
+        pool.withdraw(task, current.attempt)
+        return
+      }
+      case 'free': {
+        const placing = Object.values(pool.book.placed)[one.nth]
+        if (placing === undefined) return
+        if (this.#current.get(placing.task)?.attempt === placing.attempt) this.#current.delete(placing.task)
+        pool.free(placing, one.pace)
+        return
+      }
+      case 'turn':
+        pool.turnPages()
+    }
+  }
 
-  const inLanes = Object.entries(book.lanes).flatMap(([name, lane]) =>
-    Object.entries(lane).flatMap(([owner, jobs]) => jobs.map((job) => `${name} ${owner} ${job}`)),
-  )
-  const expected = Object.entries(book.jobs)
-    .filter(([, job]) => job.waiting.length > 0)
-    .map(([name, job]) => `${job.priority} ${job.fingerprint ?? '*'} ${job.owner} ${name}`)
-  expect(inLanes.toSorted()).toEqual(expected.toSorted())
+  /** A task that waits does not ask again; one that runs may come back, as lost or as preempted. */
+  #submit({ job, task: number, avoid, isBack }: Extract<Step, { do: 'submit' }>): void {
+    const task = `J${job}.${number}`
+    const current = this.#current.get(task)
+    if (current !== undefined && !(`${task} ${current.attempt}` in this.pool.book.placed)) return
+    const attempt = (this.#attempts.get(task) ?? 0) + 1
+    this.#attempts.set(task, attempt)
+    this.#current.set(task, { attempt, job })
+    // A job has one owner, one priority and one fingerprint, as in life.
+    const priority = (['high', 'normal', 'low'] as const)[job % 3] ?? 'low'
+    this.pool.submit(task, {
+      attempt,
+      owner: `o${job % 2}`,
+      priority,
+      fingerprint: job % 4 === 0 ? null : `f${job % 2}`,
+      ...(avoid < 5 && { avoid: `worker/${avoid}` }),
+      ...(current !== undefined && isBack && { isBack }),
+      ...(this.#withGangs && job === 7 && attempt === 1 && { gang: 2 }),
+    })
+  }
 
-  const running = new Map<string, number>()
-  for (const { owner } of Object.values(book.placed)) running.set(owner, (running.get(owner) ?? 0) + 1)
-  for (const [owner, row] of Object.entries(book.owners)) {
-    expect(row.running).toBe(running.get(owner) ?? 0)
-    expect(row.running + row.turns).toBeGreaterThan(0)
+  /** Runs that want a slot and neither wait nor have one, and runs that wait though nobody wants them to. */
+  get strays(): string[] {
+    const wanted = [...this.#current].map(([task, { attempt }]) => `${task} ${attempt}`)
+    const { waiting, book } = this.pool
+    return [
+      ...wanted.filter((run) => !waiting.includes(run) && !(run in book.placed)),
+      ...waiting.filter((run) => !wanted.includes(run)),
+    ]
   }
 }

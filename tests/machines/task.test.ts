@@ -11,7 +11,7 @@ const B = 'worker/b'
 
 const attemptOf = (task: Chart): number => (task.context as TaskContext).attempt
 const assigned = (worker = A, task = newTask()): Chart =>
-  task.send({ type: 'assigned', worker, attempt: attemptOf(task) } as never)
+  task.send({ type: 'assigned', worker, attempt: attemptOf(task), fingerprint: 'f1' } as never)
 const running = (worker = A, task = newTask()): Chart =>
   assigned(worker, task).send({ type: 'accepted', worker, attempt: attemptOf(task) } as never)
 const say = (task: Chart, type: string, more: object = {}, worker = A): Chart =>
@@ -30,7 +30,7 @@ describe('the way of a task', () => {
           job: 'J',
           owner: 'ann',
           priority: 'normal',
-          home: '1',
+          fingerprint: null,
         },
       },
     ])
@@ -48,7 +48,7 @@ describe('the way of a task', () => {
     const task = say(running(), 'done', { output: OUTPUT })
     expect(task.value).toBe('succeeded')
     expect(task.told).toEqual([
-      { to: 'job/J', event: { type: 'task.done', task: 'task/J.0.1', worker: A, output: OUTPUT } },
+      { to: 'job/J', event: { type: 'task.done', task: 'task/J.0.1', worker: A, fingerprint: 'f1', output: OUTPUT } },
     ])
   })
 })
@@ -136,6 +136,13 @@ describe('lost workers', () => {
     expect(typesTold(task)).toEqual(['worker/b cancel', 'job/J task.done'])
   })
 
+  test('a result that comes while the next attempt waits ends the task once that has left the queue', () => {
+    const task = say(running(), 'worker.lost')
+    task.send({ type: 'done', worker: A, attempt: 1, output: OUTPUT } as never)
+    expect(typesTold(task)).toEqual(['scheduler/default task.withdraw'])
+    expect(typesTold(task.send({ type: 'withdrawn' }))).toEqual(['job/J task.done'])
+  })
+
   test('a failure of an earlier attempt is not heard', () => {
     const task = running()
     say(task, 'worker.lost')
@@ -147,11 +154,40 @@ describe('lost workers', () => {
   test('a worker that takes up an attempt given up before is told to stop it', () => {
     const task = assigned().after('assignLimit')
     task.send({ type: 'accepted', worker: A, attempt: 1 } as never)
-    expect(task.told).toEqual([{ to: A, event: { type: 'cancel', task: 'task/J.0.1', attempt: 1 } }])
+    expect(task.told).toEqual([{ to: A, event: { type: 'cancel', task: 'task/J.0.1', attempt: 1, ack: false } }])
+  })
+})
+
+describe('preemption', () => {
+  test.each([
+    ['assigned', assigned],
+    ['running', running],
+  ] as const)('a task that is %s and preempted stops there, and comes back to the front of its queue', (_, make) => {
+    const task = make().send({ type: 'preempted', attempt: 1 } as never)
+    expect(typesTold(task)).toEqual(['worker/a cancel', 'scheduler/default task.submit'])
+    expect(task.told[1]?.event).toMatchObject({ attempt: 2, isBack: true })
+    expect(task.context).toMatchObject({ failures: 0, losses: 0, isBack: false })
+  })
+
+  test('word about an earlier attempt preempts nothing', () => {
+    const task = running(B, say(running(), 'worker.lost')).send({ type: 'preempted', attempt: 1 } as never)
+    expect(task.value).toBe('running')
   })
 })
 
 describe('cancelling', () => {
+  test('a task that is parked says where', () => {
+    const task = newTask().send({ type: 'parked', attempt: 1, page: 'page/default.q1.0' } as never)
+    expect(task.send({ type: 'cancel' }).told[0]?.event).toMatchObject({ page: 'page/default.q1.0', ack: true })
+  })
+
+  test('one that is parked while its withdrawal is on the way withdraws from there as well', () => {
+    const task = newTask().send({ type: 'cancel' })
+    task.send({ type: 'parked', attempt: 1, page: 'page/default.q1.0' } as never)
+    expect(task.told[0]?.event).toMatchObject({ type: 'task.withdraw', page: 'page/default.q1.0', ack: false })
+    expect(task.send({ type: 'withdrawn' }).value).toBe('cancelled')
+  })
+
   test('a queued task leaves the queue and then says that it is cancelled', () => {
     const task = newTask().send({ type: 'cancel' })
     expect(typesTold(task)).toEqual(['scheduler/default task.withdraw'])

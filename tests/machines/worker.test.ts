@@ -11,7 +11,7 @@ const ready = (slots = 1): Chart => newWorker('a', slots).finish('open', OPENED)
 const order = (worker: Chart, task: string, attempt = 1): Chart =>
   worker.send({ type: 'run', task, attempt, job: 'J', work: WORK } as never)
 const cancel = (worker: Chart, task: string, attempt = 1): Chart =>
-  worker.send({ type: 'cancel', task, attempt } as never)
+  worker.send({ type: 'cancel', task, attempt, ack: true } as never)
 const typesTold = (worker: Chart): string[] => worker.told.map(({ to, event }) => `${to} ${event.type}`)
 
 describe('joining', () => {

@@ -49,6 +49,8 @@ function ran(...messages: { id: string; to: string[] }[]) {
     incarnation: 1,
     reach: 'every shard',
     now: 1_000,
+    heldRoom: 0,
+    readElsewhere: () => false,
   }
   const cells = new Cells(10)
   const cell = cells.put(actor, null)

@@ -36,7 +36,10 @@ const eventOf = (...types: string[]): fc.Arbitrary<AnyEventObject> =>
     job: fc.constantFrom('J', 'K'),
     owner: fc.constantFrom('ann', 'bob'),
     priority: fc.constantFrom('high', 'normal', 'low'),
-    home: fc.constantFrom('0', '1'),
+    page: fc.constantFrom('page/default.q1.0', 'page/default.q2.1'),
+    pace: fc.constantFrom(1, 5),
+    expectedMs: fc.constantFrom(0, 1_000),
+    gang: fc.constantFrom(undefined, 2),
     ack: fc.boolean(),
     slots: fc.integer({ min: 1, max: 2 }),
     fingerprint: fc.constantFrom('f', 'g'),
@@ -44,6 +47,8 @@ const eventOf = (...types: string[]): fc.Arbitrary<AnyEventObject> =>
     output: fc.constant({ kind: 'initialise', weights: { sha256: 'w', sizeBytes: 1 }, elapsedMs: 1 }),
     work: fc.constant(TASK_INPUT.work),
     hop: fc.nat(9),
+    queue: fc.constantFrom('normal * ann', 'high f bob'),
+    entries: fc.constant([]),
   })
 
 /** Mostly of the attempt that the task is at. */
@@ -66,6 +71,8 @@ function outputOf(task: string): object {
     replica: slice,
     weights,
     optimizerState: weights,
+    moved: { exchangeBytes: 1, stateBytes: 1 },
+    firstLoss: 1,
     loss: 1,
     examples: 8,
     elapsedMs: 3,
@@ -80,7 +87,7 @@ const ofPending: fc.Arbitrary<Happening> = fc
     event: (context) => {
       const { pending } = context as JobContext
       const task = pending[index % pending.length] ?? 'task/J.init'
-      return { type, task, worker: 'worker/a', output: outputOf(task), fault: FAULTS.user }
+      return { type, task, worker: 'worker/a', fingerprint: 'f', output: outputOf(task), fault: FAULTS.user }
     },
   }))
 
@@ -102,7 +109,17 @@ export const REAL_CHARTS: readonly RealChart[] = [
     happenings: fc.oneof(
       {
         weight: 6,
-        arbitrary: aboutTask('assigned', 'accepted', 'rejected', 'done', 'failed', 'failed', 'worker.lost'),
+        arbitrary: aboutTask(
+          'assigned',
+          'accepted',
+          'rejected',
+          'done',
+          'failed',
+          'failed',
+          'worker.lost',
+          'parked',
+          'preempted',
+        ),
       },
       { weight: 2, arbitrary: timer },
       aboutTask('cancel', 'withdrawn', 'stopped'),
@@ -149,7 +166,8 @@ export const REAL_CHARTS: readonly RealChart[] = [
         'worker.draining',
         'worker.gone',
         'task.withdraw',
-        'job.ended',
+        'worker.slow',
+        'page.turned',
       ),
     ),
   },

@@ -165,7 +165,7 @@ export class SimConnection implements Transport {
     await this.#inner.stop()
   }
   health = () => this.#call(() => this.#inner.health())
-  announce = (node: string, ttlMs: number) => this.#call(() => this.#inner.announce(node, ttlMs))
+  announce = (...args: Parameters<Transport['announce']>) => this.#call(() => this.#inner.announce(...args))
   withdraw = (node: string) => this.#call(() => this.#inner.withdraw(node))
   claim = (...args: Parameters<Transport['claim']>) => this.#call(() => this.#inner.claim(...args))
   renew = (...args: Parameters<Transport['renew']>) => this.#call(() => this.#inner.renew(...args))

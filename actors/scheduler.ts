@@ -5,7 +5,9 @@ import { defineActor } from '../runtime/mod.ts'
 import type { Actor } from '../runtime/mod.ts'
 
 export function schedulerActor(): Actor<typeof schedulerMachine> {
-  return defineActor({ kind: 'scheduler', version: 1, machine: schedulerMachine, effects: {} })
+  // Without it nothing runs any more: however often it fails over a message, it goes on with the next.
+  const policy = { intensity: { failuresMax: Infinity, periodMs: 1_000 } }
+  return defineActor({ kind: 'scheduler', version: 1, machine: schedulerMachine, effects: {}, policy })
 }
 
 /** A page has given all that it had: nobody looks at it again. */

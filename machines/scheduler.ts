@@ -46,7 +46,7 @@ export const schedulerMachine = base
   .extend({
     actions: {
       // Enqueued, so that the book and the words that follow from it are computed once.
-      schedule: base.enqueueActions(({ context, event, enqueue }) => {
+      arrange: base.enqueueActions(({ context, event, enqueue }) => {
         const { book, orders } = schedule(context.book, event)
         enqueue.assign({ book })
         enqueue({ type: 'spawn', params: orders.flatMap((order) => pagesOf(order, book.pool)) })
@@ -61,15 +61,15 @@ export const schedulerMachine = base
     states: {
       open: {
         on: {
-          'worker.joined': { actions: 'schedule' },
-          'worker.draining': { actions: 'schedule' },
-          'worker.gone': { actions: 'schedule' },
-          'worker.freed': { actions: 'schedule' },
-          'worker.slow': { actions: 'schedule' },
-          'task.submit': { actions: 'schedule' },
-          'task.withdraw': { actions: 'schedule' },
-          'page.turned': { actions: 'schedule' },
-          'pool.configure': { actions: 'schedule' },
+          'worker.joined': { actions: 'arrange' },
+          'worker.draining': { actions: 'arrange' },
+          'worker.gone': { actions: 'arrange' },
+          'worker.freed': { actions: 'arrange' },
+          'worker.slow': { actions: 'arrange' },
+          'task.submit': { actions: 'arrange' },
+          'task.withdraw': { actions: 'arrange' },
+          'page.turned': { actions: 'arrange' },
+          'pool.configure': { actions: 'arrange' },
         },
       },
     },

@@ -67,12 +67,23 @@ export interface RetryPolicy {
   readonly maxMs: number
 }
 
+/** How often an actor may fail: OTP's restart intensity, for an actor that goes on instead of being restarted. */
+export interface Intensity {
+  /** Infinity for an actor that goes on whatever happens. */
+  readonly failuresMax: number
+  readonly periodMs: number
+}
+
 export interface Policy {
   /**
-   * What follows when a transition throws. The message always goes to the dead letters and nothing of it is applied;
-   * then `resume` goes on with the next message, and `stop` puts the actor into the error status.
+   * What follows when a transition throws. The message always goes to the dead letters and nothing of it is applied.
+   * Then `resume` goes on with the next message. `stop` puts the actor into the error status, in which it takes nothing
+   * more and stays readable for its retention. `escalate` stops it too, and who spawned it hears `child.failed {actor,
+   * fault}`; a parent whose chart has no transition for that fails by its own policy.
    */
-  readonly onError: 'resume' | 'stop'
+  readonly onError: 'resume' | 'stop' | 'escalate'
+  /** More failures than this within the period make an `escalate` of `resume`. */
+  readonly intensity: Intensity
   /** How long a finished actor stays readable before it leaves Redis. */
   readonly retentionMs: number
   readonly effectRetry: RetryPolicy
@@ -80,6 +91,7 @@ export interface Policy {
 
 export const POLICY_DEFAULT: Policy = {
   onError: 'resume',
+  intensity: { failuresMax: 10, periodMs: 10_000 },
   retentionMs: 24 * 3_600_000,
   effectRetry: { attempts: 4, baseMs: 200, maxMs: 10_000 },
 }

@@ -5,26 +5,32 @@
 import { parseAddress, shardOf } from './address.ts'
 import type { ActorAddress, Directory, ShardName } from './address.ts'
 import { Asks } from './asks.ts'
-import { Bell } from './bell.ts'
 import { systemClock, systemRandom } from './clock.ts'
 import type { Clock, Random } from './clock.ts'
 import { Courier } from './courier.ts'
 import type { Outcome } from './courier.ts'
-import { encodeEnvelope, SPAWN } from './envelope.ts'
+import { encodeEnvelope, SCHEDULE, SPAWN, UNSCHEDULE } from './envelope.ts'
 import type { Envelope, Lane } from './envelope.ts'
 import { RuntimeError } from './errors.ts'
-import type { Fault } from './errors.ts'
 import { RuntimeEvents } from './events.ts'
+import { follow, watch } from './follow.ts'
+import type { Following, ReadFrom } from './follow.ts'
 import type { Json } from './json.ts'
 import { LIMITS } from './limits.ts'
 import type { Limits } from './limits.ts'
 import type { Line, Reply } from './message.ts'
+import { actorSnapshot } from './read.ts'
+import type { ActorSnapshot } from './read.ts'
 import { decodeRecord } from './record.ts'
-import { compareIds, journalStream, previousId } from './transport.ts'
-import type { StreamRow, Transport } from './transport.ts'
+import { scheduleData } from './scheduling.ts'
+import { journalStream, previousId } from './transport.ts'
+import type { Transport } from './transport.ts'
+import type { Later } from './vocabulary.ts'
 
 export { address } from './address.ts'
 export type { ActorAddress } from './address.ts'
+export type { ReadFrom } from './follow.ts'
+export type { ActorSnapshot } from './read.ts'
 
 /** What an actor's owner says when a message has been taken. */
 export interface Answer {
@@ -35,24 +41,6 @@ export interface Answer {
   readonly status: 'active' | 'done' | 'error'
   /** What the chart replied, if it did. */
   readonly reply?: Json
-}
-
-/** An actor as it was at its last commit. */
-export interface ActorSnapshot {
-  readonly actor: ActorAddress
-  readonly version: number
-  /** How many transitions the actor has made. */
-  readonly seq: number
-  readonly createdAt: number
-  readonly changedAt: number
-  /** XState's state value: a string, or an object for nested and parallel states. */
-  readonly value: Json
-  readonly context: Json
-  readonly status: 'active' | 'done' | 'error'
-  readonly output?: Json
-  readonly error?: Fault
-  readonly effects: readonly string[]
-  readonly timers: readonly { readonly name: string; readonly due: number }[]
 }
 
 /** One transition, as the journal of its shard tells it. */
@@ -86,9 +74,6 @@ export interface AskOptions extends SendOptions {
   readonly timeoutMs?: number
 }
 
-/** `from` of a read: from the oldest that is kept, from now on, or after a position. */
-export type ReadFrom = 'oldest' | 'now' | { readonly after: string }
-
 export interface Client {
   /** Resolves once the message is durable in the mailbox. Throws `mailbox.full` (BUSY) when the mailbox is at its cap. */
   tell(to: ActorAddress, event: { readonly type: string }, options?: SendOptions): Promise<void>
@@ -98,6 +83,18 @@ export interface Client {
   spawn(to: ActorAddress, input: unknown, options?: AskOptions): Promise<Answer>
   /** Reads a snapshot without passing through the mailbox; null when there is no such actor. */
   read(actor: ActorAddress): Promise<ActorSnapshot | null>
+  /**
+   * The actor as it is now, after each change, and last as it ended: then the iteration ends. Several changes in quick
+   * succession may be one. No value at all when there is no such actor.
+   */
+  watch(actor: ActorAddress, options?: { readonly signal?: AbortSignal }): AsyncIterable<ActorSnapshot>
+  /**
+   * Tells an actor later; resolves once that is durable. Under an id that waits there already it replaces what waited.
+   * Throws as `ask` does, and `schedule.invalid`.
+   */
+  schedule(to: ActorAddress, schedule: Later, options?: AskOptions): Promise<void>
+  /** Calls a scheduled tell off; false when none of this id waits there (any more). */
+  unschedule(to: ActorAddress, id: string, options?: AskOptions): Promise<boolean>
   /**
    * Transitions of a shard, or of the shard that holds an actor (this actor's and its neighbours': filter what you
    * want), as they happen, until the signal aborts. `gap: true` before the first line when positions after `from` were
@@ -221,24 +218,25 @@ class RuntimeClient implements Client {
     return this.ask(to, event, options)
   }
 
+  watch(actor: ActorAddress, options: { readonly signal?: AbortSignal } = {}): AsyncIterable<ActorSnapshot> {
+    return watch(parseAddress(actor), this.#directory, this.#following(options.signal ?? this.#abort.signal))
+  }
+
+  async schedule(to: ActorAddress, schedule: Later, options: AskOptions = {}): Promise<void> {
+    const event = { type: SCHEDULE, ...scheduleData(schedule, this.#clock.now()) }
+    const { status } = await this.ask(to, event, options)
+    if (status !== 'active') throw done(to, status)
+  }
+
+  async unschedule(to: ActorAddress, id: string, options: AskOptions = {}): Promise<boolean> {
+    const event: { readonly type: string; readonly id: string } = { type: UNSCHEDULE, id }
+    return (await this.ask(to, event, options)).handled
+  }
+
   async read(actor: ActorAddress): Promise<ActorSnapshot | null> {
     const [body] = await this.#transport.load(shardOf(parseAddress(actor), this.#directory), [actor])
     if (body === null || body === undefined) return null
-    const { v, n, born, at, s, fx, tm } = decodeRecord(body)
-    return {
-      actor,
-      version: v,
-      seq: n,
-      createdAt: born,
-      changedAt: at,
-      value: s.value,
-      context: s.context,
-      status: s.status,
-      ...(s.output !== undefined && { output: s.output }),
-      ...(s.error !== undefined && { error: s.error }),
-      effects: Object.keys(fx ?? {}),
-      timers: Object.entries(tm ?? {}).map(([name, { due }]) => ({ name, due })),
-    }
+    return actorSnapshot(actor, decodeRecord(body))
   }
 
   async *journal(
@@ -250,7 +248,7 @@ class RuntimeClient implements Client {
     // A position is `<commit's id>.<line in it>`: the lines of one commit share a stream entry.
     const [commitId = '0-0', line = ''] = typeof from === 'object' ? from.after.split('.') : []
     const start = typeof from === 'object' ? { after: previousId(commitId) } : from
-    for await (const row of this.#follow(stream, start, signal, true)) {
+    for await (const row of follow(stream, start, this.#following(signal), true)) {
       if ('gap' in row) {
         yield row
         continue
@@ -275,9 +273,9 @@ class RuntimeClient implements Client {
   async *stream(
     stream: string,
     from: ReadFrom,
-    { signal, follow }: { readonly signal: AbortSignal; readonly follow: boolean },
+    { signal, follow: onward }: { readonly signal: AbortSignal; readonly follow: boolean },
   ): AsyncIterable<StreamEntry | { readonly gap: true }> {
-    for await (const row of this.#follow(stream, from, signal, follow)) {
+    for await (const row of follow(stream, from, this.#following(signal), onward)) {
       yield 'gap' in row ? row : { id: row.id, data: JSON.parse(row.body) as Json }
     }
   }
@@ -294,38 +292,9 @@ class RuntimeClient implements Client {
     return `answers/${this.#id}`
   }
 
-  /** Rows after `from` as they come: read what is there, then wait for the stream's channel or the watchdog. */
-  async *#follow(
-    stream: string,
-    from: ReadFrom,
-    signal: AbortSignal,
-    follow: boolean,
-  ): AsyncIterable<StreamRow | { readonly gap: true }> {
-    const bell = new Bell(this.#clock)
+  #following(signal: AbortSignal): Following {
     const stop = AbortSignal.any([signal, this.#abort.signal])
-    const unsubscribe = follow ? await this.#transport.subscribe(stream, () => bell.ring()) : null
-    try {
-      const { trimmed, newest } = await this.#transport.ends(stream)
-      let after = typeof from === 'object' ? from.after : from === 'now' ? newest : '0-0'
-      if (typeof from === 'object') {
-        // A position beyond the newest is of a stream that is no more: what there is now begins anew.
-        const foreign = compareIds(after, newest) > 0
-        if (foreign) after = '0-0'
-        if (foreign || compareIds(after, trimmed) < 0) yield { gap: true }
-      }
-      while (!stop.aborted) {
-        const rows = await this.#transport.range(stream, after, FOLLOW_BATCH)
-        for (const row of rows) {
-          yield row
-          after = row.id
-        }
-        if (rows.length > 0) continue
-        if (!follow) return
-        await bell.wait(this.#limits.watchdogMs, stop)
-      }
-    } finally {
-      await unsubscribe?.().catch(() => {}) // a subscription dies with its connection
-    }
+    return { transport: this.#transport, clock: this.#clock, limits: this.#limits, signal: stop }
   }
 
   #envelope(to: ActorAddress, event: { readonly type: string }, options: SendOptions): Envelope {
@@ -351,8 +320,11 @@ class RuntimeClient implements Client {
   }
 }
 
-const FOLLOW_BATCH = 256
-
 function gone(to: ActorAddress): RuntimeError {
   return new RuntimeError('actor.unknown', `There is no actor ${to}`, { remedy: 'fix-request', data: { actor: to } })
+}
+
+function done(to: ActorAddress, status: string): RuntimeError {
+  const data = { actor: to, status }
+  return new RuntimeError('actor.done', `${to} has ended and takes no tell for later`, { remedy: 'give-up', data })
 }

@@ -2,18 +2,16 @@
  * What follows from a batch, as it is collected: the parts of one commit, and beside them what may happen only after it.
  * One message at a time: `mark` before it, and `rollBack` when it throws, so that it leaves no trace (plan, P1).
  */
-import { parseAddress, shardOf } from './address.ts'
+import { kindOf, parseAddress, shardOf } from './address.ts'
 import type { ActorAddress, Directory, ShardName } from './address.ts'
 import { idFrom } from './cause.ts'
 import type { Cell, Cells } from './cell.ts'
 import type { Answer } from './client.ts'
-import { encodeEnvelope, SPAWN } from './envelope.ts'
+import { encodeEnvelope } from './envelope.ts'
 import type { Envelope, Lane } from './envelope.ts'
 import type { Fault } from './errors.ts'
-import { hasKeys } from './json.ts'
 import type { Json } from './json.ts'
 import type { Line, Message, Reply, Taken } from './message.ts'
-import type { Op } from './op.ts'
 import { encodeRecord } from './record.ts'
 import type { ActorRecord, ChartState, EffectRow } from './record.ts'
 import type { Commit, Send, TimerEntry, Transport } from './transport.ts'
@@ -45,6 +43,14 @@ export interface Plan {
 export interface Unreadable {
   readonly to: ActorAddress
   readonly fault: Fault
+}
+
+/** A message on its way to another actor: an event of its chart, or a word of the runtime's. */
+export interface Outgoing {
+  readonly to: string
+  readonly type: string
+  readonly data?: Readonly<Record<string, unknown>>
+  readonly control?: boolean
 }
 
 /** Where the shard stands before the plan. */
@@ -150,19 +156,21 @@ export class Consequences {
     }
   }
 
-  send(from: ActorAddress, cause: string, op: Op & { op: 'tell' | 'spawn' }, trace: string | undefined): void {
-    const to = parseAddress(op.to)
+  send(from: ActorAddress, cause: string, message: Outgoing, trace: string | undefined): void {
+    const { type, data } = message
+    const to = parseAddress(message.to)
     const envelope: Envelope = {
-      id: this.#idOf(cause, to, op.op === 'tell' ? op.event.type : SPAWN),
+      id: this.#idOf(cause, to, type),
       to,
       from,
       sentAt: this.#at.now,
       cause,
-      ...(op.op === 'spawn' ? { type: SPAWN, data: { input: op.input } } : split(op.event)),
+      type,
+      ...(data !== undefined && { data }),
       ...(trace !== undefined && { trace }),
     }
     const body = encodeEnvelope(envelope)
-    const lane: Lane = op.op === 'tell' && op.control ? 'hi' : 'in'
+    const lane: Lane = message.control === true ? 'hi' : 'in'
     const shard = shardOf(to, this.#directory)
     if (shard === this.#at.shard || this.#at.reach === 'every shard') this.#sends.push({ shard, lane, body })
     else this.#outbox.push({ seq: ++this.#outSeq, shard, lane, body })
@@ -247,8 +255,8 @@ export class Consequences {
     for (const { cell, before } of this.#touched.values()) {
       touched.push(cell)
       records.push({ actor: cell.actor, body: cell.record === null ? null : written(cell.record) })
-      const active = cell.record?.fx !== undefined
-      if (active !== (before?.fx !== undefined)) effects.push({ actor: cell.actor, active })
+      const active = this.#needsRecovery(cell.record)
+      if (active !== this.#needsRecovery(before)) effects.push({ actor: cell.actor, active })
     }
     const at = this.#at
     return {
@@ -284,6 +292,14 @@ export class Consequences {
     }
   }
 
+  /** What a new owner must look at: effects under way, and watches of actors whose mailbox may be gone by then. */
+  #needsRecovery(record: ActorRecord | null): boolean {
+    if (record === null) return false
+    for (const id in record.fx) if (record.fx[id]?.ended !== true) return true
+    for (const actor in record.watches) if (this.#directory.pinned.has(kindOf(parseAddress(actor)))) return true
+    return false
+  }
+
   #reply(channel: string, reply: Reply): void {
     const before = this.#replies.get(channel)
     const text = JSON.stringify(reply)
@@ -302,9 +318,4 @@ function written(record: ActorRecord): string {
 /** Effects started early in a batch and ended later in it never begin. */
 function stillMeant(starts: readonly EffectStart[], cells: Cells): EffectStart[] {
   return starts.filter(({ actor, id, row }) => cells.get(actor)?.record?.fx?.[id]?.gen === row.gen)
-}
-
-function split(event: { readonly type: string }): Pick<Envelope, 'type' | 'data'> {
-  const { type, ...data } = event
-  return hasKeys(data) ? { type, data } : { type }
 }

@@ -28,7 +28,16 @@ export interface Envelope {
   readonly deadline?: number
 }
 
+/** The runtime's own words. What follows from each is the planner's business. */
 export const SPAWN = '@spawn'
+export const WATCH = '@watch'
+export const UNWATCH = '@unwatch'
+export const ENDED = '@ended'
+export const CHILD_FAILED = '@child.failed'
+export const SCHEDULE = '@schedule'
+export const UNSCHEDULE = '@unschedule'
+/** An effect's result that comes by mail, since it was sent again from the dead letters. */
+export const RESULT = '@result'
 
 export function encodeEnvelope(envelope: Envelope): string {
   const text = JSON.stringify(envelope)

@@ -12,6 +12,7 @@ export type RuntimeErrorCode =
   | 'actor.done' // the actor has reached its final state and takes no more messages
   | 'ask.timeout' // no answer before the deadline; the message may still be processed
   | 'chart.invalid' // the machine breaks a rule that durability needs
+  | 'child.failed' // a child escalated, and the chart has no transition for that
   | 'client.stopped'
   | 'effect.lost' // the process that ran this effect is gone, and nobody else may run it
   | 'effect.failed'
@@ -20,6 +21,8 @@ export type RuntimeErrorCode =
   | 'mailbox.full' // BUSY
   | 'redis.too-old'
   | 'redis.unreachable'
+  | 'schedule.invalid'
+  | 'schedule.too-many' // the actor has as many scheduled tells as it may
   | 'shard.fenced' // somebody else owns the shard now
   | 'shard.gone' // a pinned shard whose actor has been retired
   | 'transition.failed' // the chart threw
@@ -56,12 +59,25 @@ export function faultOf(error: unknown, fallbackCode: string): Fault {
     const { code, remedy, data } = error as Error & Partial<Fault> // read as unknown fields, checked below
     return {
       code: typeof code === 'string' ? code : fallbackCode,
-      message: error.message,
+      message: error.message.slice(0, MESSAGE_LENGTH_MAX),
       remedy: isRemedy(remedy) ? remedy : 'retry',
-      ...(data !== undefined && { data }),
+      ...(isSmallJson(data) && { data }),
     }
   }
-  return { code: fallbackCode, message: String(error), remedy: 'retry' }
+  return { code: fallbackCode, message: String(error).slice(0, MESSAGE_LENGTH_MAX), remedy: 'retry' }
+}
+
+/** Whoever throws, and whatever: a fault must fit into messages, records and dead letters. */
+const MESSAGE_LENGTH_MAX = 4_000
+const DATA_LENGTH_MAX = 16_000
+
+function isSmallJson(data: unknown): data is Readonly<Record<string, unknown>> {
+  if (typeof data !== 'object' || data === null) return false
+  try {
+    return JSON.stringify(data).length <= DATA_LENGTH_MAX
+  } catch {
+    return false // a bigint, a cycle
+  }
 }
 
 function isRemedy(value: unknown): value is Remedy {

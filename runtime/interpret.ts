@@ -18,11 +18,10 @@ import { delayNameOf } from './chart.ts'
 import { tableOf } from './compile.ts'
 import { RuntimeError } from './errors.ts'
 import type { Json } from './json.ts'
-import { many, NO_OPS } from './op.ts'
+import { addWord, NO_OPS } from './op.ts'
 import type { Op } from './op.ts'
 import type { ChartState } from './record.ts'
 import type { Effects, Snapshot, Stepped } from './snapshot.ts'
-import type { Spawn, Tell } from './vocabulary.ts'
 
 export function interpretStart(definition: ActorDefinition, input: unknown): Stepped {
   const taken: ExecutableActionObject[] = []
@@ -38,7 +37,8 @@ export function interpretStep(definition: ActorDefinition, snapshot: Snapshot, e
   const ops = opsOf(definition, taken)
   // XState returns the very same snapshot when no transition was taken, and also when one only acted.
   const isSame = settled(definition, after) === before
-  return { snapshot: isSame ? snapshot : fromXState(after), ops, handled: !isSame || ops.length > 0 }
+  if (!isSame) return { snapshot: fromXState(after), ops, handled: true }
+  return { snapshot, ops, handled: ops.length > 0 || definition.machine.getTransitionData(before, event).length > 0 }
 }
 
 /** Brings a frozen state back by way of XState, which completes a partial state value and refuses an unknown one. */
@@ -128,20 +128,9 @@ function opsOf(definition: ActorDefinition, actions: readonly ExecutableActionOb
 }
 
 function addOps(ops: Op[], definition: ActorDefinition, action: ExecutableActionObject): void {
-  // XState types params by action name only for its own; the vocabulary's are typed where charts use them.
-  const params = action.params as never
+  if (addWord(action.type, action.params, { add: (op) => ops.push(op) })) return
+  const params = action.params as never // XState's own actions carry what their types do not tell
   switch (action.type) {
-    case 'tell':
-      for (const { to, event, control } of many<Tell>(params)) {
-        ops.push({ op: 'tell', to, event, control: control === true })
-      }
-      return
-    case 'spawn':
-      for (const { to, input } of many<Spawn>(params)) ops.push({ op: 'spawn', to, input })
-      return
-    case 'reply':
-      ops.push({ op: 'reply', data: (params as { data: unknown }).data })
-      return
     case 'xstate.spawnChild': {
       // `params.id` may still be the function that the chart gave; the child knows what it came to.
       const { actorRef, src, input } = params as { actorRef: { id: string }; src: string; input: unknown }

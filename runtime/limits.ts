@@ -18,6 +18,8 @@ export const LIMITS = {
   commitsRememberedMax: 256,
   /** Timers taken from a shard at once. */
   timersDueMax: 1_000,
+  /** Tells scheduled at one actor: they stand in its record. */
+  schedulesMax: 1_000,
   /** Idle cells kept in memory per shard before the oldest are dropped. */
   cellsMax: 2_000,
 

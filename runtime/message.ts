@@ -24,12 +24,24 @@ export type Message =
     }
   /** The process that owned a pinned actor is gone: the chart hears `owner.lost`. */
   | { readonly kind: 'orphaned'; readonly actor: ActorAddress }
+  /** Of a watched actor that is pinned: its shard is gone (`ended`), or a new owner must ask once more (`rewatch`). */
+  | {
+      readonly kind: 'ended' | 'rewatch'
+      readonly actor: ActorAddress
+      readonly of: ActorAddress
+      readonly gen: number
+    }
 
 export type EffectResult =
   | { readonly ok: true; readonly output: unknown }
   | { readonly ok: false; readonly fault: Fault }
 
 export const OWNER_LOST = 'owner.lost'
+/** What a watcher hears, and a parent. */
+export const ACTOR_ENDED = 'actor.ended'
+export const CHILD_HAS_FAILED = 'child.failed'
+/** In the journal, the stop of an actor that failed. */
+export const STOPPED = '@stopped'
 /** The timer that takes a finished actor out of Redis. */
 export const RETIRE = '@retire'
 
@@ -67,6 +79,8 @@ export function open(message: Message): Taken {
       return { message, envelope: null, actor: message.timer.actor, fault: null }
     case 'effect':
     case 'orphaned':
+    case 'ended':
+    case 'rewatch':
       return { message, envelope: null, actor: message.actor, fault: null }
   }
 }

@@ -11,6 +11,7 @@ export type {
   EffectsOf,
   EventOf,
   InputOf,
+  Intensity,
   Policy,
 } from './actor.ts'
 export { openClient } from './client.ts'
@@ -35,8 +36,9 @@ export { LIMITS } from './limits.ts'
 export type { Limits } from './limits.ts'
 export { Node } from './node.ts'
 export type { NodeOptions } from './node.ts'
+export type { Scheduled } from './scheduling.ts'
 export { MemoryServer } from './transports/memory.ts'
 export { redisTransport } from './transports/redis.ts'
 export type { Transport } from './transport.ts'
 export { vocabulary } from './vocabulary.ts'
-export type { Spawn, Tell } from './vocabulary.ts'
+export type { Later, Schedule, Spawn, Tell, Unschedule, Watch } from './vocabulary.ts'

@@ -14,23 +14,26 @@ import type { AnyEventObject } from 'xstate'
 import type { ActorDefinition } from './actor.ts'
 import { kindOf } from './address.ts'
 import type { ActorAddress, Directory } from './address.ts'
+import { apply, replyOf } from './apply.ts'
+import type { Applied } from './apply.ts'
 import { idFrom } from './cause.ts'
 import { definitionOf, readerOf, snapshotOf } from './cell.ts'
 import type { Cell, Cells, Definitions } from './cell.ts'
 import { Consequences, UnwritableRecord } from './consequences.ts'
-import type { EffectStart, Plan, Standing } from './consequences.ts'
-import { SPAWN } from './envelope.ts'
+import type { Plan, Standing } from './consequences.ts'
+import { endedEvent, genOf, heard, outcomeOf, unwatched, watched } from './ending.ts'
+import { CHILD_FAILED, ENDED, RESULT, SCHEDULE, SPAWN, UNSCHEDULE, UNWATCH, WATCH } from './envelope.ts'
 import type { Envelope } from './envelope.ts'
 import { faultOf, RuntimeError } from './errors.ts'
 import type { Fault } from './errors.ts'
 import { hasKeys } from './json.ts'
-import type { Json } from './json.ts'
-import { OWNER_LOST, RETIRE } from './message.ts'
+import { CHILD_HAS_FAILED, OWNER_LOST, RETIRE } from './message.ts'
 import type { Message, Taken } from './message.ts'
 import { encodeRecord } from './record.ts'
-import type { ActorRecord, EffectRow, TimerRow } from './record.ts'
-import { afterEvent, effectDone, effectFailed, freeze, start, step, withoutEffect } from './step.ts'
-import type { Op, Stepped } from './step.ts'
+import type { ActorRecord } from './record.ts'
+import { isRepeated, nextBeat, scheduleName, scheduleRow } from './scheduling.ts'
+import { afterEvent, effectDone, effectFailed, start, step, withoutEffect } from './step.ts'
+import { supervise, superviseBirth } from './supervision.ts'
 import type { TimerEntry } from './transport.ts'
 
 /** Plans a batch. Every actor in it must have a cell. Cells are moved to the state after the batch. */
@@ -58,6 +61,8 @@ class Planner {
   readonly #collected: Consequences
   /** Writes each record at once, so that the message which spoils it is found. */
   readonly #careful: boolean
+  /** From here on, what throws is the chart's fault. */
+  #inChart = false
 
   constructor(cells: Cells, definitions: Definitions, directory: Directory, at: Standing, careful: boolean) {
     this.#careful = careful
@@ -82,8 +87,8 @@ class Planner {
   /** P1: one message, whole or not at all. */
   #one(taken: Taken): void {
     const mark = this.#collected.mark()
-    let fault = taken.fault
-    let stopsActor = false
+    this.#inChart = false
+    let { fault } = taken
     if (fault === null && taken.actor !== null) {
       try {
         this.#dispatch(taken, taken.actor)
@@ -92,11 +97,10 @@ class Planner {
         if (error instanceof RuntimeError && isUnreadable(error) && this.#held(taken, taken.actor, error)) return
         const code = error instanceof RuntimeError ? error.code : 'transition.failed'
         fault = { ...faultOf(error, code), code }
-        stopsActor = code === 'transition.failed'
       }
     }
     this.#collected.rollBack(mark)
-    this.#bury(taken, fault ?? faultOf('unreadable', 'envelope.malformed'), stopsActor)
+    this.#bury(taken, fault ?? faultOf('unreadable', 'envelope.malformed'))
   }
 
   #dispatch(taken: Taken, actor: ActorAddress): void {
@@ -104,13 +108,19 @@ class Planner {
     if (cell === undefined) throw new TypeError(`no cell was loaded for ${actor}`)
     const definition = readerOf(this.#definitions, cell)
     const { message, envelope } = taken
+    const { record } = cell
     if (envelope !== null) this.#mail(cell, definition, envelope)
-    else if (cell.record === null) this.#clearStray(message)
-    else if (message.kind === 'timer') this.#timer(cell, cell.record, definition, message.timer)
-    else if (message.kind === 'effect') this.#effect(cell, cell.record, definition, message)
-    else if (message.kind === 'orphaned' && cell.record.s.status === 'active') {
-      const cause = idFrom(actor, OWNER_LOST, '', cell.record.n)
-      this.#transition(cell, cell.record, definition, { type: OWNER_LOST }, cause, null)
+    else if (record === null) this.#clearStray(message)
+    else if (message.kind === 'timer') this.#timer(cell, record, definition, message.timer)
+    else if (record.s.status !== 'active') return
+    else if (message.kind === 'effect') this.#effect(cell, record, definition, message, null)
+    else if (message.kind === 'rewatch') this.#watchAgain(record, message)
+    else if (message.kind === 'ended') {
+      const cause = idFrom(actor, message.kind, message.of, message.gen)
+      this.#ended(cell, record, definition, { ...message, outcome: outcomeOf(null), cause, envelope: null })
+    } else if (message.kind === 'orphaned') {
+      const cause = idFrom(actor, OWNER_LOST, '', record.n)
+      this.#transition(cell, record, definition, { type: OWNER_LOST }, { cause, envelope: null })
     }
   }
 
@@ -118,7 +128,7 @@ class Planner {
   #held(taken: Taken, actor: ActorAddress, error: RuntimeError): boolean {
     const { message, envelope } = taken
     // What this owner makes of itself, the next owner makes anew.
-    if (message.kind === 'effect' || message.kind === 'orphaned') return true
+    if (message.kind !== 'mail' && message.kind !== 'timer') return true
     const kind = kindOf(actor)
     const record = this.#cells.get(actor)?.record ?? null
     const canElsewhere = this.#at.readElsewhere(kind, record?.v ?? 1)
@@ -138,10 +148,35 @@ class Planner {
 
   #mail(cell: Cell, definition: ActorDefinition, envelope: Envelope): void {
     const { record } = cell
-    if (envelope.type === SPAWN) {
-      if (record === null) this.#spawn(cell, definition, envelope)
-      else this.#collected.answer(envelope, record.s, false, undefined)
-      return
+    const isActive = record?.s.status === 'active'
+    const { type, data, id } = envelope
+    switch (type) {
+      case SPAWN:
+        if (record === null) this.#spawn(cell, definition, envelope)
+        else this.#collected.answer(envelope, record.s, false, undefined)
+        return
+      case WATCH:
+        watched(this.#collected, cell, envelope)
+        return
+      case UNWATCH:
+        unwatched(this.#collected, cell, envelope)
+        return
+      case ENDED:
+        if (!isActive || envelope.from === undefined) return
+        this.#ended(cell, record, definition, {
+          of: envelope.from,
+          gen: genOf(envelope),
+          outcome: data ?? {},
+          cause: id,
+          envelope,
+        })
+        return
+      case CHILD_FAILED: {
+        if (!isActive) return
+        const event = { ...data, type: CHILD_HAS_FAILED }
+        this.#transition(cell, record, definition, event, { cause: id, envelope, unheard: childFailed })
+        return
+      }
     }
     if (record === null) {
       throw new RuntimeError('actor.unknown', `There is no actor ${cell.actor}`, {
@@ -149,23 +184,28 @@ class Planner {
         data: { actor: cell.actor },
       })
     }
-    if (record.s.status !== 'active') {
+    if (!isActive) {
       // An ask learns how the actor ended; a tell to it has nobody to tell.
       if (envelope.replyTo !== undefined) {
         this.#collected.answer(envelope, record.s, false, undefined)
         return
       }
-      throw new RuntimeError('actor.done', `${cell.actor} has ended and takes no "${envelope.type}"`, {
+      throw new RuntimeError('actor.done', `${cell.actor} has ended and takes no "${type}"`, {
         remedy: 'give-up',
         data: { actor: cell.actor, status: record.s.status },
       })
     }
-    this.#transition(cell, record, definition, { ...envelope.data, type: envelope.type }, envelope.id, envelope)
+    if (type === SCHEDULE) this.#schedule(cell, record, envelope)
+    else if (type === UNSCHEDULE) this.#unschedule(cell, record, envelope)
+    else if (type === RESULT) {
+      const message = { kind: 'effect', actor: cell.actor, ...data } as Message & { kind: 'effect' } // written by letters.ts
+      this.#effect(cell, record, definition, message, envelope)
+    } else this.#transition(cell, record, definition, { ...data, type }, { cause: id, envelope })
   }
 
   #spawn(cell: Cell, definition: ActorDefinition, envelope: Envelope): void {
     const { now } = this.#at
-    const empty: ActorRecord = {
+    const before: ActorRecord = {
       v: definition.version,
       n: 0,
       born: now,
@@ -173,202 +213,159 @@ class Planner {
       s: { value: null, context: null, status: 'active' },
       ...(envelope.from !== undefined && { by: envelope.from }),
     }
-    this.#apply(cell, empty, definition, start(definition, envelope.data?.['input']), SPAWN, envelope.id, envelope)
+    this.#inChart = true
+    const stepped = start(definition, envelope.data?.['input'])
+    this.#apply({ cell, before, definition, stepped, event: SPAWN, cause: envelope.id, envelope })
   }
 
   #timer(cell: Cell, record: ActorRecord, definition: ActorDefinition, timer: TimerEntry): void {
-    this.#collected.clearTimer(timer)
-    const row = record.tm?.[timer.name]
-    if (row === undefined || row.gen !== timer.gen) return // P2
+    const { name } = timer
+    const row = record.tm?.[name]
+    // P2
+    if (row === undefined || row.gen !== timer.gen) {
+      this.#collected.clearTimer(timer)
+      return
+    }
+    if (timer.due < row.due) return // an old look at one that has been put off since
     this.#collected.fire(timer)
-    if (timer.name === RETIRE) {
+    if (name === RETIRE) {
+      this.#collected.clearTimer(timer)
       this.#collected.touch(cell)
       cell.record = null
       cell.snapshot = null
       return
     }
     // XState's type of an event is open, the row's was written from one.
-    const event = (row.event as AnyEventObject | undefined) ?? afterEvent(definition, timer.name)
-    const rest = { ...record, tm: without(record.tm, timer.name) }
+    const event = (row.event as AnyEventObject | undefined) ?? afterEvent(definition, name)
     if (event === null) {
-      throw new RuntimeError('chart.invalid', `${cell.actor}: the chart has no delay "${timer.name}" any more`, {
+      throw new RuntimeError('chart.invalid', `${cell.actor}: the chart has no delay "${name}" any more`, {
         remedy: 'give-up',
-        data: { actor: cell.actor, timer: timer.name },
+        data: { actor: cell.actor, timer: name },
       })
     }
-    this.#transition(cell, rest, definition, event, row.id, null)
+    const others = without(record.tm, name)
+    const tm = isRepeated(row) ? { ...others, [name]: nextBeat(row, record.n + 1, this.#at.now) } : others
+    this.#transition(cell, { ...record, tm }, definition, event, { cause: row.id, envelope: null })
+    this.#collected.clearTimer(timer)
   }
 
-  #effect(cell: Cell, record: ActorRecord, definition: ActorDefinition, message: Message & { kind: 'effect' }): void {
+  #effect(
+    cell: Cell,
+    record: ActorRecord,
+    definition: ActorDefinition,
+    message: Message & { kind: 'effect' },
+    envelope: Envelope | null,
+  ): void {
     const row = record.fx?.[message.id]
     if (row === undefined || row.gen !== message.gen) return // P2
     const { result, id } = message
     const rest = { ...record, fx: without(record.fx, id) }
     const event = result.ok ? effectDone(id, result.output) : effectFailed(id, result.fault)
-    this.#transition(cell, rest, definition, event, row.id, null, id)
+    this.#transition(cell, rest, definition, event, { cause: row.id, envelope, endedEffect: id })
+  }
+
+  #watchAgain(record: ActorRecord, { actor, of, gen }: Message & { kind: 'ended' | 'rewatch' }): void {
+    if (record.watches?.[of] !== gen) return
+    const cause = idFrom(actor, WATCH, of, gen)
+    this.#collected.send(actor, cause, { to: of, type: WATCH, data: { gen } }, undefined)
+  }
+
+  #ended(cell: Cell, record: ActorRecord, definition: ActorDefinition, end: End): void {
+    const { of, gen, outcome, cause, envelope } = end
+    const rest = heard(record, of, gen)
+    if (rest !== null) this.#transition(cell, rest, definition, endedEvent(of, outcome), { cause, envelope })
+  }
+
+  #schedule(cell: Cell, record: ActorRecord, envelope: Envelope): void {
+    const name = scheduleName(envelope.from, (envelope.data as { id: string }).id) // written by scheduleData
+    const row = scheduleRow(record, name, envelope, cell.actor)
+    this.#rearrange(cell, record, envelope, { ...record.tm, [name]: row }, name)
+    this.#collected.setTimer({ actor: cell.actor, name, gen: row.gen, due: row.due })
+  }
+
+  #unschedule(cell: Cell, record: ActorRecord, envelope: Envelope): void {
+    const name = scheduleName(envelope.from, (envelope.data as { id: string }).id) // likewise
+    if (record.tm?.[name] === undefined) this.#collected.answer(envelope, record.s, false, undefined)
+    else this.#rearrange(cell, record, envelope, without(record.tm, name), name)
+  }
+
+  /** A change that the chart has no part in: what is scheduled at the actor. */
+  #rearrange(cell: Cell, record: ActorRecord, envelope: Envelope, tm: Timers, name: string): void {
+    const { actor } = cell
+    const { now } = this.#at
+    const n = record.n + 1
+    const { tm: old, ...rest } = record
+    const changed: ActorRecord = { ...rest, n, at: now, ...(hasKeys(tm) && { tm }) }
+    if (this.#careful) encodeRecord(changed)
+    const row = old?.[name]
+    if (row !== undefined) this.#collected.clearTimer({ actor, name, gen: row.gen })
+    this.#collected.answer(envelope, record.s, true, undefined)
+    this.#collected.touch(cell)
+    cell.record = changed
+    const { value } = record.s
+    this.#collected.note({ actor, seq: n, event: envelope.type, from: value, to: value, at: now })
   }
 
   #transition(
     cell: Cell,
-    record: ActorRecord,
-    definition: ActorDefinition,
-    event: AnyEventObject,
-    cause: string,
-    envelope: Envelope | null,
-    endedEffect?: string,
-  ): void {
-    let snapshot = snapshotOf(cell, record, definition)
-    if (endedEffect !== undefined) cell.snapshot = snapshot = withoutEffect(snapshot, endedEffect)
-    const stepped = step(definition, snapshot, event)
-    if (record === cell.record && stepped.snapshot === snapshot && stepped.ops.every(({ op }) => op === 'reply')) {
-      // P3: nothing has changed; at most there is something to say.
-      if (envelope !== null) this.#collected.answer(envelope, record.s, stepped.handled, replyOf(stepped.ops))
-    } else {
-      this.#apply(cell, record, definition, stepped, event.type, cause, envelope)
-    }
-  }
-
-  /** Moves the cell to what the step says, and collects what follows, named after its cause. */
-  #apply(
-    cell: Cell,
     before: ActorRecord,
     definition: ActorDefinition,
-    stepped: Stepped,
-    event: string,
-    cause: string,
-    envelope: Envelope | null,
+    event: AnyEventObject,
+    { cause, envelope, endedEffect, unheard }: Happening,
   ): void {
-    const { now } = this.#at
-    const n = before.n + 1
-    const state = freeze(stepped.snapshot)
-    const fx: Record<string, EffectRow> = { ...before.fx }
-    const tm: Record<string, TimerRow> = { ...before.tm }
-    const starts: EffectStart[] = []
-    const stops: string[] = []
-    const cleared: string[] = []
-    for (const op of stepped.ops) {
-      switch (op.op) {
-        case 'tell':
-        case 'spawn':
-          this.#collected.send(cell.actor, cause, op, envelope?.trace)
-          break
-        case 'reply':
-          break
-        case 'start':
-          if (fx[op.id] !== undefined) stops.push(op.id)
-          fx[op.id] = {
-            id: idFrom(cause, 'effect', op.id, 0),
-            src: op.src,
-            gen: n,
-            ...(op.input !== undefined && { input: op.input as Json }), // JSON is the chart's duty
-          }
-          starts.push({ actor: cell.actor, id: op.id, row: fx[op.id] as EffectRow, trace: envelope?.trace })
-          break
-        case 'stop':
-          if (fx[op.id] !== undefined) stops.push(op.id)
-          dropStart(starts, op.id)
-          delete fx[op.id]
-          break
-        case 'wait':
-          if (tm[op.name] !== undefined) cleared.push(op.name)
-          tm[op.name] = {
-            id: idFrom(cause, 'timer', op.name, 0),
-            gen: n,
-            due: now + op.delayMs,
-            ...(op.event !== undefined && { event: op.event as Json }),
-          }
-          break
-        case 'cancel':
-          if (tm[op.name] !== undefined) cleared.push(op.name)
-          delete tm[op.name]
-          break
-      }
+    let snapshot = snapshotOf(cell, before, definition)
+    if (endedEffect !== undefined) cell.snapshot = snapshot = withoutEffect(snapshot, endedEffect)
+    this.#inChart = true
+    const stepped = step(definition, snapshot, event)
+    if (unheard !== undefined && !stepped.handled) throw unheard(event)
+    if (before === cell.record && stepped.snapshot === snapshot && stepped.ops.every(({ op }) => op === 'reply')) {
+      // P3: nothing has changed; at most there is something to say.
+      if (envelope !== null) this.#collected.answer(envelope, before.s, stepped.handled, replyOf(stepped.ops))
+    } else {
+      this.#apply({ cell, before, definition, stepped, event: event.type, cause, envelope })
     }
-    if (state.status !== 'active') {
-      stops.push(...Object.keys(fx))
-      cleared.push(...Object.keys(tm))
-      for (const id of Object.keys(fx)) delete fx[id]
-      for (const name of Object.keys(tm)) delete tm[name]
-      starts.length = 0
-      tm[RETIRE] = { id: RETIRE, gen: n, due: now + definition.policy.retentionMs }
-    }
-    const record: ActorRecord = {
-      v: definition.version,
-      n,
-      born: before.born,
-      at: now,
-      s: state,
-      ...(hasKeys(fx) && { fx }),
-      ...(hasKeys(tm) && { tm }),
-      ...(before.by !== undefined && { by: before.by }),
-    }
-    if (this.#careful) encodeRecord(record)
-    if (envelope !== null) this.#collected.answer(envelope, state, stepped.handled, replyOf(stepped.ops))
-    // From here on nothing throws: P1.
-    for (const id of stops) {
-      const row = before.fx?.[id]
-      if (row !== undefined) this.#collected.stop(cell.actor, id, row.gen)
-    }
-    for (const name of cleared) {
-      const row = before.tm?.[name]
-      if (row !== undefined) this.#collected.clearTimer({ actor: cell.actor, name, gen: row.gen })
-    }
-    for (const [name, row] of Object.entries(tm)) {
-      if (row.gen === n) this.#collected.setTimer({ actor: cell.actor, name, gen: n, due: row.due })
-    }
-    this.#collected.start(starts)
-    this.#collected.touch(cell)
-    cell.record = record
-    cell.snapshot = stepped.snapshot
-    this.#collected.note({
-      actor: cell.actor,
-      seq: n,
-      event,
-      from: before.s.value,
-      to: state.value,
-      at: now,
-      ...(envelope?.trace !== undefined && { trace: envelope.trace }),
-    })
   }
 
-  #bury(taken: Taken, fault: Fault, stopsActor: boolean): void {
-    const { message, actor } = taken
-    if (message.kind === 'timer') this.#collected.clearTimer(message.timer)
+  #apply(applied: Omit<Applied, 'now' | 'careful'>): void {
+    apply({ ...applied, now: this.#at.now, careful: this.#careful }, this.#collected)
+  }
+
+  #bury(taken: Taken, fault: Fault): void {
+    const { message, actor, envelope } = taken
+    const { now } = this.#at
+    if (message.kind === 'timer') this.#endTimer(message.timer)
     if (message.kind === 'effect') this.#endEffect(message)
     this.#collected.bury(taken, fault)
-    if (stopsActor && actor !== null) this.#stopIfPolicySays(actor, fault)
+    const cell = actor === null ? undefined : this.#cells.get(actor)
+    if (cell === undefined || actor === null || !this.#inChart) return
+    const definition = definitionOf(this.#definitions, actor)
+    const cause = envelope?.id ?? idFrom(actor, message.kind, '', cell.record?.n ?? 0)
+    const failure = { definition, fault, now, cause, trace: envelope?.trace }
+    if (cell.record !== null) supervise(this.#collected, cell, failure)
+    else if (envelope?.from !== undefined) superviseBirth(this.#collected, cell, envelope.from, failure)
+  }
+
+  /** A timer whose event the chart cannot take has fired all the same; one that comes again does so. */
+  #endTimer(timer: TimerEntry): void {
+    const cell = this.#cells.get(timer.actor)
+    const row = cell?.record?.tm?.[timer.name]
+    if (cell === undefined || cell.record === null || row?.gen !== timer.gen || !isRepeated(row)) {
+      this.#collected.clearTimer(timer)
+      return
+    }
+    const next = nextBeat(row, row.gen, this.#at.now)
+    this.#collected.touch(cell)
+    cell.record = { ...cell.record, tm: { ...cell.record.tm, [timer.name]: next } }
+    this.#collected.setTimer({ ...timer, due: next.due })
   }
 
   /** A result that the chart cannot take has ended its effect all the same: a new owner must not run it again. */
   #endEffect({ actor, id, gen }: Message & { kind: 'effect' }): void {
     const cell = this.#cells.get(actor)
-    if (cell?.record?.fx?.[id]?.gen !== gen) return
+    const row = cell?.record?.fx?.[id]
+    if (cell === undefined || cell.record === null || row?.gen !== gen) return
     this.#collected.touch(cell)
-    const { fx, ...rest } = cell.record
-    const others = without(fx, id)
-    cell.record = hasKeys(others) ? { ...rest, fx: others } : rest
-  }
-
-  #stopIfPolicySays(actor: ActorAddress, fault: Fault): void {
-    const cell = this.#cells.get(actor)
-    const definition = definitionOf(this.#definitions, actor)
-    if (cell === undefined || cell.record === null || definition.policy.onError !== 'stop') return
-    const before = cell.record
-    for (const [id, row] of Object.entries(before.fx ?? {})) this.#collected.stop(actor, id, row.gen)
-    for (const [name, row] of Object.entries(before.tm ?? {})) this.#collected.clearTimer({ actor, name, gen: row.gen })
-    const due = this.#at.now + definition.policy.retentionMs
-    const n = before.n + 1
-    this.#collected.setTimer({ actor, name: RETIRE, gen: n, due })
-    this.#collected.touch(cell)
-    const { fx: _fx, ...rest } = before
-    cell.record = {
-      ...rest,
-      n,
-      at: this.#at.now,
-      s: { ...before.s, status: 'error', error: fault },
-      tm: { [RETIRE]: { id: RETIRE, gen: n, due } },
-    }
-    cell.snapshot = null
+    cell.record = { ...cell.record, fx: { ...cell.record.fx, [id]: { ...row, ended: true } } }
   }
 
   /** A timer or a result for an actor that is no more. */
@@ -381,13 +378,32 @@ function isUnreadable({ code }: RuntimeError): boolean {
   return code === 'actor.kind-unknown' || code === 'actor.version-unknown'
 }
 
-function replyOf(ops: readonly Op[]): { data: unknown } | undefined {
-  return ops.findLast((op) => op.op === 'reply')
+type Timers = NonNullable<ActorRecord['tm']>
+
+/** What brings a transition about. */
+interface Happening {
+  readonly cause: string
+  readonly envelope: Envelope | null
+  readonly endedEffect?: string
+  /** What it comes to when the chart has no transition for it. */
+  readonly unheard?: (event: AnyEventObject) => Error
 }
 
-function dropStart(starts: EffectStart[], id: string): void {
-  const index = starts.findIndex((start) => start.id === id)
-  if (index !== -1) starts.splice(index, 1)
+/** A watched actor's end, as it is told. */
+interface End {
+  readonly of: ActorAddress
+  readonly gen: number
+  readonly outcome: Readonly<Record<string, unknown>>
+  readonly cause: string
+  readonly envelope: Envelope | null
+}
+
+function childFailed(event: AnyEventObject): RuntimeError {
+  const { actor, fault } = event as unknown as { actor: string; fault: Fault } // written by supervision.ts
+  return new RuntimeError('child.failed', `${actor} has failed: ${fault.message}`, {
+    remedy: fault.remedy,
+    data: { actor, fault },
+  })
 }
 
 function without<T>(rows: Readonly<Record<string, T>> | undefined, key: string): Readonly<Record<string, T>> {

@@ -22,6 +22,8 @@ export interface EffectRow {
   readonly src: string
   readonly input?: Json
   readonly gen: number
+  /** It has ended, and the chart could not take its result, which lies in the dead letters. It runs no more. */
+  readonly ended?: true
 }
 
 /** A timer that waits. `event` is absent for an `after`, whose event is found by its delay's name. */
@@ -31,6 +33,8 @@ export interface TimerRow {
   readonly gen: number
   readonly due: number
   readonly event?: Json
+  /** Of a scheduled tell that comes again and again. */
+  readonly everyMs?: number
 }
 
 export interface ActorRecord {
@@ -45,6 +49,12 @@ export interface ActorRecord {
   readonly tm?: Readonly<Record<string, TimerRow>>
   /** Who spawned it. */
   readonly by?: string
+  /** Who hears when this actor ends, and by which of its watches. */
+  readonly watchers?: Readonly<Record<string, number>>
+  /** Whose end this actor waits to hear of, and since which of its own transitions. */
+  readonly watches?: Readonly<Record<string, number>>
+  /** When its latest transitions threw, as far back as its policy's intensity looks. */
+  readonly failures?: readonly number[]
 }
 
 export function encodeRecord(record: ActorRecord): string {

@@ -19,6 +19,8 @@ import type { Clock, Random } from './clock.ts'
 import type { Courier } from './courier.ts'
 import { Effects } from './effects.ts'
 import { CommitLog } from './commit-log.ts'
+import { watchesAnew, withoutMailbox } from './ending.ts'
+import { decodeEnvelope } from './envelope.ts'
 import { faultOf, RuntimeError } from './errors.ts'
 import type { RuntimeEvents } from './events.ts'
 import type { Limits } from './limits.ts'
@@ -225,7 +227,7 @@ export class Shard {
 
   /** Takes up what the transport holds: position, outbox, timers, effects. */
   async #recover(): Promise<void> {
-    const { transport, definitions } = this.#options
+    const { transport, definitions, directory } = this.#options
     const claim = this.#claim
     this.#cells.clear()
     this.#seq = claim.seq
@@ -243,15 +245,20 @@ export class Shard {
     this.#heldAhead = { after: '0-0', until: held.newest }
     this.#carry(outbox)
     const starts: EffectStart[] = []
+    const watches: Message[] = []
     const bodies = await transport.load(this.name, actors)
     for (const [i, actor] of actors.entries()) {
       const body = bodies[i]
       if (body === null || body === undefined) continue
       const cell = this.#cells.put(actor, decodeRecord(body))
       if (!this.#canRead(cell)) continue // they run where their actor can be read
-      for (const [id, row] of Object.entries(cell.record?.fx ?? {})) starts.push({ actor, id, row, trace: undefined })
+      for (const [id, row] of Object.entries(cell.record?.fx ?? {})) {
+        if (row.ended !== true) starts.push({ actor, id, row, trace: undefined })
+      }
+      watches.push(...watchesAnew(cell, directory))
     }
     const own = this.adopted ? this.#orphan(starts) : starts
+    this.#local.push(...watches)
     this.#effects.keepOnly(own)
     for (const start of own) this.#effects.start(definitionOf(definitions, start.actor), start)
   }
@@ -496,6 +503,13 @@ export class Shard {
     if (send === undefined) return
     const { events, transport, clock, limits } = this.#options
     const { shard, body } = send
+    const word = withoutMailbox(decodeEnvelope(body))
+    if (word === 'nothing') return
+    if (word !== 'a dead letter') {
+      this.#local.push(word)
+      this.#bell.ring()
+      return
+    }
     const fault = faultOf(
       new RuntimeError('shard.gone', `There is no mailbox ${shard} any more`, { remedy: 'give-up', data: { shard } }),
       'shard.gone',

@@ -72,7 +72,7 @@ export interface Commit {
   readonly outTrim: number
   readonly timersSet: readonly TimerEntry[]
   readonly timersCleared: readonly Omit<TimerEntry, 'due'>[]
-  /** Actors that have (true) or no longer have (false) effects under way. */
+  /** Actors that a new owner must (true) or need no longer (false) look at: effects under way, watches of pinned actors. */
   readonly effects: readonly { readonly actor: ActorAddress; readonly active: boolean }[]
   /** One entry for the journal, or null. */
   readonly journal: string | null
@@ -178,7 +178,7 @@ export interface Transport {
   commit(commit: Commit): Promise<CommitOutcome>
   /** Where the shard stands, whoever asks. */
   position(shard: ShardName): Promise<{ readonly epoch: string; readonly seq: number } | null>
-  /** Actors with effects under way. */
+  /** Actors that a new owner must look at. */
   active(shard: ShardName): Promise<readonly ActorAddress[]>
   /** Timers due until then, earliest first, and when the earliest of all is due. */
   due(

@@ -6,8 +6,8 @@
 import { assign, cancel, emit, raise, spawnChild, stopChild } from 'xstate'
 import type { AnyEventObject, AnyStateMachine } from 'xstate'
 import { delayNameOf } from '../chart.ts'
-import { many } from '../op.ts'
-import type { Spawn, Tell } from '../vocabulary.ts'
+import { addWord } from '../op.ts'
+import { vocabulary } from '../vocabulary.ts'
 import { compileGuard } from './guards.ts'
 import { bail } from './run.ts'
 import type { Act, ActionArgs, Context, Run } from './run.ts'
@@ -74,24 +74,8 @@ export function stopAct(id: unknown, params: Params = noParams): Act {
 }
 
 function compileWord(name: string, params: Params): Act | null {
-  switch (name) {
-    case 'tell':
-      return (run) => {
-        const words = params(run) as Tell | readonly Tell[] // the vocabulary types it where a chart uses it
-        for (const { to, event, control } of many<Tell>(words)) {
-          run.add({ op: 'tell', to, event, control: control === true })
-        }
-      }
-    case 'spawn':
-      return (run) => {
-        const words = params(run) as Spawn | readonly Spawn[] // likewise
-        for (const { to, input } of many<Spawn>(words)) run.add({ op: 'spawn', to, input })
-      }
-    case 'reply':
-      return (run) => run.add({ op: 'reply', data: (params(run) as { data: unknown }).data }) // likewise
-    default:
-      return null
-  }
+  if (!(name in vocabulary)) return null
+  return (run) => void addWord(name, params(run), run)
 }
 
 function compileBuiltIn(machine: AnyStateMachine, action: object, params: Params): Act | null {

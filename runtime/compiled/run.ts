@@ -89,6 +89,8 @@ export class Run {
   isMoved = false
   isChanged = false
   isBailed = false
+  /** The chart has a transition for the event. */
+  isHandled = false
   #context: Context
   #args: Args | null = null
 
@@ -164,6 +166,7 @@ export class Run {
     const candidate = this.#select()
     // An effect's error that nobody takes ends a chart in XState.
     if (candidate === null && this.event.type.startsWith('xstate.error.actor')) bail()
+    this.isHandled = candidate !== null
     if (candidate !== null) this.micro(candidate)
     this.settle()
   }
@@ -206,7 +209,7 @@ export class Run {
 
   stepped(before: Snapshot | null, history: Json | undefined): Stepped {
     const ops = this.ops ?? NO_OPS
-    if (before !== null && !this.isChanged) return { snapshot: before, ops, handled: ops.length > 0 }
+    if (before !== null && !this.isChanged) return { snapshot: before, ops, handled: this.isHandled || ops.length > 0 }
     const state: ChartState = {
       value: this.leaf.value,
       context: this.#context as Json, // that a context is JSON is the chart's duty

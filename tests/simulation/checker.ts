@@ -156,7 +156,7 @@ class Checker {
       return
     }
     const record = this.#matter.evidence.records.get(actor)
-    const made = (record?.n ?? 0) - (record?.s.status === 'error' ? 1 : 0)
+    const made = record?.n ?? 0
     if (made !== lines.length)
       this.#faults.push(`C4: ${actor} made ${made} transitions, its journal has ${lines.length}`)
     if (record !== undefined && actor.startsWith('automaton/')) {

@@ -157,6 +157,7 @@ export class RoundRunner {
       replica,
       weights,
       optimizerState,
+      kernelMs: result.kernelMs,
       moved,
       loss,
       firstLoss,
@@ -182,7 +183,7 @@ function windowOf({ weights, optimizerState, stepStart, steps }: RoundWork): str
 function endedElsewhere({ round, replica }: RoundWork, end: WindowEnd, moved: Moved): RoundOutput {
   // Written by #together of another member, of the same version.
   const output = end as unknown as Pick<RoundOutput, 'weights' | 'optimizerState' | 'loss' | 'firstLoss' | 'examples'>
-  return { kind: 'round', round, replica, ...output, moved }
+  return { kind: 'round', round, replica, ...output, kernelMs: 0, moved }
 }
 
 function requestOf(

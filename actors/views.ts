@@ -9,7 +9,7 @@ import type { ActorSnapshot, ActorAddress, Json } from '../runtime/mod.ts'
 
 export function jobView(snapshot: ActorSnapshot): JobView {
   const context = snapshot.context as unknown as JobContext // a snapshot of the kind `job`, at its version
-  const { id, owner, spec, plan, metrics, evaluation, model, fault, traffic } = context
+  const { id, owner, spec, plan, metrics, evaluation, model, fault, kernelMs, traffic } = context
   const checkpoint = context.checkpoints.at(-1)
   const phase = phaseOf(snapshot.value)
   return {
@@ -31,7 +31,7 @@ export function jobView(snapshot: ActorSnapshot): JobView {
     },
     ...(metrics !== null && { metrics }),
     ...(evaluation !== null && { evaluation }),
-    ...(traffic.exchangeBytes + traffic.stateBytes > 0 && { traffic }),
+    ...(checkpoint !== undefined && checkpoint.round > 0 && { kernelMs, traffic }),
     ...(checkpoint !== undefined && { weights: checkpoint.weights.sha256 }),
     ...(model !== null && { model }),
     workers: Object.fromEntries(

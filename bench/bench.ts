@@ -26,8 +26,12 @@ const BENCHMARKS: Readonly<Record<string, { about: string; load: () => Promise<{
       'how long a shard is without an owner when one is killed under load, and whether a message is lost or doubled',
     load: () => import('./recovery.ts'),
   },
+  strategies: {
+    about: 'accuracy and bytes of sync, diloco and diloco with int8 deltas, on MNIST with two workers',
+    load: () => import('./strategies.ts'),
+  },
   training: {
-    about: 'images a second of a fleet with one worker and with two, beside a plain tfjs loop',
+    about: 'images a second of a fleet with one worker and with two, by diloco and sync, beside a plain tfjs loop',
     load: () => import('./training.ts'),
   },
 }

@@ -50,7 +50,7 @@ export interface RoundResult {
   /** The replica's own: its optimiser, and what its deltas have not said yet. */
   optimizerState: Uint8Array
   metrics: RoundMetrics
-  /** Time inside tfjs, and of the whole round. */
+  /** Time in which steps were computed, and of the whole round. */
   kernelMs: number
   wallMs: number
 }
@@ -91,11 +91,9 @@ export async function trainRound(
     const step = settings.stepStart + done
     const kernelStart = performance.now()
     const leaf = await leafOf(compiled, trainable, dataset, order, settings, step)
-    kernelMs += performance.now() - kernelStart
     optimizer.apply(parameters, clipGradients(leaf.gradients, settings.clip), step)
-    const writeStart = performance.now()
     for (const [i, weight] of trainable.entries()) assign(compiled.backend.tf, weight, parameters[i]!.values)
-    kernelMs += performance.now() - writeStart
+    kernelMs += performance.now() - kernelStart
     tally.add(leaf)
     onStep?.({
       step: done + 1,

@@ -237,6 +237,7 @@ class Window {
   }
 
   async #apply(leaves: readonly FullLeaf[]): Promise<void> {
+    const start = performance.now()
     const { batchSizes, clip, stepStart } = this.#settings
     const shares = leaves.map(({ rows }) => rows)
     const gradients = new Map<string, Float32Array>()
@@ -261,13 +262,11 @@ class Window {
         shares,
       ),
     )
-    const writeStart = performance.now()
     this.#write(
       this.#trainable,
       this.parameters.map((parameter) => parameter.values),
     )
     this.#write(this.#still, this.#statistics)
-    this.kernelMs += performance.now() - writeStart
     this.tally.add({
       loss: leaves.reduce((sum, leaf) => sum + leaf.loss * leaf.rows, 0) / shares.reduce((sum, rows) => sum + rows, 0),
       rows: shares.reduce((sum, rows) => sum + rows, 0),
@@ -275,6 +274,7 @@ class Window {
     })
     for (const replica of batchSizes.keys()) this.#leaves.delete(keyOf(this.#done, replica))
     this.#done += 1
+    this.kernelMs += performance.now() - start
   }
 
   /** Takes what the others said. Says whether the present step is over by that. */

@@ -92,7 +92,8 @@ export interface TrainingContext extends JobInput {
   readonly slowestMs: number
   /** What a step took in the last round, on a worker like most. */
   readonly stepMs: number
-  /** Of all rounds so far. */
+  /** Of all rounds so far: time in kernels, and bytes that were moved. */
+  readonly kernelMs: number
   readonly traffic: Traffic
   readonly metrics: { readonly loss: number; readonly accuracy?: number } | null
   readonly evaluation: Evaluation | null
@@ -112,6 +113,7 @@ export const UNTRAINED: Omit<TrainingContext, keyof JobInput> = {
   reduced: null,
   slowestMs: 0,
   stepMs: 0,
+  kernelMs: 0,
   traffic: { exchangeBytes: 0, stateBytes: 0 },
   metrics: null,
   evaluation: null,
@@ -277,6 +279,7 @@ export function withCheckpoint(context: TrainingContext): Partial<TrainingContex
     slowestMs: Math.max(...times),
     // Replicas that go together take one time, in which some may find their work done.
     stepMs: (strategy.kind === 'sync' ? Math.max(...times) : median(times)) / (checkpoint.step - step),
+    kernelMs: context.kernelMs + sum(results.map(({ kernelMs }) => kernelMs)),
     traffic: {
       exchangeBytes: context.traffic.exchangeBytes + sum(results.map(({ moved }) => moved.exchangeBytes)),
       stateBytes: context.traffic.stateBytes + sum(results.map(({ moved }) => moved.stateBytes)),

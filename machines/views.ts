@@ -35,6 +35,8 @@ export interface JobView {
   /** Mean over the replicas of the last round. */
   readonly metrics?: { readonly loss: number; readonly accuracy?: number }
   readonly evaluation?: { readonly loss: number; readonly accuracy?: number; readonly examples: number }
+  /** Time in which workers computed its steps, all together. */
+  readonly kernelMs?: number
   /** Bytes that its rounds moved between workers and the blob store. */
   readonly traffic?: Traffic
   /** sha256 of the newest checkpoint's weights; of the final weights once the job is completed. */

@@ -74,6 +74,8 @@ export type WorkOutput = (
       /** Whole, or a delta to those at the round's start. */
       readonly weights: Blob
       readonly optimizerState: Blob
+      /** Time in which its steps were computed: what is left of `elapsedMs` is orchestration. */
+      readonly kernelMs: number
       /** What was moved for it between worker and blob store. */
       readonly moved: Traffic
       /** Mean over the round; of its first step. */

@@ -51,6 +51,7 @@ export const jobViewSchema = z
       .exactOptional()
       .describe('Mean over the replicas of the last round.'),
     evaluation: evaluation.exactOptional(),
+    kernelMs: z.number().exactOptional().describe('Time in which workers computed its steps, all together.'),
     traffic: z
       .object({
         exchangeBytes: z.int().describe('What replicas tell each other: weights, deltas, gradients.'),

@@ -51,6 +51,7 @@ function runOf({ work }: RunInput): unknown {
         replica,
         weights: blob(`w${name}`),
         optimizerState: blob(`o${name}`),
+        kernelMs: 7,
         moved: { exchangeBytes: 3, stateBytes: 5 },
         loss: 1,
         firstLoss: 1,

@@ -71,6 +71,7 @@ function outputOf(task: string): object {
     replica: slice,
     weights,
     optimizerState: weights,
+    kernelMs: 1,
     moved: { exchangeBytes: 1, stateBytes: 1 },
     firstLoss: 1,
     loss: 1,

@@ -19,6 +19,7 @@ import {
 import { mintToken, newSecret, Tokens } from '../gateway/auth.ts'
 import { serve } from '../gateway/node.ts'
 import type { RunningGateway } from '../gateway/node.ts'
+import { checkOf } from '../gateway/services.ts'
 import type { Services } from '../gateway/services.ts'
 import * as kernels from '../kernels/mod.ts'
 import { Metrics } from '../otel/metrics.ts'
@@ -80,6 +81,12 @@ export async function startControl(options: ControlOptions): Promise<Control> {
   })
   node.events.on('trouble', ({ where, error }) => trouble(where, error))
   node.events.on('message.held', ({ to, fault }) => trouble(`held for ${to}`, fault.message))
+  node.events.on('health', ({ transport: name, state, reason }) => {
+    if (state !== 'healthy') trouble(`${name} is ${state}`, reason)
+  })
+  node.events.on('shard.rolled-back', ({ shard, from, to }) => {
+    trouble(`shard ${shard}`, `a failover of Redis has lost its commits ${to + 1} to ${from}`)
+  })
   node.events.on('dead-letter', ({ to, fault }) => trouble(`dead letter for ${to}`, fault.message))
   metrics.listen(node.events)
   await node.start()
@@ -106,7 +113,6 @@ export async function startControl(options: ControlOptions): Promise<Control> {
     metrics,
     predictor,
     secret,
-    transport,
     trouble,
   })
   const gateway = await serve(services, {
@@ -132,7 +138,6 @@ interface Parts {
   readonly metrics: Metrics
   readonly predictor: Predictor
   readonly secret: Uint8Array
-  readonly transport: Transport
   readonly trouble: Trouble
 }
 
@@ -157,8 +162,8 @@ function servicesOf(parts: Parts): Services {
     auth: new Tokens(parts.secret),
     metrics: async () => ({ contentType: metrics.registry.contentType, body: await metrics.registry.metrics() }),
     async ready() {
-      const { ok, detail } = await parts.transport.health()
-      return { [parts.transport.name]: { ok, ...(detail !== undefined && { detail }) } }
+      const { client } = parts
+      return { [client.health().transport]: checkOf(client.health()) }
     },
     version: parts.code,
     observeRequest: (...request) => metrics.observeRequest(...request),

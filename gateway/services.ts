@@ -4,7 +4,7 @@
  */
 import type { JobSpec } from '../machines/spec.ts'
 import type { JobView, ModelAliasView, ModelVersionView, Stage, WorkerView } from '../machines/views.ts'
-import type { ActorSnapshot, Client } from '../runtime/client.ts'
+import type { ActorSnapshot, Client, Health } from '../runtime/client.ts'
 import type { Blobs, Collection } from '../stores/mod.ts'
 import type { Tokens } from './auth.ts'
 import type { PageFiles } from './page.ts'
@@ -60,6 +60,11 @@ export interface ModelRef {
 export interface Check {
   readonly ok: boolean
   readonly detail?: string
+}
+
+/** A transport that is slow or full still serves; one that does not answer serves nobody. */
+export function checkOf({ state, reason }: Health): Check {
+  return { ok: state !== 'unreachable', ...(reason !== undefined && { detail: reason }) }
 }
 
 /** Examples as the model takes them, before its preprocessing: values row after row. */

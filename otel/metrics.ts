@@ -11,6 +11,7 @@ import type { RuntimeEvent, RuntimeEvents } from '../runtime/events.ts'
 
 type Listeners = { readonly [Type in RuntimeEvent['type']]?: (event: Extract<RuntimeEvent, { type: Type }>) => void }
 
+const HEALTH_STATES = ['healthy', 'degraded', 'unreachable'] as const
 /** From a tenth of a millisecond, a commit in memory, to ten seconds. */
 const COMMIT_SECONDS = [0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 1, 10]
 const REQUEST_SECONDS = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30]
@@ -105,6 +106,13 @@ function runtimeListeners(registry: Registry): Listeners {
   const held = counter('held_total', 'Messages for code of another version, kept for it.', ['kind', 'code'])
   const delivered = counter('delivered_total', 'Messages delivered to other shards.')
   const full = counter('mailbox_full_total', 'Sends refused by a mailbox at its cap.')
+  const health = new Gauge({
+    name: 'tensorfleet_runtime_transport_health',
+    help: 'How the transport fares: 1 for the state that it is in.',
+    labelNames: ['transport', 'state'],
+    registers,
+  })
+  const lostCommits = counter('lost_commits_total', 'Acknowledged commits that a failover of the transport has lost.')
   const troubles = counter('troubles_total', 'Errors that the runtime went on from.')
 
   const released = (change: string) => (): void => {
@@ -146,6 +154,10 @@ function runtimeListeners(registry: Registry): Listeners {
     'dead-letter': ({ to, fault }) => deadLetters.inc({ kind: kindOf(to), code: fault.code }),
     delivered: (event) => delivered.inc(event.messages),
     'mailbox.full': () => full.inc(),
+    health: ({ transport, state }) => {
+      for (const each of HEALTH_STATES) health.set({ transport, state: each }, each === state ? 1 : 0)
+    },
+    'shard.rolled-back': ({ from, to }) => lostCommits.inc(from - to),
     trouble: () => troubles.inc(),
   }
 }

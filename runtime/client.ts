@@ -15,6 +15,8 @@ import { RuntimeError } from './errors.ts'
 import { RuntimeEvents } from './events.ts'
 import { follow, watch } from './follow.ts'
 import type { Following, ReadFrom } from './follow.ts'
+import { HealthWatch } from './health.ts'
+import type { Health } from './health.ts'
 import type { Json } from './json.ts'
 import { LIMITS } from './limits.ts'
 import type { Limits } from './limits.ts'
@@ -31,6 +33,7 @@ export { address } from './address.ts'
 export type { ActorAddress } from './address.ts'
 export type { ReadFrom } from './follow.ts'
 export type { ActorSnapshot } from './read.ts'
+export type { Health } from './health.ts'
 
 /** What an actor's owner says when a message has been taken. */
 export interface Answer {
@@ -118,8 +121,8 @@ export interface Client {
     from: ReadFrom,
     options: { readonly signal: AbortSignal; readonly follow: boolean },
   ): AsyncIterable<StreamEntry | { readonly gap: true }>
-  /** Whether the transport answers now. */
-  health(): Promise<{ readonly ok: boolean; readonly transport: string; readonly detail?: string }>
+  /** How the transport fares, as this client has seen it lately. Its changes are events. */
+  health(): Health & { readonly transport: string }
   stop(): Promise<void>
 }
 
@@ -147,6 +150,7 @@ class RuntimeClient implements Client {
   readonly #limits: Limits
   readonly #courier: Courier
   readonly #asks: Asks
+  readonly #health: HealthWatch
   readonly #abort = new AbortController()
   #unsubscribe: (() => Promise<void>) | null = null
   #count = 0
@@ -160,17 +164,20 @@ class RuntimeClient implements Client {
     this.#clock = options.clock ?? systemClock
     this.#limits = { ...LIMITS, ...options.limits }
     this.#asks = new Asks(this.#clock)
+    const events = options.events ?? new RuntimeEvents()
+    this.#health = new HealthWatch({ transport: this.#transport, clock: this.#clock, events, limits: this.#limits })
     this.#courier = new Courier({
       transport: this.#transport,
       clock: this.#clock,
       random,
-      events: options.events ?? new RuntimeEvents(),
+      events,
       limits: this.#limits,
       onBusy: 'refuse',
     })
   }
 
   async start(): Promise<void> {
+    this.#health.start()
     this.#unsubscribe = await this.#transport.subscribe(this.#channel, (body) => {
       const replies = JSON.parse(body) as readonly Reply[] // written by the plan of an owner
       for (const reply of replies) this.#asks.settle(reply)
@@ -181,6 +188,7 @@ class RuntimeClient implements Client {
     this.#abort.abort()
     this.#courier.stop()
     this.#asks.stop()
+    await this.#health.stop()
     await this.#unsubscribe?.().catch(() => {}) // a subscription dies with its connection
   }
 
@@ -280,8 +288,8 @@ class RuntimeClient implements Client {
     }
   }
 
-  async health(): Promise<{ readonly ok: boolean; readonly transport: string; readonly detail?: string }> {
-    return { ...(await this.#transport.health()), transport: this.#transport.name }
+  health(): Health & { readonly transport: string } {
+    return { ...this.#health.now, transport: this.#transport.name }
   }
 
   #journalOf(of: ActorAddress | { readonly shard: ShardName }): string {

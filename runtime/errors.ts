@@ -19,6 +19,7 @@ export type RuntimeErrorCode =
   | 'envelope.malformed'
   | 'envelope.too-large'
   | 'mailbox.full' // BUSY
+  | 'redis.address-malformed'
   | 'redis.too-old'
   | 'redis.unreachable'
   | 'schedule.invalid'

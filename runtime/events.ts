@@ -7,6 +7,7 @@ import type { ActorAddress, ShardName } from './address.ts'
 import type { JournalLine } from './client.ts'
 import type { Loss } from './commit-log.ts'
 import type { Fault } from './errors.ts'
+import type { Health } from './health.ts'
 
 export type RuntimeEvent =
   | { readonly type: 'node.started' | 'node.stopped'; readonly node: string }
@@ -52,6 +53,8 @@ export type RuntimeEvent =
   | { readonly type: 'dead-letter'; readonly shard: ShardName; readonly to: string; readonly fault: Fault }
   /** This process's code cannot take it: it waits for an owner whose code can. */
   | { readonly type: 'message.held'; readonly shard: ShardName; readonly to: ActorAddress; readonly fault: Fault }
+  /** How the transport fares, at the first look and at each change. */
+  | ({ readonly type: 'health'; readonly transport: string } & Health)
   | { readonly type: 'delivered'; readonly shard: ShardName; readonly messages: number }
   | { readonly type: 'mailbox.full'; readonly shard: ShardName }
   /** Something went wrong that the runtime goes on from; for logs. */

@@ -35,6 +35,12 @@ export const LIMITS = {
   askTimeoutMs: 5_000,
   /** No single answer of the transport is waited for longer. */
   commandTimeoutMs: 5_000,
+  /** The transport's health is looked at so often; an answer later than `healthSlowMs` is slow. */
+  healthEveryMs: 1_000,
+  healthSlowMs: 500,
+  healthSilentMs: 3_000,
+  /** A connection that was asked something and says nothing for so long is hung up on, and made anew. */
+  silenceMs: 3_000,
 } as const
 
 export type Limits = { readonly [K in keyof typeof LIMITS]: number }
@@ -46,6 +52,7 @@ export function checkLimits(limits: Limits): Limits {
     [limits.leaseSuspendMs < limits.leaseMs, 'leaseSuspendMs must be below leaseMs'],
     [limits.leaseRenewMs < limits.leaseSuspendMs, 'leaseRenewMs must be below leaseSuspendMs'],
     [limits.orphanMs >= limits.leaseMs, 'orphanMs must be at least leaseMs'],
+    [limits.healthSlowMs < limits.healthSilentMs, 'healthSlowMs must be below healthSilentMs'],
     [limits.batchMax <= limits.mailboxMax, 'batchMax must not exceed mailboxMax'],
   ]
   const broken = rules.filter(([holds]) => !holds).map(([, rule]) => rule)

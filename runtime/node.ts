@@ -12,6 +12,8 @@ import type { Clock, Random } from './clock.ts'
 import { Courier } from './courier.ts'
 import { RuntimeError } from './errors.ts'
 import { RuntimeEvents } from './events.ts'
+import { HealthWatch } from './health.ts'
+import type { Health } from './health.ts'
 import { checkLimits, LIMITS } from './limits.ts'
 import type { Limits } from './limits.ts'
 import { canRead, placement } from './placement.ts'
@@ -46,6 +48,7 @@ export class Node {
   readonly #random: Random
   readonly #limits: Limits
   readonly #courier: Courier
+  readonly #health: HealthWatch
   readonly #shards = new Map<ShardName, Shard>()
   readonly #renewedAt = new Map<ShardName, number>()
   readonly #orphanSince = new Map<ShardName, number>()
@@ -82,6 +85,17 @@ export class Node {
       limits: this.#limits,
       onBusy: 'wait',
     })
+    this.#health = new HealthWatch({
+      transport: this.#transport,
+      clock: this.#clock,
+      events: this.events,
+      limits: this.#limits,
+    })
+  }
+
+  /** How the transport fares, as this node sees it. Its changes are events. */
+  get health(): Health {
+    return this.#health.now
   }
 
   get shards(): readonly ShardName[] {
@@ -96,6 +110,7 @@ export class Node {
 
   async #begin(): Promise<void> {
     const at = { clock: this.#clock, events: this.events }
+    this.#health.start()
     const renewing = service('lease renewal', at, () => this.#renewAll())
     this.#services.push(renewing)
     if (this.#hosts === 'sharded') {
@@ -114,7 +129,7 @@ export class Node {
     await Promise.allSettled([this.#starting])
     const services = this.#services
     this.#services = []
-    await Promise.all(services.map((each) => each.stop()))
+    await Promise.all([this.#health.stop(), ...services.map((each) => each.stop())])
     await this.#unsubscribe?.().catch(() => {}) // a subscription dies with its connection
     if (this.#hosts === 'sharded') await this.#quietly('leaving', this.#transport.withdraw(this.id))
     await Promise.all([...this.#shards.values()].map((shard) => this.#handOver(shard)))

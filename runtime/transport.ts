@@ -135,7 +135,8 @@ export interface Transport {
   /** Connects, checks versions, makes sure that the namespace has this number of shards. Throws `redis.*`. */
   start(namespace: { readonly shards: number }): Promise<void>
   stop(): Promise<void>
-  health(): Promise<{ readonly ok: boolean; readonly detail?: string }>
+  /** What is amiss though the server answers, in words, or null. Throws when it does not answer. */
+  probe(): Promise<string | null>
 
   /**
    * Says that a node lives and what it has found that it cannot read; returns all that live, and what every shard needs.

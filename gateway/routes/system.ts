@@ -4,12 +4,18 @@ import type { Api } from '../api.ts'
 import type { Services } from '../services.ts'
 
 const checkSchema = z.object({ ok: z.boolean(), detail: z.string().exactOptional() })
+const healthSchema = z.object({
+  transport: z.string(),
+  state: z.enum(['healthy', 'degraded', 'unreachable']),
+  since: z.number().meta({ description: 'Milliseconds since 1970.' }),
+  reason: z.string().exactOptional(),
+})
 const readySchema = z.object({ ok: z.boolean(), checks: z.record(z.string(), checkSchema) }).meta({ id: 'Readiness' })
 
 const systemSchema = z
   .object({
     version: z.string(),
-    transport: z.object({ ok: z.boolean(), transport: z.string(), detail: z.string().exactOptional() }),
+    transport: healthSchema,
     workers: z.object({ total: z.int(), idle: z.int(), busy: z.int(), slots: z.int(), slotsBusy: z.int() }),
   })
   .meta({ id: 'System' })
@@ -25,7 +31,8 @@ export function systemRoutes(api: Api, services: Services): void {
       answers: { 200: { description: 'The system.', content: systemSchema } },
     },
     async (c) => {
-      const [transport, all] = await Promise.all([services.client.health(), services.workers()])
+      const transport = services.client.health()
+      const all = await services.workers()
       const workers = all.filter(({ state }) => state !== 'gone')
       const sum = (count: (worker: (typeof workers)[number]) => number): number =>
         workers.reduce((total, worker) => total + count(worker), 0)

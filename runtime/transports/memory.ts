@@ -195,8 +195,9 @@ class MemoryTransport implements Transport {
     this.#stopped = true
   }
 
-  async health(): Promise<{ readonly ok: boolean }> {
-    return { ok: !this.#stopped }
+  async probe(): Promise<null> {
+    if (this.#stopped) throw new RuntimeError('redis.unreachable', 'This transport was stopped', { remedy: 'give-up' })
+    return null
   }
 
   async announce(

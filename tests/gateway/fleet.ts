@@ -8,6 +8,7 @@ import { join } from 'node:path'
 import { createApp } from '../../gateway/app.ts'
 import { mintToken, newSecret, Tokens, type Role } from '../../gateway/auth.ts'
 import { pageFrom } from '../../gateway/page.ts'
+import { checkOf } from '../../gateway/services.ts'
 import type { Services, Settings } from '../../gateway/services.ts'
 import { fleetCollections, jobView, Projector, Registry } from '../../actors/mod.ts'
 import { jobMachine } from '../../machines/job.ts'
@@ -119,7 +120,7 @@ export async function startFleet(options: FleetOptions = {}): Promise<Fleet> {
     newJobId: () => `JOB${++ids}`,
     auth: new Tokens(secret),
     metrics: async () => ({ contentType: 'text/plain; version=0.0.4', body: 'up 1\n' }),
-    ready: async () => ({ transport: await client.health() }),
+    ready: async () => ({ transport: checkOf(client.health()) }),
     version: '0.0.0-test',
     trouble: (_, error) => troubles.push(error),
     ...options.services,

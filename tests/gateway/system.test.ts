@@ -94,7 +94,7 @@ test('readiness names what is not ready', async () => {
 test('the system tells its version, its transport and its workers', async () => {
   expect(await (await fleet.request('/v1/system')).json()).toEqual({
     version: '0.0.0-test',
-    transport: { ok: true, transport: 'memory' },
+    transport: { transport: 'memory', state: 'healthy', since: expect.any(Number) as number },
     workers: { total: 0, idle: 0, busy: 0, slots: 0, slotsBusy: 0 },
   })
 })

@@ -20,10 +20,11 @@ export const sound: Readonly<Record<string, string>> = {
   'runtime/events.ts': `export interface Committed {\n  readonly shard: number\n}\n`,
   'runtime/shard.ts': `export const shard = 1\n`,
   'runtime/trace.ts': `import { thing } from '@opentelemetry/api'\nexport const trace = thing\n`,
-  'runtime/transports/redis.ts': `import { setTimeout as sleep } from 'node:timers/promises'
+  'runtime/redis/connection.ts': `import { setTimeout as sleep } from 'node:timers/promises'
 import { thing } from 'ioredis'
-export const redis = [thing, sleep]
+export const connection = [thing, sleep]
 `,
+  'runtime/transports/redis.ts': `import { connection } from '../redis/connection.ts'\nexport const redis = connection\n`,
   'kernels/mod.ts': `export { step } from './step.ts'\nexport type { Step } from './step.ts'\n`,
   'kernels/step.ts': `export const step = 1\nexport interface Step {\n  readonly loss: number\n}\n`,
   'stores/mod.ts': `export { blobs } from './blobs.ts'\nexport type { Blobs } from './blobs.ts'\n`,

@@ -76,3 +76,16 @@ test('every name begins with tensorfleet_', async () => {
   expect(names.length).toBeGreaterThan(20)
   expect(names.filter((name) => name?.startsWith('tensorfleet_') !== true)).toEqual([])
 })
+
+test('the health of the transport is 1 for the state that it is in, and commits that a failover lost are counted', async () => {
+  const { events, text } = await listening()
+
+  events.emit({ type: 'health', transport: 'redis', state: 'healthy', since: 0 })
+  events.emit({ type: 'health', transport: 'redis', state: 'degraded', since: 1, reason: 'full' })
+  events.emit({ type: 'shard.rolled-back', shard, from: 9, to: 4, lost: [], forgotten: 5 })
+
+  const body = await text()
+  expect(body).toContain('tensorfleet_runtime_transport_health{transport="redis",state="healthy"} 0')
+  expect(body).toContain('tensorfleet_runtime_transport_health{transport="redis",state="degraded"} 1')
+  expect(body).toContain('tensorfleet_runtime_lost_commits_total 5')
+})

@@ -164,7 +164,7 @@ export class SimConnection implements Transport {
   async stop(): Promise<void> {
     await this.#inner.stop()
   }
-  health = () => this.#call(() => this.#inner.health())
+  probe = () => this.#call(() => this.#inner.probe())
   announce = (...args: Parameters<Transport['announce']>) => this.#call(() => this.#inner.announce(...args))
   withdraw = (node: string) => this.#call(() => this.#inner.withdraw(node))
   claim = (...args: Parameters<Transport['claim']>) => this.#call(() => this.#inner.claim(...args))

@@ -5,6 +5,7 @@
 import { fleetCollections, jobView, Registry } from '../../../actors/mod.ts'
 import { Tokens } from '../../../gateway/auth.ts'
 import { serve } from '../../../gateway/deno.ts'
+import { checkOf } from '../../../gateway/services.ts'
 import { openClient, redisTransport, systemClock } from '../../../runtime/mod.ts'
 import { modify, openFileSystemBlobs, openSqliteDocuments } from '../../../stores/mod.ts'
 
@@ -35,7 +36,7 @@ const gateway = await serve(
     newJobId: () => `DENO${++ids}`,
     auth: new Tokens(new TextEncoder().encode(SECRET)),
     metrics: async () => ({ contentType: 'text/plain', body: '' }),
-    ready: async () => ({ transport: await client.health() }),
+    ready: async () => ({ transport: checkOf(client.health()) }),
     version: navigator.userAgent,
     trouble: (where, error) => console.error(where, error),
   },

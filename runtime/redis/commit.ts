@@ -1,0 +1,87 @@
+/** A commit as `commit.lua` takes it: its keys, its arguments, and what its reply means. */
+import type { ShardName } from '../address.ts'
+import { LIMITS } from '../limits.ts'
+import { doorbell, journalStream, nextId } from '../transport.ts'
+import type { Commit, CommitOutcome } from '../transport.ts'
+import type { Argument } from './connection.ts'
+import { outboxFloor, timerMember } from './keys.ts'
+import type { Keys } from './keys.ts'
+
+const OWN_PARTS = ['meta', 'hi', 'in', 'ev', 'out', 'tm', 'dlq', 'fx', 'held'] as const
+
+/** The number of keys, the keys, and the arguments, in the order of the script's head. */
+export function commitArguments(commit: Commit, names: Keys): Argument[] {
+  const { shard, records } = commit
+  const keys = OWN_PARTS.map((part) => names.of(shard, part))
+  const values: Argument[] = []
+  // Where each shard's lanes stand among KEYS: `hi` there, `in` behind it.
+  const lanes = new Map<ShardName, number>([[shard, 2]])
+  const others: Argument[] = []
+  for (const { shard: to } of commit.sends) {
+    if (lanes.has(to)) continue
+    keys.push(names.of(to, 'meta'), names.of(to, 'hi'), names.of(to, 'in'))
+    lanes.set(to, keys.length - 1)
+    others.push(to.startsWith('@') ? '1' : '0', names.channel(doorbell(to)))
+  }
+  const gone: string[] = []
+  let set = 0
+  for (const { actor, body } of records) {
+    if (body === null) gone.push(names.record(shard, actor))
+    else {
+      keys.push(names.record(shard, actor))
+      values.push(body)
+      set++
+    }
+  }
+  keys.push(...gone)
+  for (const { shard: to, lane, body } of commit.sends) {
+    values.push((lanes.get(to) ?? 0) + (lane === 'hi' ? 0 : 1), body)
+  }
+  for (const { seq, shard: to, lane, body } of commit.outbox) {
+    values.push(`${seq}-${commit.incarnation}`, to, lane, body)
+  }
+  for (const timer of commit.timersSet) values.push(timer.due, timerMember(timer))
+  for (const timer of commit.timersCleared) values.push(timerMember(timer))
+  const begun = commit.effects.filter(({ active }) => active)
+  const over = commit.effects.filter(({ active }) => !active)
+  for (const { actor } of begun) values.push(actor)
+  for (const { actor } of over) values.push(actor)
+  for (const letter of commit.dead) values.push(letter)
+  for (const { channel, body } of commit.replies) values.push(names.channel(channel), body)
+  values.push(...commit.held)
+  return [
+    keys.length,
+    ...keys,
+    commit.epoch,
+    commit.seq,
+    commit.cursor.hi,
+    commit.cursor.in,
+    commit.outSeq,
+    outboxFloor(commit.outTrim),
+    commit.journal ?? '',
+    LIMITS.journalCommitsMax,
+    LIMITS.deadLettersMax,
+    names.channel(journalStream(shard)),
+    set,
+    gone.length,
+    commit.sends.length,
+    commit.outbox.length,
+    commit.timersSet.length,
+    commit.timersCleared.length,
+    begun.length,
+    over.length,
+    commit.dead.length,
+    others.length / 2,
+    commit.replies.length,
+    commit.held.length,
+    nextId(commit.heldTrim),
+    ...values,
+    ...others,
+  ]
+}
+
+export function commitOutcome(reply: unknown): CommitOutcome {
+  const [outcome, ...rest] = reply as readonly ['ok' | 'fenced' | 'seq', ...(number | string)[]] // the script's replies
+  if (outcome === 'ok') return { ok: true, gone: rest.map(Number) }
+  return { ok: false, why: outcome, seq: Number(rest[0]) }
+}

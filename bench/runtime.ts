@@ -1,65 +1,32 @@
 /**
  * What a durable message costs. A fixed number of messages circulates among actors for some seconds: each is read from
  * a mailbox, taken through an XState transition that rewrites a snapshot of about 400 bytes and sends one message to
- * another actor, and committed. One node process; Redis has the other core. Beside it, on the same Redis: BullMQ's jobs
- * through a worker, and a raw loop that moves the same bytes without any actor (XADD, XREAD, one script a batch).
+ * another actor, and committed. One node process; Redis has the other core (and, for `tell_max_per_s`, the same with more
+ * processes). Beside it, on the same Redis: BullMQ's jobs through a worker, and a raw loop that moves the same bytes
+ * without any actor (XADD, XREAD, one script a batch).
+ *
+ * Asks come from a process of their own, as from a gateway (`asker.ts` says how they are timed). Three processes then share
+ * two cores: `ask_max_per_s` is the most that this set-up sustains, and the latencies are taken at shares of it.
  */
+import { fork } from 'node:child_process'
+import type { ChildProcess } from 'node:child_process'
+import { once } from 'node:events'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { Queue, Worker } from 'bullmq'
 import { Redis } from 'ioredis'
-import { assign, setup } from 'xstate'
-import { address, defineActor, Node, openClient, redisTransport, SHARDS_DEFAULT, vocabulary } from '../runtime/mod.ts'
-import type { Client, Directory } from '../runtime/mod.ts'
-import { pathOf, startRedis } from './redis.ts'
+import { address, Node, openClient, redisTransport } from '../runtime/mod.ts'
+import type { Client } from '../runtime/mod.ts'
+import type { Latency, Task } from './asker.ts'
 import type { Benchmark } from './bench.ts'
+import { pathOf, startRedis } from './redis.ts'
+import { directory, NAMESPACE, PAYLOAD, relay, RELAYS } from './relay.ts'
 
-const ACTORS = 2_000
 const IN_FLIGHT = 4_096
 const WARM_MS = 2_000
 const MEASURE_MS = 6_000
 const JOBS = 40_000
-const ASKS = 20_000
-const ASKERS = 512
-const CAPACITY_MS = 3_000
-const PAYLOAD = 'x'.repeat(300)
-
-export const relayMachine = setup({
-  types: {
-    context: {} as { seen: number; self: number; payload: string },
-    events: {} as { type: 'ball'; hop: number } | { type: 'get' },
-    input: {} as { self: number },
-  },
-  actions: {
-    ...vocabulary,
-    count: assign({ seen: ({ context }) => context.seen + 1 }),
-  },
-}).createMachine({
-  id: 'relay',
-  context: ({ input }) => ({ seen: 0, self: input.self, payload: PAYLOAD }),
-  initial: 'playing',
-  states: {
-    playing: {
-      on: {
-        ball: {
-          actions: [
-            'count',
-            {
-              type: 'tell',
-              params: ({ context, event }) => ({
-                to: `relay/${(context.self * 31 + context.seen * 17 + 1) % ACTORS}`,
-                event: { type: 'ball', hop: event.hop + 1 },
-              }),
-            },
-          ],
-        },
-        get: { actions: { type: 'reply', params: ({ context }) => ({ data: context.seen }) } },
-      },
-    },
-  },
-})
-
-const relay = defineActor({ kind: 'relay', version: 1, machine: relayMachine, effects: {} })
-const directory: Directory = { shards: SHARDS_DEFAULT, pinned: new Set() }
+/** Of the most asks a second; the last is the one that counts. */
+const ASK_LOADS = [0.1, 0.25, 0.5] as const
 
 export const run: Benchmark = async (say) => {
   await using redis = await startRedis(say)
@@ -67,101 +34,134 @@ export const run: Benchmark = async (say) => {
   const raw = await rawLoop(redis.url)
   say('BullMQ …')
   const bullmq = await bullmqLoop(redis.url)
-  say('actors …')
-  const actors = await actorLoop(redis.url)
+  say('actors, one process …')
+  const tell = await tellOne(redis.url)
+  say('actors, two processes …')
+  const tellTwo = await tellMany(redis.url, 2)
+  say('asks …')
+  const { maxPerS, curve } = await askLoop(redis.url)
+  const half = curve.at(-1)
   return {
-    tell_per_s: Math.round(actors.tellPerS),
+    tell_per_s: Math.round(tell),
     bullmq_per_s: Math.round(bullmq),
     raw_per_s: Math.round(raw),
-    ask_p50_ms: round(actors.askP50Ms),
-    ask_p99_ms: round(actors.askP99Ms),
-    tell_to_bullmq: round(actors.tellPerS / bullmq),
-    tell_to_raw: round(actors.tellPerS / raw),
+    ask_p50_ms: round(half?.p50Ms ?? NaN),
+    ask_p99_ms: round(half?.p99Ms ?? NaN),
+    ask_max_per_s: Math.round(maxPerS),
+    ask_curve: curve.map(({ perS, p50Ms, p99Ms }) => ({
+      asks_per_s: Math.round(perS),
+      p50_ms: round(p50Ms),
+      p99_ms: round(p99Ms),
+    })),
+    tell_max_per_s: Math.round(Math.max(tell, tellTwo)),
+    tell_max_processes: tellTwo > tell ? 2 : 1,
+    tell_to_bullmq: round(tell / bullmq),
+    tell_to_raw: round(tell / raw),
   }
 }
 
-async function actorLoop(url: string): Promise<{ tellPerS: number; askP50Ms: number; askP99Ms: number }> {
-  const connect = async () => {
-    const transport = redisTransport({ url, namespace: 'bench' })
-    await transport.start({ shards: directory.shards })
-    return transport
-  }
-  const transport = await connect()
+/** One node, in this process. */
+export async function tellOne(url: string): Promise<number> {
+  const transport = redisTransport({ url, namespace: NAMESPACE })
+  await transport.start({ shards: directory.shards })
   const node = new Node({ transport, actors: [relay], directory, hosts: 'sharded' })
   let messages = 0
   node.events.on('commit', (event) => (messages += event.messages))
   node.events.on('trouble', ({ where, error }) => process.stderr.write(`${where}: ${String(error)}\n`))
   await node.start()
-  const clientTransport = await connect()
-  const client = await openClient({ transport: clientTransport, directory })
-  const ids = Array.from({ length: ACTORS }, (_, i) => i)
-  await Promise.all(ids.map((self) => client.spawn(address('relay', String(self)), { self }, { timeoutMs: 30_000 })))
-
-  const balls = Array.from({ length: IN_FLIGHT }, (_, i) => i % ACTORS)
-  await Promise.all(balls.map((i) => client.tell(address('relay', String(i)), ball())))
-  await sleep(WARM_MS)
-  const before = messages
-  const startedAt = performance.now()
-  await sleep(MEASURE_MS)
-  const tellPerS = ((messages - before) / (performance.now() - startedAt)) * 1_000
+  await kickOff(url)
+  const perS = await rateOf(async () => messages)
   await node.stop()
-
-  // Asks at half of what this process can ask and answer at most; the client shares its core with the node.
-  const second = new Node({ transport, actors: [relay], directory: directory, hosts: 'sharded' })
-  await drained(second, client, url)
-  const { p50, p99 } = await asks(client, (await askCapacity(client)) / 2)
-  await second.stop()
-  await client.stop()
-  await clientTransport.stop()
   await transport.stop()
-  return { tellPerS, askP50Ms: p50, askP99Ms: p99 }
+  await emptied(url)
+  return perS
+}
+
+/** So many node processes, each with its share of the shards. */
+export async function tellMany(url: string, processes: number): Promise<number> {
+  const nodes = await Promise.all(Array.from({ length: processes }, () => start('./relay.ts', url)))
+  await kickOff(url)
+  const perS = await rateOf(async () => {
+    const counts = await Promise.all(nodes.map((node) => said<number>(node, 'how far?')))
+    return counts.reduce((sum, count) => sum + count, 0)
+  })
+  await Promise.all(nodes.map(end))
+  await emptied(url)
+  return perS
+}
+
+/** Brings the relays to life, if they are not yet. */
+async function spawned(url: string): Promise<void> {
+  await withClient(url, async (client) => {
+    const ids = Array.from({ length: RELAYS }, (_, i) => i)
+    await Promise.all(ids.map((self) => client.spawn(address('relay', String(self)), { self }, { timeoutMs: 30_000 })))
+  })
+}
+
+async function kickOff(url: string): Promise<void> {
+  await spawned(url)
+  await withClient(url, async (client) => {
+    const first = Array.from({ length: IN_FLIGHT }, (_, i) => address('relay', String(i % RELAYS)))
+    await Promise.all(first.map((to) => client.tell(to, ball())))
+  })
+}
+
+async function withClient(url: string, use: (client: Client) => Promise<void>): Promise<void> {
+  const transport = redisTransport({ url, namespace: NAMESPACE })
+  await transport.start({ shards: directory.shards })
+  const client = await openClient({ transport, directory })
+  await use(client)
+  await client.stop()
+  await transport.stop()
 }
 
 const ball = (): { type: 'ball'; hop: number } => ({ type: 'ball', hop: 0 })
 
-/** Empties the mailboxes, so that the asks meet no backlog. */
-async function drained(node: Node, client: Client, url: string): Promise<void> {
+async function rateOf(count: () => Promise<number>): Promise<number> {
+  await sleep(WARM_MS)
+  const before = await count()
+  const startedAt = performance.now()
+  await sleep(MEASURE_MS)
+  return (((await count()) - before) / (performance.now() - startedAt)) * 1_000
+}
+
+/** Empties the mailboxes, so that what comes next meets no backlog. */
+async function emptied(url: string): Promise<void> {
   const redis = connectRaw(url)
-  const keys = await redis.keys('{bench:*}:in')
-  const outs = await redis.keys('{bench:*}:out')
-  if (keys.length + outs.length > 0) await redis.del(...keys, ...outs)
+  const lanes = await redis.keys(`{${NAMESPACE}:*}:in`)
+  if (lanes.length > 0) await redis.del(...lanes)
   redis.disconnect()
-  await node.start()
-  await client.ask(address('relay', '0'), { type: 'get' }, { timeoutMs: 30_000 })
 }
 
-/** The most asks a second, with many waiting at once. */
-async function askCapacity(client: Client): Promise<number> {
-  let answered = 0
-  const startedAt = performance.now()
-  const asking = Array.from({ length: ASKERS }, async (_, asker) => {
-    for (let i = asker; performance.now() - startedAt < CAPACITY_MS; i += ASKERS) {
-      await client.ask(address('relay', String(i % ACTORS)), { type: 'get' }, { timeoutMs: 30_000 })
-      answered++
-    }
-  })
-  await Promise.all(asking)
-  return (answered * 1_000) / (performance.now() - startedAt)
+/** A node here and the one who asks in another process: the most asks a second, and the latency below that. */
+export async function askLoop(url: string): Promise<{ readonly maxPerS: number; readonly curve: readonly Latency[] }> {
+  const node = await start('./relay.ts', url)
+  await spawned(url)
+  const asker = await start('./asker.ts', url)
+  const maxPerS = await said<number>(asker, 'capacity' satisfies Task)
+  const curve: Latency[] = []
+  for (const share of ASK_LOADS) curve.push(await said<Latency>(asker, (maxPerS * share) satisfies Task))
+  await Promise.all([end(asker), end(node)])
+  return { maxPerS, curve }
 }
 
-/** Asks arrive evenly at the given rate, whether or not earlier ones were answered (no coordinated omission). */
-async function asks(client: Client, perS: number): Promise<{ p50: number; p99: number }> {
-  if (process.env['BENCH_VERBOSE'] !== undefined) process.stderr.write(`  asking ${Math.round(perS)} times a second\n`)
-  const times: number[] = []
-  const pending: Promise<void>[] = []
-  const startedAt = performance.now()
-  for (let i = 0; i < ASKS;) {
-    const due = Math.min(ASKS, Math.floor(((performance.now() - startedAt) / 1_000) * perS))
-    for (; i < due; i++) {
-      const at = startedAt + (i / perS) * 1_000
-      const asked = client.ask(address('relay', String(i % ACTORS)), { type: 'get' }, { timeoutMs: 30_000 })
-      pending.push(asked.then(() => void times.push(performance.now() - at)))
-    }
-    await sleep(1)
-  }
-  await Promise.all(pending)
-  times.sort((a, b) => a - b)
-  return { p50: times[Math.floor(times.length * 0.5)] ?? 0, p99: times[Math.floor(times.length * 0.99)] ?? 0 }
+/** A process of this benchmark; it has said that it is ready. */
+async function start(program: string, url: string): Promise<ChildProcess> {
+  const child = fork(new URL(program, import.meta.url), [url])
+  await once(child, 'message')
+  return child
+}
+
+/** What a process answers. */
+async function said<T>(child: ChildProcess, task: string | number): Promise<T> {
+  child.send(task)
+  const [answer] = (await once(child, 'message')) as [T] // each program says what it answers to what
+  return answer
+}
+
+async function end(child: ChildProcess): Promise<void> {
+  child.disconnect()
+  await once(child, 'exit')
 }
 
 /** XADD, XREAD, and one script a batch that writes a snapshot and a send for each message; three batches in flight. */
@@ -205,7 +205,7 @@ async function rawLoop(url: string): Promise<number> {
     if (rows.length === 0) continue
     cursor = rows.at(-1)?.[0] ?? cursor
     inFlight.push(
-      commit('{raw}:out', '{raw}:in', cursor, ...rows.flatMap((_, i) => [String((taken + i) % ACTORS), snapshot])),
+      commit('{raw}:out', '{raw}:in', cursor, ...rows.flatMap((_, i) => [String((taken + i) % RELAYS), snapshot])),
     )
     if (inFlight.length >= 3) await inFlight.shift()
     taken += rows.length

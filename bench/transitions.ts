@@ -14,7 +14,7 @@ import type { Snapshot, Stepped } from '../runtime/step.ts'
 import { taskMachine } from '../machines/task.ts'
 import type { TaskEvent, TaskInput } from '../machines/task.ts'
 import type { Benchmark } from './bench.ts'
-import { relayMachine } from './runtime.ts'
+import { relayMachine } from './relay.ts'
 
 const TURNS = 15
 const TURN_MS = 150

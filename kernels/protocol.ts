@@ -8,8 +8,6 @@ import type { FeatureSpec, DatasetSlice } from './data/manifest.ts'
 import type { PreprocessStep } from './data/preprocess.ts'
 import type { KernelErrorData } from './errors.ts'
 import type { Evaluation, EvaluateSettings } from './evaluate.ts'
-import type { GpuMode } from './gpujs/map.ts'
-import type { MapRequest } from './gpujs/request.ts'
 import type { Predictions, Rows } from './predict.ts'
 import type { Progress, RoundMetrics } from './round.ts'
 import type { TrainSettings } from './step.ts'
@@ -54,7 +52,6 @@ export type KernelRequest =
       settings: TrainSettings
     }
   | ({ op: 'evaluate'; model: ModelTopology; weights: BlobFile; data: DatasetSlice } & EvaluateSettings)
-  | MapRequest
   | (ModelInput & { op: 'predict'; weights: BlobFile; rows: Rows; preprocess: PreprocessStep[] })
 
 export interface InitialiseResult {
@@ -69,19 +66,12 @@ export interface RoundFiles {
   wallMs: number
 }
 
-/** The chunk's elements, float32, row-major. */
-export interface MapResult {
-  chunk: OutputFile
-  mode: GpuMode
-}
-
 interface Results {
   initialise: InitialiseResult
   round: RoundFiles
   sync: RoundFiles
   evaluate: Evaluation
   predict: Predictions
-  map: MapResult
 }
 
 export type KernelResult<R extends KernelRequest> = Results[R['op']]

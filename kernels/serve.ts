@@ -9,7 +9,7 @@ import type { Backend } from './backend.ts'
 import { compileModel } from './compiled.ts'
 import type { CompiledModel } from './compiled.ts'
 import { openDataset, ShardCache } from './data/dataset.ts'
-import type { DatasetSlice, FeatureSpec } from './data/manifest.ts'
+import type { FeatureSpec } from './data/manifest.ts'
 import { KernelError } from './errors.ts'
 import { evaluateSlice } from './evaluate.ts'
 import { initialise } from './initialise.ts'
@@ -112,19 +112,6 @@ class Kernel {
         const onBatch = throttled(() => send({ type: 'alive', id, rssBytes: process.memoryUsage.rss() }))
         return await evaluateSlice(compiled, readVerified(request.weights), dataset, request, { signal, onBatch })
       }
-      case 'map': {
-        // Not at the head: a kernel that trains has no use for gpu.js.
-        const [{ GPU_MODES, mapChunk }, { inputOf }] = await Promise.all([
-          import('./gpujs/map.ts'),
-          import('./gpujs/request.ts'),
-        ])
-        const readers = { bytes: readVerified, dataset: (slice: DatasetSlice) => openDataset(slice, this.#shards) }
-        const inputs = request.inputs.map((input) => inputOf(input, readers))
-        const mode = GPU_MODES[this.#backend.name]
-        const onStrip = throttled(() => send({ type: 'alive', id, rssBytes: process.memoryUsage.rss() }))
-        const values = await mapChunk(mode, request.settings, inputs, { signal, onStrip })
-        return { chunk: this.#write(id, 'chunk', new Uint8Array(values.buffer)), mode }
-      }
       case 'predict': {
         const compiled = await this.#compiled(request.model, request.input)
         return await predictRows(compiled, readVerified(request.weights), request.rows, request.preprocess, { signal })
@@ -149,7 +136,7 @@ class Kernel {
 
   #write(id: number, kind: string, bytes: Uint8Array): OutputFile {
     // The process id keeps apart what a slot's earlier process may have left.
-    const path = join(this.#scratchDir, `${process.pid}-${id}-${kind}`)
+    const path = join(this.#scratchDir, `${process.pid}-${id}-${kind}.safetensors`)
     writeFileSync(path, bytes)
     return { path, sha256: sha256(bytes), sizeBytes: bytes.byteLength }
   }

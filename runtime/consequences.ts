@@ -63,6 +63,8 @@ export interface Standing {
   readonly outTrim: number
   readonly incarnation: number
   readonly reach: Transport['reach']
+  /** What the commit shall look for afterwards. */
+  readonly look: number
   readonly now: number
   /** How many messages may be held, still. */
   readonly heldRoom: number
@@ -279,6 +281,7 @@ export class Consequences {
         held: this.#heldBodies,
         heldTrim: this.#heldTrim,
         replies: Array.from(this.#replies, ([channel, texts]) => ({ channel, body: `[${texts}]` })),
+        look: at.look,
       },
       touched,
       starts: stillMeant(this.#starts, cells),

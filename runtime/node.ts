@@ -7,7 +7,6 @@ import type { ActorDefinition } from './actor.ts'
 import { kindOf, pinnedActor, pinnedShard } from './address.ts'
 import type { ActorAddress, Directory, ShardName } from './address.ts'
 import type { Definitions } from './cell.ts'
-import { Trials } from './care.ts'
 import { systemClock, systemRandom } from './clock.ts'
 import type { Clock, Random } from './clock.ts'
 import { Courier } from './courier.ts'
@@ -50,7 +49,6 @@ export class Node {
   readonly #limits: Limits
   readonly #courier: Courier
   readonly #health: HealthWatch
-  readonly #trials = new Trials()
   readonly #shards = new Map<ShardName, Shard>()
   readonly #renewedAt = new Map<ShardName, number>()
   readonly #orphanSince = new Map<ShardName, number>()
@@ -195,13 +193,7 @@ export class Node {
   }
 
   async #claim(name: ShardName, adopted: boolean): Promise<boolean> {
-    const claim = await this.#transport.claim(name, {
-      owner: this.id,
-      ttlMs: this.#limits.leaseMs,
-      nonce: this.#random.word(),
-      anew: false,
-      crashWindowMs: this.#limits.crashWindowMs,
-    })
+    const claim = await this.#transport.claim(name, this.id, this.#limits.leaseMs, this.#random.word())
     if (claim === null || this.#shards.has(name)) return false
     if (this.#stopped) {
       await this.#transport.release(name, claim.epoch)
@@ -219,7 +211,6 @@ export class Node {
         random: this.#random,
         events: this.events,
         limits: this.#limits,
-        trials: this.#trials,
         readElsewhere: (kind, version) =>
           this.#members.some(({ id, reads }) => id !== this.id && (reads[kind] ?? 0) >= version),
         onNeed: (need) => this.#need(need),

@@ -15,8 +15,6 @@ import type { ActorAddress, Directory, ShardName } from './address.ts'
 import { Bell } from './bell.ts'
 import type { Cell, Definitions } from './cell.ts'
 import { Cells, definitionOf, readerOf } from './cell.ts'
-import { Care } from './care.ts'
-import type { Trials } from './care.ts'
 import type { Clock, Random } from './clock.ts'
 import type { Courier } from './courier.ts'
 import { Effects } from './effects.ts'
@@ -27,13 +25,14 @@ import { faultOf, RuntimeError } from './errors.ts'
 import type { RuntimeEvents } from './events.ts'
 import type { Limits } from './limits.ts'
 import type { EffectStart, Plan, Standing, Unreadable } from './consequences.ts'
+import { Mailbox } from './mailbox.ts'
 import { open, openHeld } from './message.ts'
 import type { Message, Taken } from './message.ts'
 import { plan } from './plan.ts'
 import { Outbox } from './outbox.ts'
 import { decodeRecord } from './record.ts'
 import { compareIds, deadLetterStream, doorbell, heldStream } from './transport.ts'
-import type { Claim, CommitOutcome, Cursor, Entry, Need, OutboxEntry, Send, Transport } from './transport.ts'
+import type { Claim, CommitOutcome, Cursor, Need, OutboxEntry, Send, Transport } from './transport.ts'
 
 export interface ShardOptions {
   readonly name: ShardName
@@ -46,7 +45,6 @@ export interface ShardOptions {
   readonly random: Random
   readonly events: RuntimeEvents
   readonly limits: Limits
-  readonly trials: Trials
   /** Whether another living node reads records of this kind up to this version. */
   readonly readElsewhere: Standing['readElsewhere']
   /** Told of what this process's code cannot read. */
@@ -55,22 +53,19 @@ export interface ShardOptions {
   readonly onEnd: (shard: Shard) => void
 }
 
-/** So many messages at a look say that the mailbox is a stream just now. */
-const MAIL_STREAM = 16
-
 export class Shard {
   readonly name: ShardName
   readonly #options: ShardOptions
   readonly #cells: Cells
   readonly #effects: Effects
   readonly #bell: Bell
+  readonly #mailbox: Mailbox
   readonly #abort = new AbortController()
   /** Results of effects, and what adoption has to say: messages that need no mailbox, since only an owner makes them. */
   #local: Message[] = []
   #claim: Claim
   #seq: number
   #cursor: Cursor
-  #read: Cursor
   #outSeq: number
   #outbox: Outbox
   readonly #log: CommitLog
@@ -80,8 +75,6 @@ export class Shard {
   #heldAhead: { after: string; readonly until: string } | null = null
   /** Messages that this owner has held. */
   #heldCount = 0
-  /** Messages that the last look into the mailbox found. */
-  #found = 0
   #inFlight: Promise<boolean>[] = []
   #suspended = false
   /** A pinned shard whose process is gone. */
@@ -90,8 +83,6 @@ export class Shard {
   #lostRuns: ReadonlySet<string> | null = null
   /** Of an adopted shard: where it stands once its actor has heard that its owner is lost. */
   #orphanTold = Infinity
-  /** While something kills the shard's owners; null in ordinary life. */
-  #care: Care | null
   #loop: Promise<void> = Promise.resolve()
 
   /** `adopted`: a pinned shard whose process is gone. Its effects cannot be started again, and its actor is told. */
@@ -101,19 +92,21 @@ export class Shard {
     this.#claim = claim
     this.#seq = claim.seq
     this.#cursor = claim.cursor
-    this.#read = claim.cursor
     this.#outSeq = claim.outSeq
     this.#outbox = new Outbox(claim.outSeq)
     this.#log = new CommitLog(claim.seq, options.limits.commitsRememberedMax)
     this.adopted = adopted
-    this.#care = Care.after(claim, options.owner, options.limits, options.clock.now())
     this.#cells = new Cells(options.limits.cellsMax)
     this.#bell = new Bell(options.clock)
+    this.#mailbox = new Mailbox({ ...options, shard: options.name })
     this.#effects = new Effects({
       clock: options.clock,
       random: options.random,
       events: options.events,
-      report: (message) => this.#report(message),
+      report: (message) => {
+        this.#local.push(message)
+        this.#bell.ring()
+      },
     })
   }
 
@@ -178,7 +171,7 @@ export class Shard {
     let standing = false
     while (!signal.aborted) {
       try {
-        unsubscribe ??= await transport.subscribe(doorbell(this.name), () => this.#bell.ring())
+        unsubscribe ??= await transport.subscribe(doorbell(this.name), (ring) => this.#rung(ring))
         if (!standing) await this.#recover()
         standing = true
         await this.#turn(signal)
@@ -191,8 +184,14 @@ export class Shard {
         await this.#claimAnew(signal)
       }
     }
+    this.#bell.stop()
     await Promise.allSettled(this.#inFlight)
     await unsubscribe?.().catch(() => {}) // the transport may be gone; a subscription dies with its connection
+  }
+
+  #rung(ring: string): void {
+    this.#mailbox.hear(ring)
+    this.#bell.ring()
   }
 
   /**
@@ -205,9 +204,7 @@ export class Shard {
       await clock.sleep(100, signal)
       if (signal.aborted) return
       try {
-        const { leaseMs: ttlMs, crashWindowMs } = limits
-        const request = { owner, ttlMs, nonce: random.word(), anew: true, crashWindowMs }
-        const claim = await transport.claim(this.name, request)
+        const claim = await transport.claim(this.name, owner, limits.leaseMs, random.word())
         if (claim === null) await this.#loseFenced()
         else {
           this.#claim = claim
@@ -237,9 +234,9 @@ export class Shard {
     this.#cells.clear()
     this.#seq = claim.seq
     this.#cursor = claim.cursor
-    this.#read = claim.cursor
     this.#outSeq = claim.outSeq
     this.#outbox = new Outbox(claim.outSeq)
+    this.#mailbox.begin(claim)
     this.#nextDue = 0
     this.#heldCount = 0
     const [held, outbox, actors] = await Promise.all([
@@ -265,39 +262,7 @@ export class Shard {
     const own = this.adopted ? this.#orphan(starts) : starts
     this.#local.push(...watches)
     this.#effects.keepOnly(own)
-    if (this.#care !== null) void this.#startWithCare(own, this.#care)
-    else for (const start of own) void this.#effects.start(definitionOf(definitions, start.actor), start)
-  }
-
-  /** One by one, each under a trial until it has lived for a while. Never throws. */
-  async #startWithCare(starts: readonly EffectStart[], care: Care): Promise<void> {
-    const { trials, transport, definitions, events, clock, limits } = this.#options
-    const { signal } = this.#abort
-    const { epoch } = this.#claim
-    for (const start of starts) {
-      const { actor, id, row } = start
-      const fault = care.verdictOnEffect(start)
-      if (fault !== null) {
-        this.#report({ kind: 'effect', actor, id, gen: row.gen, result: { ok: false, fault } })
-        continue
-      }
-      await trials.run(false, async () => {
-        if (signal.aborted || epoch !== this.#claim.epoch) return // lost, or found anew
-        try {
-          await transport.attempt(this.name, epoch, care.trialOfEffect(start))
-          const ended = this.#effects.start(definitionOf(definitions, actor), start)
-          await Promise.race([ended, clock.sleep(limits.effectTrialMs, signal)])
-          await transport.attempt(this.name, epoch, '')
-        } catch (error) {
-          events.emit({ type: 'trouble', where: `effect ${id} of ${actor}`, error })
-        }
-      })
-    }
-  }
-
-  #report(message: Message): void {
-    this.#local.push(message)
-    this.#bell.ring()
+    for (const start of own) this.#effects.start(definitionOf(definitions, start.actor), start)
   }
 
   #canRead(cell: Cell): boolean {
@@ -354,12 +319,17 @@ export class Shard {
       return
     }
     const batch = await this.#ownWork()
-    // Who found much will find more: a plain read costs Redis less than a look that may park.
-    const stay = batch.length > 0 || this.#found >= MAIL_STREAM
-    const mail = stay ? await this.#look() : await this.#lookOrPark(signal)
-    this.#found = mail.length
+    const mail = await this.#mailbox.take(batch.length > 0, this.#outbox.trimmed)
+    if (mail === 'fenced') {
+      await this.#loseFenced()
+      return
+    }
     for (const entry of mail) batch.push({ kind: 'mail', entry })
     if (batch.length > 0) await this.#take(batch.map(open))
+    else if (this.#mailbox.restMs > 0) {
+      await this.#settle(0)
+      await this.#bell.wait(Math.min(this.#mailbox.restMs, this.#nextDue - this.#options.clock.now()), signal)
+    }
   }
 
   /** S5. */
@@ -385,49 +355,7 @@ export class Shard {
     return batch
   }
 
-  async #look(): Promise<readonly Entry[]> {
-    const entries = await this.#options.transport.read(this.name, this.#read, this.#options.limits.batchMax)
-    this.#read = after(this.#read, entries)
-    return entries
-  }
-
-  /** Mail, or a rest until there may be some. */
-  async #lookOrPark(signal: AbortSignal): Promise<readonly Entry[]> {
-    const { transport, clock, limits } = this.#options
-    const { epoch } = this.#claim
-    const found = await transport.park(this.name, epoch, this.#read, limits.batchMax, this.#outbox.trimmed)
-    if (found === 'fenced') await this.#loseFenced()
-    if (typeof found !== 'string') {
-      this.#read = after(this.#read, found)
-      return found
-    }
-    await this.#settle(0)
-    await this.#bell.wait(Math.min(limits.watchdogMs, this.#nextDue - clock.now()), signal)
-    return []
-  }
-
   async #take(batch: readonly Taken[]): Promise<void> {
-    const { clock, trials, transport } = this.#options
-    let rest = batch
-    while (this.#care !== null && rest.length > 0) {
-      if (this.#care.isOver(clock.now())) {
-        this.#care = null
-        break
-      }
-      const { portion, trial } = this.#care.next(rest)
-      if (trial === null) break
-      const judged = portion.map((taken) => this.#care?.judged(taken) ?? taken)
-      rest = rest.slice(portion.length)
-      await trials.run(true, async () => {
-        await transport.attempt(this.name, this.#claim.epoch, trial)
-        await this.#takeWhole(judged)
-        await this.#settle(0)
-      })
-    }
-    if (rest.length > 0) await this.#takeWhole(rest)
-  }
-
-  async #takeWhole(batch: readonly Taken[]): Promise<void> {
     const { definitions, directory, transport, clock, limits, readElsewhere } = this.#options
     await this.#load(batch)
     this.#cells.nextBatch()
@@ -440,6 +368,7 @@ export class Shard {
       outTrim: this.#outbox.trimmed,
       incarnation: this.#claim.incarnation,
       reach: transport.reach,
+      look: this.#mailbox.look,
       now: clock.now(),
       heldRoom: limits.mailboxMax - this.#heldCount,
       readElsewhere,
@@ -455,7 +384,8 @@ export class Shard {
     const committing = transport.commit(planned.commit)
     const former = this.#inFlight.at(-1)
     this.#inFlight.push(this.#afterCommit(planned, batch.length, standing.now, committing, former))
-    await this.#settle(this.#options.limits.commitsInFlightMax - 1)
+    // Who looks with a commit waits for what it finds.
+    await this.#settle(standing.look > 0 ? 0 : this.#options.limits.commitsInFlightMax - 1)
   }
 
   /** Waits until at most `max` commits are in flight. Throws when one of them did not take effect. */
@@ -490,6 +420,7 @@ export class Shard {
         return false
       }
       this.#log.add(planned.commit.seq + 1, planned.lines)
+      this.#mailbox.learn(outcome.mail)
       for (const i of outcome.gone) this.#undeliverable(planned.commit.sends[i])
     } catch (error) {
       events.emit({ type: 'trouble', where: `commit of shard ${this.name}`, error })
@@ -502,7 +433,7 @@ export class Shard {
     if (this.#abort.signal.aborted) return true // a new owner starts the effects; the outbox is in the transport
     const { commit } = planned
     for (const { actor, id, gen } of planned.stops) this.#effects.stop(actor, id, gen)
-    for (const start of planned.starts) void this.#effects.start(definitionOf(definitions, start.actor), start)
+    for (const start of planned.starts) this.#effects.start(definitionOf(definitions, start.actor), start)
     this.#carry(commit.outbox.map((entry) => ({ ...entry, incarnation: commit.incarnation })))
     if (commit.sends.some(({ shard }) => shard === this.name)) this.#bell.ring()
     if (!(await this.#dropIfLeft(planned))) return false
@@ -564,7 +495,8 @@ export class Shard {
     const word = withoutMailbox(decodeEnvelope(body))
     if (word === 'nothing') return
     if (word !== 'a dead letter') {
-      this.#report(word)
+      this.#local.push(word)
+      this.#bell.ring()
       return
     }
     const fault = faultOf(
@@ -599,13 +531,4 @@ export class Shard {
 
 function runOf({ actor, id, row }: EffectStart): string {
   return `${actor}|${id}|${row.gen}`
-}
-
-function after(cursor: Cursor, entries: readonly Entry[]): Cursor {
-  let { hi, in: normal } = cursor
-  for (const entry of entries) {
-    if (entry.lane === 'hi') hi = entry.id
-    else normal = entry.id
-  }
-  return { hi, in: normal }
 }

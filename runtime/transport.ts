@@ -35,20 +35,6 @@ export interface Claim {
   readonly outSeq: number
   /** Higher than at any claim before: after a rollback seqs come again, and must not be taken for sends already seen. */
   readonly incarnation: number
-  /** How many owners before, one after the other, have ended soon after their claim without giving it back. */
-  readonly crashes: number
-  /** What the last of them was trying (care.ts), '' for nothing. */
-  readonly trial: string
-}
-
-export interface ClaimRequest {
-  readonly owner: string
-  readonly ttlMs: number
-  readonly nonce: string
-  /** The owner claims once more what it had: it has not crashed. */
-  readonly anew: boolean
-  /** How soon after its claim an owner ends when that counts as a crash. */
-  readonly crashWindowMs: number
 }
 
 export interface OutboxEntry {
@@ -97,7 +83,12 @@ export interface Commit {
   readonly heldTrim: string
   /** Answers to asks: published once the commit has taken effect. */
   readonly replies: readonly { readonly channel: string; readonly body: string }[]
+  /** Looks into the mailbox afterwards, as `park` does: so many entries of each lane at most. 0: does not look. */
+  readonly look: number
 }
+
+/** What a look into the mailbox finds: entries after the cursor, or nothing, and then the next sender rings the doorbell. */
+export type Mail = readonly Entry[] | 'parked'
 
 export interface Send {
   readonly shard: ShardName
@@ -119,11 +110,11 @@ export interface Need {
 }
 
 /**
- * `gone` are the sends, by index, whose pinned shard is no more. `fenced`: another epoch. `seq`: the epoch is ours, yet
+ * `gone` are the sends, by index, whose pinned shard is no more; `mail` is null when the commit did not look. `fenced`: another epoch. `seq`: the epoch is ours, yet
  * the shard is not where we thought.
  */
 export type CommitOutcome =
-  | { readonly ok: true; readonly gone: readonly number[] }
+  | { readonly ok: true; readonly gone: readonly number[]; readonly mail: Mail | null }
   | { readonly ok: false; readonly why: 'fenced' | 'seq'; readonly seq: number }
 
 /** A message on its way into a mailbox. Per source and lane, seqs rise. */
@@ -164,9 +155,7 @@ export interface Transport {
   withdraw(node: string): Promise<void>
 
   /** Null while another owner's lease lasts. */
-  claim(shard: ShardName, request: ClaimRequest): Promise<Claim | null>
-  /** Writes down what the owner is about to try; '' for nothing. */
-  attempt(shard: ShardName, epoch: string, trial: string): Promise<void>
+  claim(shard: ShardName, owner: string, ttlMs: number, nonce: string): Promise<Claim | null>
   /**
    * The seq at which the shard stands, or null when the epoch is stale. Works after the lease has run out too, as long as
    * nobody has claimed since.
@@ -181,16 +170,10 @@ export interface Transport {
   /** Entries after the cursor, control lane first, at most `limit` of each lane. */
   read(shard: ShardName, after: Cursor, limit: number): Promise<readonly Entry[]>
   /**
-   * `read`, and when there is nothing after the cursor, tells senders to ring the doorbell at the next delivery. Outbox
-   * entries up to `outTrim` may go.
+   * `read`, and when there is nothing after the cursor, tells senders to ring the doorbell at the next delivery. The ring
+   * brings along what was delivered, if that is little (ring.ts). Outbox entries up to `outTrim` may go.
    */
-  park(
-    shard: ShardName,
-    epoch: string,
-    after: Cursor,
-    limit: number,
-    outTrim: number,
-  ): Promise<'parked' | 'fenced' | readonly Entry[]>
+  park(shard: ShardName, epoch: string, after: Cursor, limit: number, outTrim: number): Promise<Mail | 'fenced'>
   load(shard: ShardName, actors: readonly ActorAddress[]): Promise<readonly (string | null)[]>
   commit(commit: Commit): Promise<CommitOutcome>
   /** Where the shard stands, whoever asks. */

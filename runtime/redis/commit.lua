@@ -5,9 +5,10 @@
 --       8 journal cap  9 dead letters cap  10 channel of the journal
 --       11 records set  12 records deleted  13 sends  14 outbox  15 timers set  16 timers cleared
 --       17 effects begun  18 effects over  19 dead letters  20 other shards  21 answers  22 held  23 first held id to keep
+--       24 entries of each lane to look for afterwards (0: does not look)
 --       then the values of each, in this order: body | - | key of the lane, body | id, shard, lane, body | due, member |
 --       member | actor | actor | body | channel, body | body | '1' if it must exist, its doorbell
--- Reply: {'ok', index of each send whose shard is gone...} | {'fenced', seq} | {'seq', seq}
+-- Reply: {'ok', {index of each send whose shard is gone...}, mail as `look` finds it} | {'fenced', seq} | {'seq', seq}
 local call = redis.call
 local at = call('HMGET', KEYS[1], 'epoch', 'seq')
 local seq = at[2] or '0'
@@ -18,7 +19,7 @@ if seq ~= ARGV[2] then
   return { 'seq', seq }
 end
 local others = tonumber(ARGV[20])
-local arg = 24
+local arg = 25
 local key = 10 + 3 * others
 for _ = 1, tonumber(ARGV[11]) do
   call('SET', KEYS[key], ARGV[arg])
@@ -29,19 +30,34 @@ for _ = 1, tonumber(ARGV[12]) do
   call('DEL', KEYS[key])
   key = key + 1
 end
-local reply = { 'ok' }
+local undelivered = {}
 local gone = {}
+-- By the lane's place among KEYS: what is added to the lanes of shards whose owners sleep.
+local parked = {}
+local added = {}
 for i = 0, others - 1 do
-  if ARGV[#ARGV - 2 * (others - i) + 1] == '1' and call('EXISTS', KEYS[10 + 3 * i]) == 0 then
+  local meta = 10 + 3 * i
+  if ARGV[#ARGV - 2 * (others - i) + 1] == '1' and call('EXISTS', KEYS[meta]) == 0 then
     gone[i] = true
+  else
+    parked[i] = call('HGET', KEYS[meta], 'parked')
+    if parked[i] then
+      added[meta + 1] = {}
+      added[meta + 2] = {}
+    end
   end
 end
 for i = 1, tonumber(ARGV[13]) do
   local lane = tonumber(ARGV[arg])
   if lane > 9 and gone[math.floor((lane - 10) / 3)] then
-    reply[#reply + 1] = i - 1
+    undelivered[#undelivered + 1] = i - 1
   else
-    call('XADD', KEYS[lane], '*', 'e', ARGV[arg + 1])
+    local id = call('XADD', KEYS[lane], '*', 'e', ARGV[arg + 1])
+    local mail = added[lane]
+    if mail then
+      mail[#mail + 1] = id
+      mail[#mail + 1] = ARGV[arg + 1]
+    end
   end
   arg = arg + 2
 end
@@ -81,14 +97,26 @@ if ARGV[7] ~= '' then
   call('XADD', KEYS[4], 'MAXLEN', '~', ARGV[8], '*', 'e', ARGV[7])
   call('PUBLISH', ARGV[10], '')
 end
-call('XTRIM', KEYS[2], 'MINID', '~', ARGV[3])
-call('XTRIM', KEYS[3], 'MINID', '~', ARGV[4])
-call('XTRIM', KEYS[5], 'MINID', '~', ARGV[6])
-call('XTRIM', KEYS[9], 'MINID', ARGV[23])
+if ARGV[23] ~= '0-1' then
+  call('XTRIM', KEYS[9], 'MINID', ARGV[23])
+end
 call('HSET', KEYS[1], 'seq', string.format('%d', seq + 1), 'hi', ARGV[3], 'in', ARGV[4], 'outSeq', ARGV[5])
 for i = 0, others - 1 do
-  if not gone[i] and call('HDEL', KEYS[10 + 3 * i], 'parked') == 1 then
-    call('PUBLISH', ARGV[#ARGV - 2 * (others - i - 1)], '')
+  if parked[i] then
+    local meta = 10 + 3 * i
+    ring(KEYS[meta], ARGV[#ARGV - 2 * (others - i - 1)], parked[i], added[meta + 1], added[meta + 2])
   end
 end
-return reply
+local mail = ARGV[24] ~= '0' and look(KEYS[1], KEYS[2], KEYS[3], ARGV[1], ARGV[3], ARGV[4], ARGV[24], true)
+if mail ~= 'parked' then
+  if ARGV[3] ~= '0-0' then
+    call('XTRIM', KEYS[2], 'MINID', '~', ARGV[3])
+  end
+  if ARGV[4] ~= '0-0' then
+    call('XTRIM', KEYS[3], 'MINID', '~', ARGV[4])
+  end
+end
+if ARGV[5] ~= '0' then
+  call('XTRIM', KEYS[5], 'MINID', '~', ARGV[6])
+end
+return { 'ok', undelivered, mail }

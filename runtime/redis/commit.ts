@@ -2,7 +2,7 @@
 import type { ShardName } from '../address.ts'
 import { LIMITS } from '../limits.ts'
 import { doorbell, journalStream, nextId } from '../transport.ts'
-import type { Commit, CommitOutcome } from '../transport.ts'
+import type { Commit, CommitOutcome, Entry, Mail } from '../transport.ts'
 import type { Argument } from './connection.ts'
 import { outboxFloor, timerMember } from './keys.ts'
 import type { Keys } from './keys.ts'
@@ -75,13 +75,25 @@ export function commitArguments(commit: Commit, names: Keys): Argument[] {
     commit.replies.length,
     commit.held.length,
     nextId(commit.heldTrim),
+    commit.look,
     ...values,
     ...others,
   ]
 }
 
 export function commitOutcome(reply: unknown): CommitOutcome {
-  const [outcome, ...rest] = reply as readonly ['ok' | 'fenced' | 'seq', ...(number | string)[]] // the script's replies
-  if (outcome === 'ok') return { ok: true, gone: rest.map(Number) }
-  return { ok: false, why: outcome, seq: Number(rest[0]) }
+  const said = reply as readonly ['ok', readonly number[], unknown] | readonly ['fenced' | 'seq', string] // the script's
+  if (said[0] !== 'ok') return { ok: false, why: said[0], seq: Number(said[1]) }
+  return { ok: true, gone: said[1], mail: said[2] === null ? null : mailOf(said[2]) }
+}
+
+/** What `look` in `mailbox.lua` replies. */
+export function mailOf(reply: unknown): Mail {
+  if (reply === 'parked') return reply
+  const [control, ...rest] = reply as readonly [number, ...string[]]
+  const entries: Entry[] = []
+  for (let i = 0; i < rest.length; i += 2) {
+    entries.push({ id: rest[i] ?? '', lane: i / 2 < control ? 'hi' : 'in', body: rest[i + 1] ?? '' })
+  }
+  return entries
 }

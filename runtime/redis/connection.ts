@@ -41,6 +41,24 @@ export type ServerReport = { readonly place: string } & (
 /** The library adds a method for each defined script; their types are ours to state. A Cluster has the same commands. */
 export type Commands<S extends string> = Redis & Record<`tf_${S}`, (...args: Argument[]) => Promise<unknown>>
 
+/** Writes what one turn of the event loop sends with one system call: a call for each command costs more than the rest of it. */
+class TurnwiseRedis extends Redis {
+  #corked = false
+
+  override sendCommand(...args: Parameters<Redis['sendCommand']>): unknown {
+    if (!this.#corked && this.status === 'ready') {
+      const { stream } = this
+      this.#corked = true
+      stream.cork()
+      setImmediate(() => {
+        this.#corked = false
+        stream.uncork()
+      })
+    }
+    return super.sendCommand(...args)
+  }
+}
+
 export class Connection<S extends string> {
   readonly commands: Commands<S>
   readonly #cluster: Cluster | null
@@ -49,7 +67,7 @@ export class Connection<S extends string> {
   #lastError: Error | null = null
 
   constructor(endpoint: Endpoint, scripts: Readonly<Record<S, Script>>) {
-    const client = endpoint.kind === 'cluster' ? openCluster(endpoint) : new Redis(optionsOf(endpoint))
+    const client = endpoint.kind === 'cluster' ? openCluster(endpoint) : new TurnwiseRedis(optionsOf(endpoint))
     this.#cluster = client instanceof Cluster ? client : null
     this.commands = client as unknown as Commands<S> // its script methods are defined below
     const nodes = (): readonly HostPort[] => [

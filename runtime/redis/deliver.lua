@@ -10,7 +10,7 @@ end
 local cap = tonumber(ARGV[1])
 local client = ARGV[4] == '1'
 local marks = {}
-local added = false
+local added = {}
 for i = 7, #ARGV, 4 do
   local source = ARGV[i]
   local incarnation = tonumber(ARGV[i + 1])
@@ -32,14 +32,14 @@ for i = 7, #ARGV, 4 do
   end
   if incarnation > mark[1] or (incarnation == mark[1] and seq > mark[2]) then
     -- Only what is new can be refused: a delivery that is repeated since its answer was lost has been taken.
-    if not added and cap > 0 and redis.call('XLEN', KEYS[2]) >= cap then
+    if #added == 0 and cap > 0 and redis.call('XLEN', KEYS[2]) >= cap then
       return 'busy'
     end
     mark[1] = incarnation
     mark[2] = seq
     mark[3] = true
-    redis.call('XADD', KEYS[2], '*', 'e', ARGV[i + 3])
-    added = true
+    added[#added + 1] = redis.call('XADD', KEYS[2], '*', 'e', ARGV[i + 3])
+    added[#added + 1] = ARGV[i + 3]
   end
 end
 for source, mark in pairs(marks) do
@@ -52,7 +52,9 @@ for source, mark in pairs(marks) do
     end
   end
 end
-if added and redis.call('HDEL', KEYS[1], 'parked') == 1 then
-  redis.call('PUBLISH', ARGV[3], '')
+local parked = #added > 0 and redis.call('HGET', KEYS[1], 'parked')
+if parked then
+  local control = ARGV[5] == 'hi'
+  ring(KEYS[1], ARGV[3], parked, control and added or {}, control and {} or added)
 end
 return 'ok'

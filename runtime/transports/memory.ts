@@ -9,15 +9,16 @@ import type { Clock } from '../clock.ts'
 import type { Lane } from '../envelope.ts'
 import { RuntimeError } from '../errors.ts'
 import { LIMITS } from '../limits.ts'
+import { encodeRing, RING_ENTRIES_MAX } from '../ring.ts'
 import { compareIds, CURSOR_START, deadLetterStream, doorbell, heldStream, journalStream } from '../transport.ts'
 import type {
   Claim,
-  ClaimRequest,
   Commit,
   CommitOutcome,
   Cursor,
   Delivery,
   Entry,
+  Mail,
   Member,
   Need,
   OutboxEntry,
@@ -84,11 +85,8 @@ interface ShardData {
   cursor: Cursor
   outSeq: number
   incarnation: number
-  parked: boolean
-  claimedAt: number
-  crashes: number
-  released: boolean
-  trial: string
+  /** Where its owner fell asleep; null while it is awake. */
+  parkedAt: Cursor | null
   readonly lanes: Record<Lane, Stream>
   outbox: OutboxEntry[]
   readonly records: Map<ActorAddress, string>
@@ -130,11 +128,7 @@ export class MemoryServer {
         cursor: CURSOR_START,
         outSeq: 0,
         incarnation: 0,
-        parked: false,
-        claimedAt: -Infinity,
-        crashes: 0,
-        released: false,
-        trial: '',
+        parkedAt: null,
         lanes: { hi: new Stream(), in: new Stream() },
         outbox: [],
         records: new Map(),
@@ -156,13 +150,30 @@ export class MemoryServer {
     return stream
   }
 
-  /** Adds a message to a lane, and rings the doorbell of an owner that sleeps. */
-  put(name: ShardName, lane: Lane, body: string, ring: boolean): void {
+  /** What is after the cursor, control lane first. */
+  mail(name: ShardName, after: Cursor, limit: number): readonly Entry[] {
+    const { lanes } = this.shard(name)
+    return (['hi', 'in'] as const).flatMap((lane) =>
+      lanes[lane].after(after[lane], limit).map(({ id, body }) => ({ id, lane, body })),
+    )
+  }
+
+  /** The same; when there is nothing, the next one who brings something rings. */
+  look(name: ShardName, after: Cursor, limit: number): Mail {
+    const mail = this.mail(name, after, limit)
+    if (mail.length > 0) return mail
+    this.shard(name).parkedAt = after
+    return 'parked'
+  }
+
+  /** Rings the doorbell of an owner that sleeps. */
+  ring(name: ShardName): void {
     const shard = this.shard(name)
-    shard.lanes[lane].add(body)
-    if (!ring || !shard.parked) return
-    shard.parked = false
-    this.publish(doorbell(name), '')
+    const after = shard.parkedAt
+    if (after === null) return
+    shard.parkedAt = null
+    const mail = this.mail(name, after, RING_ENTRIES_MAX + 1)
+    this.publish(doorbell(name), encodeRing({ epoch: shard.epoch, after, mail }))
   }
 
   /** Remembers everything. What it returns puts it back, once: a failover to a replica that stood here. */
@@ -228,29 +239,17 @@ class MemoryTransport implements Transport {
     this.#server.nodes.delete(node)
   }
 
-  async claim(name: ShardName, request: ClaimRequest): Promise<Claim | null> {
-    const { owner, ttlMs, nonce, anew, crashWindowMs } = request
+  async claim(name: ShardName, owner: string, ttlMs: number, nonce: string): Promise<Claim | null> {
     const shard = this.#server.shard(name)
     const now = this.#server.clock.now()
     if (shard.owner !== null && shard.owner !== owner && shard.leaseUntil > now) return null
     shard.epoch = `${++shard.epochs}-${nonce}`
     shard.owner = owner
     shard.leaseUntil = now + ttlMs
-    shard.parked = false
+    shard.parkedAt = null
     shard.incarnation = Math.max(now, shard.incarnation + 1)
     const { epoch, seq, cursor, outSeq, incarnation } = shard
-    if (anew) return { epoch, seq, cursor, outSeq, incarnation, crashes: 0, trial: '' }
-    const hasCrashed = !shard.released && now - shard.claimedAt < crashWindowMs
-    shard.crashes = hasCrashed ? shard.crashes + 1 : 0
-    shard.claimedAt = now
-    shard.released = false
-    const { crashes } = shard
-    return { epoch, seq, cursor, outSeq, incarnation, crashes, trial: hasCrashed ? shard.trial : '' }
-  }
-
-  async attempt(name: ShardName, epoch: string, trial: string): Promise<void> {
-    const shard = this.#server.shards.get(name)
-    if (shard?.epoch === epoch) shard.trial = trial
+    return { epoch, seq, cursor, outSeq, incarnation }
   }
 
   async renew(name: ShardName, epoch: string, owner: string, ttlMs: number): Promise<number | null> {
@@ -263,10 +262,7 @@ class MemoryTransport implements Transport {
 
   async release(name: ShardName, epoch: string): Promise<void> {
     const shard = this.#server.shards.get(name)
-    if (shard === undefined || shard.epoch !== epoch) return
-    shard.owner = null
-    shard.released = true
-    shard.trial = ''
+    if (shard !== undefined && shard.epoch === epoch) shard.owner = null
   }
 
   async pinned(): Promise<readonly { readonly shard: ShardName; readonly leased: boolean }[]> {
@@ -284,26 +280,14 @@ class MemoryTransport implements Transport {
   }
 
   async read(name: ShardName, after: Cursor, limit: number): Promise<readonly Entry[]> {
-    const { lanes } = this.#server.shard(name)
-    return (['hi', 'in'] as const).flatMap((lane) =>
-      lanes[lane].after(after[lane], limit).map(({ id, body }) => ({ id, lane, body })),
-    )
+    return this.#server.mail(name, after, limit)
   }
 
-  async park(
-    name: ShardName,
-    epoch: string,
-    after: Cursor,
-    limit: number,
-    outTrim: number,
-  ): Promise<'parked' | 'fenced' | readonly Entry[]> {
+  async park(name: ShardName, epoch: string, after: Cursor, limit: number, outTrim: number): Promise<Mail | 'fenced'> {
     const shard = this.#server.shards.get(name)
     if (shard === undefined || shard.epoch !== epoch) return 'fenced'
-    const news = await this.read(name, after, limit)
-    if (news.length > 0) return news
     shard.outbox = shard.outbox.filter((entry) => entry.seq > outTrim)
-    shard.parked = true
-    return 'parked'
+    return this.#server.look(name, after, limit)
   }
 
   async load(name: ShardName, actors: readonly ActorAddress[]): Promise<readonly (string | null)[]> {
@@ -323,9 +307,14 @@ class MemoryTransport implements Transport {
       else shard.records.set(actor, body)
     }
     const gone: number[] = []
+    const others = new Set<ShardName>()
     for (const [i, { shard: to, lane, body }] of commit.sends.entries()) {
-      if (to.startsWith('@') && !this.#server.shards.has(to)) gone.push(i)
-      else this.#server.put(to, lane, body, to !== commit.shard)
+      if (to.startsWith('@') && !this.#server.shards.has(to)) {
+        gone.push(i)
+        continue
+      }
+      this.#server.shard(to).lanes[lane].add(body)
+      if (to !== commit.shard) others.add(to)
     }
     for (const entry of commit.outbox) shard.outbox.push({ ...entry, incarnation: commit.incarnation })
     shard.outbox = shard.outbox.filter((entry) => entry.seq > commit.outTrim)
@@ -349,7 +338,12 @@ class MemoryTransport implements Transport {
     for (const body of commit.held) held.add(body)
     held.trimTo(commit.heldTrim)
     for (const { channel, body } of commit.replies) this.#server.publish(channel, body)
-    return { ok: true, gone }
+    for (const other of others) this.#server.ring(other)
+    return {
+      ok: true,
+      gone,
+      mail: commit.look === 0 ? null : this.#server.look(commit.shard, commit.cursor, commit.look),
+    }
   }
 
   async position(name: ShardName): Promise<{ readonly epoch: string; readonly seq: number } | null> {
@@ -392,9 +386,10 @@ class MemoryTransport implements Transport {
       // Only what is new can be refused: a delivery that is repeated since its answer was lost has been taken.
       if (added === 0 && lane === 'in' && stream.rows.length >= cap) return 'busy'
       shard.seen.set(key, { incarnation, seq })
-      this.#server.put(name, lane, body, true)
+      stream.add(body)
       added++
     }
+    if (added > 0) this.#server.ring(name)
     return 'ok'
   }
 

@@ -11,7 +11,7 @@ import { kindOf, parseAddress } from '../address.ts'
 import type { ActorAddress, ShardName } from '../address.ts'
 import type { Lane } from '../envelope.ts'
 import { RuntimeError } from '../errors.ts'
-import { commitArguments, commitOutcome } from '../redis/commit.ts'
+import { commitArguments, commitOutcome, mailOf } from '../redis/commit.ts'
 import { amiss, checkVersions } from '../redis/condition.ts'
 import { Connection } from '../redis/connection.ts'
 import type { Argument, Commands } from '../redis/connection.ts'
@@ -20,12 +20,12 @@ import { Keys, outboxFloor, SHARD_PARTS, timerEntry } from '../redis/keys.ts'
 import { doorbell, previousId } from '../transport.ts'
 import type {
   Claim,
-  ClaimRequest,
   Commit,
   CommitOutcome,
   Cursor,
   Delivery,
   Entry,
+  Mail,
   Member,
   Need,
   OutboxEntry,
@@ -48,7 +48,6 @@ const CLIENT_MARK_S = 3_600
 /** The scripts, and how many keys each has. */
 const SCRIPTS = {
   claim: script('claim', 2),
-  attempt: script('attempt', 1),
   renew: script('renew', 2),
   release: script('release', 2),
   announce: script('announce', 3),
@@ -131,12 +130,16 @@ class RedisTransport implements Transport {
     await this.#redis.hdel(this.#keys.global('reads'), node)
   }
 
-  async claim(shard: ShardName, request: ClaimRequest): Promise<Claim | null> {
-    const { owner, ttlMs, nonce, anew, crashWindowMs } = request
+  async claim(shard: ShardName, owner: string, ttlMs: number, nonce: string): Promise<Claim | null> {
     if (shard.startsWith('@')) await this.#redis.sadd(this.#keys.global('pinned'), shard)
-    const keys = [this.#keys.of(shard, 'meta'), this.#keys.of(shard, 'lease')]
-    const reply = await this.#redis.tf_claim(...keys, owner, ttlMs, nonce, anew ? '1' : '0', crashWindowMs)
-    const [epoch, seq, hi, normal, outSeq, incarnation, crashes, trial] = reply as string[]
+    const reply = await this.#redis.tf_claim(
+      this.#keys.of(shard, 'meta'),
+      this.#keys.of(shard, 'lease'),
+      owner,
+      ttlMs,
+      nonce,
+    )
+    const [epoch, seq, hi, normal, outSeq, incarnation] = reply as string[]
     if (epoch === undefined) return null
     return {
       epoch,
@@ -144,13 +147,7 @@ class RedisTransport implements Transport {
       cursor: { hi: hi ?? '0-0', in: normal ?? '0-0' },
       outSeq: Number(outSeq),
       incarnation: Number(incarnation),
-      crashes: Number(crashes),
-      trial: trial ?? '',
     }
-  }
-
-  async attempt(shard: ShardName, epoch: string, trial: string): Promise<void> {
-    await this.#redis.tf_attempt(this.#keys.of(shard, 'meta'), epoch, trial)
   }
 
   async renew(shard: ShardName, epoch: string, owner: string, ttlMs: number): Promise<number | null> {
@@ -195,22 +192,10 @@ class RedisTransport implements Transport {
     return entries
   }
 
-  async park(
-    shard: ShardName,
-    epoch: string,
-    after: Cursor,
-    limit: number,
-    outTrim: number,
-  ): Promise<'parked' | 'fenced' | readonly Entry[]> {
+  async park(shard: ShardName, epoch: string, after: Cursor, limit: number, outTrim: number): Promise<Mail | 'fenced'> {
     const keys = (['meta', 'hi', 'in', 'out'] as const).map((part) => this.#keys.of(shard, part))
     const reply = await this.#redis.tf_park(...keys, epoch, after.hi, after.in, limit, outboxFloor(outTrim))
-    if (typeof reply === 'string') return reply as 'parked' | 'fenced' // the script's replies
-    const [control, ...rest] = reply as readonly [number, ...string[]]
-    const entries: Entry[] = []
-    for (let i = 0; i < rest.length; i += 2) {
-      entries.push({ id: rest[i] ?? '', lane: i / 2 < control ? 'hi' : 'in', body: rest[i + 1] ?? '' })
-    }
-    return entries
+    return reply === 'fenced' ? reply : mailOf(reply)
   }
 
   async load(shard: ShardName, actors: readonly ActorAddress[]): Promise<readonly (string | null)[]> {
@@ -323,7 +308,11 @@ function pairs(list: readonly string[]): (readonly [string, string])[] {
 }
 
 function script(name: string, keys: number | null): { readonly lua: string; readonly keys: number | null } {
-  return { lua: readFileSync(new URL(`../redis/${name}.lua`, import.meta.url), 'utf8'), keys }
+  return { lua: textOf('mailbox') + textOf(name), keys }
+}
+
+function textOf(file: string): string {
+  return readFileSync(new URL(`../redis/${file}.lua`, import.meta.url), 'utf8')
 }
 
 function unreachable(cause: unknown): RuntimeError {

@@ -2,8 +2,9 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { numberedShard, pinnedShard, address } from '../../runtime/address.ts'
 import type { ShardName } from '../../runtime/address.ts'
+import { decodeRing } from '../../runtime/ring.ts'
 import { CURSOR_START, deadLetterStream, doorbell, heldStream, journalStream } from '../../runtime/transport.ts'
-import type { Claim, ClaimRequest, Commit, Member, Transport } from '../../runtime/transport.ts'
+import type { Claim, Commit, Member, Transport } from '../../runtime/transport.ts'
 
 export interface TransportFixture {
   /** A new, started connection to the same server. */
@@ -12,9 +13,6 @@ export interface TransportFixture {
 }
 
 const LEASE_MS = 60_000
-const request = (owner: string, nonce: string): ClaimRequest => {
-  return { owner, ttlMs: LEASE_MS, nonce, anew: false, crashWindowMs: 60_000 }
-}
 let shardsUsed = 0
 
 export function transportContract(name: string, available: boolean, start: () => Promise<TransportFixture>): void {
@@ -32,7 +30,7 @@ export function transportContract(name: string, available: boolean, start: () =>
 
     const freshShard = (): ShardName => numberedShard(shardsUsed++)
     const claimed = async (shard: ShardName, owner = 'a'): Promise<Claim> => {
-      const claim = await transport.claim(shard, request(owner, `${owner}${shardsUsed}`))
+      const claim = await transport.claim(shard, owner, LEASE_MS, `${owner}${shardsUsed}`)
       if (claim === null) throw new Error('the shard is taken')
       return claim
     }
@@ -40,6 +38,16 @@ export function transportContract(name: string, available: boolean, start: () =>
       transport.deliver(shard, 'in', [{ source, incarnation, seq, body }], 1_000)
     const bodies = async (shard: ShardName): Promise<string[]> =>
       (await transport.read(shard, CURSOR_START, 100)).map((entry) => entry.body)
+
+    /** So many messages of a channel, once they have come. */
+    const heard = async (channel: string, count: number) => {
+      const bodies: string[] = []
+      const { promise, resolve } = Promise.withResolvers<readonly string[]>()
+      const stop = await transport.subscribe(channel, (body) => {
+        if (bodies.push(body) === count) resolve(bodies)
+      })
+      return { all: promise, stop }
+    }
 
     test('a commit applies everything it carries at once', async () => {
       const shard = freshShard()
@@ -57,7 +65,7 @@ export function transportContract(name: string, available: boolean, start: () =>
         journal: '[1]',
         dead: ['letter'],
       })
-      expect(outcome).toEqual({ ok: true, gone: [] })
+      expect(outcome).toEqual({ ok: true, gone: [], mail: null })
       expect(await transport.load(shard, [actor, address('counter', 'b')])).toEqual(['state', null])
       expect(await bodies(shard)).toEqual(['to myself'])
       expect(await transport.outbox(shard)).toEqual([
@@ -89,7 +97,7 @@ export function transportContract(name: string, available: boolean, start: () =>
           { shard: from, lane: 'in', body: 'mine' },
         ],
       })
-      expect(outcome).toEqual({ ok: true, gone: [0] })
+      expect(outcome).toEqual({ ok: true, gone: [0], mail: null })
       await rung.promise
       expect(await bodies(to)).toEqual(['control', 'normal'])
       expect(await bodies(from)).toEqual(['mine'])
@@ -169,25 +177,9 @@ export function transportContract(name: string, available: boolean, start: () =>
     test('a shard cannot be claimed while another owner holds its lease, and can by the same owner', async () => {
       const shard = freshShard()
       const first = await claimed(shard, 'a')
-      expect(await transport.claim(shard, request('b', 'x'))).toBeNull()
+      expect(await transport.claim(shard, 'b', LEASE_MS, 'x')).toBeNull()
       const again = await claimed(shard, 'a')
       expect(again.epoch).not.toBe(first.epoch)
-    })
-
-    test('a claim counts the owners before it that ended soon and handed nothing over, and tells what they tried', async () => {
-      const shard = freshShard()
-      const claim = (more: Partial<ClaimRequest> = {}) => transport.claim(shard, { ...request('a', 'n'), ...more })
-      const first = await claim()
-      expect(first).toMatchObject({ crashes: 0, trial: '' })
-      await transport.attempt(shard, 'another epoch', 'stale')
-      await transport.attempt(shard, first?.epoch ?? '', 'something')
-      expect(await claim()).toMatchObject({ crashes: 1, trial: 'something' })
-      expect(await claim({ anew: true })).toMatchObject({ crashes: 0, trial: '' })
-      const last = await claim()
-      expect(last).toMatchObject({ crashes: 2, trial: 'something' })
-      await transport.release(shard, last?.epoch ?? '')
-      expect(await claim()).toMatchObject({ crashes: 0, trial: '' })
-      expect(await claim({ crashWindowMs: 0 })).toMatchObject({ crashes: 0, trial: '' })
     })
 
     test('a claim tells where the shard stands', async () => {
@@ -270,6 +262,70 @@ export function transportContract(name: string, available: boolean, start: () =>
       await claimed(shard)
       expect(await transport.park(shard, epoch, CURSOR_START, 10, 0)).toBe('fenced')
       await stop()
+    })
+
+    test('a ring brings what was delivered to an owner that parked, and says after what it comes', async () => {
+      const shard = freshShard()
+      const { epoch } = await claimed(shard)
+      const rings = await heard(doorbell(shard), 3)
+      await transport.park(shard, epoch, CURSOR_START, 10, 0)
+      await deliver(shard, 1, 'news')
+      const [entry] = await transport.read(shard, CURSOR_START, 10)
+      const cursor = { hi: '0-0', in: entry?.id ?? '' }
+      await transport.commit({ ...empty(shard, epoch, 0), cursor, look: 10 })
+      await transport.deliver(shard, 'hi', [{ source: 's1', incarnation: 1, seq: 1, body: 'urgent' }], 0)
+      const [urgent] = await transport.read(shard, cursor, 10)
+      const further = { hi: urgent?.id ?? '', in: cursor.in }
+      await transport.park(shard, epoch, further, 10, 0)
+      await deliver(shard, 2, 'two\nlines')
+      expect((await rings.all).map(decodeRing)).toEqual([
+        { epoch, after: CURSOR_START, mail: [entry] },
+        { epoch, after: cursor, mail: [urgent] },
+        { epoch, after: further, mail: [] },
+      ])
+      await rings.stop()
+    })
+
+    test('a ring brings what another shard has committed for both lanes', async () => {
+      if (transport.reach !== 'every shard') return
+      const [from, to] = [freshShard(), freshShard()]
+      const sleeper = await claimed(to, 'b')
+      const rings = await heard(doorbell(to), 1)
+      await transport.park(to, sleeper.epoch, CURSOR_START, 10, 0)
+      const { epoch } = await claimed(from)
+      await transport.commit({
+        ...empty(from, epoch, 0),
+        sends: [
+          { shard: to, lane: 'in', body: 'normal' },
+          { shard: to, lane: 'hi', body: 'control' },
+        ],
+      })
+      const ring = decodeRing((await rings.all)[0] ?? '')
+      expect(ring?.mail).toEqual(await transport.read(to, CURSOR_START, 10))
+      expect(ring?.mail.map(({ body }) => body)).toEqual(['control', 'normal'])
+      await rings.stop()
+    })
+
+    test('a commit that looks finds what comes after it, or parks', async () => {
+      const shard = freshShard()
+      const { epoch } = await claimed(shard)
+      const first = await transport.commit({
+        ...empty(shard, epoch, 0),
+        sends: [{ shard, lane: 'in', body: 'to myself' }],
+        look: 10,
+      })
+      const found = await transport.read(shard, CURSOR_START, 10)
+      expect(first).toEqual({ ok: true, gone: [], mail: found })
+      const cursor = { hi: '0-0', in: found[0]?.id ?? '' }
+      expect(await transport.commit({ ...empty(shard, epoch, 1), cursor, look: 10 })).toEqual({
+        ok: true,
+        gone: [],
+        mail: 'parked',
+      })
+      const rings = await heard(doorbell(shard), 1)
+      await deliver(shard, 1, 'news')
+      await rings.all
+      await rings.stop()
     })
 
     test('a pinned shard exists from its claim until it is dropped', async () => {
@@ -373,5 +429,6 @@ function empty(shard: ShardName, epoch: string, seq: number): Commit {
     held: [],
     heldTrim: '0-0',
     replies: [],
+    look: 0,
   }
 }

@@ -48,6 +48,7 @@ function ran(...messages: { id: string; to: string[] }[]) {
     outTrim: 0,
     incarnation: 1,
     reach: 'every shard',
+    look: 0,
     now: 1_000,
     heldRoom: 0,
     readElsewhere: () => false,

@@ -4,7 +4,7 @@
  */
 import fc from 'fast-check'
 import type { AnyEventObject, AnyStateMachine } from 'xstate'
-import { relayMachine } from '../../bench/runtime.ts'
+import { relayMachine } from '../../bench/relay.ts'
 import { orderMachine } from '../../examples/order.ts'
 import { jobMachine } from '../../machines/job.ts'
 import type { JobContext } from '../../machines/job.ts'

@@ -6,21 +6,21 @@
 import type * as Kernels from '../kernels/mod.ts'
 import type { Problem } from '../kernels/mod.ts'
 import type { JobSpec } from '../machines/spec.ts'
-import type { DatasetFacts, Datasets } from './datasets.ts'
+import type { Datasets, ResolvedDataset } from './datasets.ts'
 import { FleetError } from './errors.ts'
 
 export interface AdmissionServices {
   readonly datasets: Datasets
-  readonly kernels: Pick<typeof Kernels, 'checkModel'>
+  readonly kernels: Pick<typeof Kernels, 'checkModel' | 'planPipeline'>
   /** The pools that have a scheduler. */
   readonly pools: readonly string[]
 }
 
 export async function admit(services: AdmissionServices, spec: JobSpec): Promise<readonly Problem[]> {
   const pool = checkPool(services, spec)
-  const facts = await services.datasets.facts(spec.dataset).catch(problemOfDataset)
-  if ('path' in facts) return [facts, ...pool]
-  return [...checkModelFits(services, spec, facts), ...checkReplicas(spec, facts), ...pool]
+  const dataset = await services.datasets.resolve(spec.dataset).catch(problemOfDataset)
+  if ('path' in dataset) return [dataset, ...pool]
+  return [...checkModelFits(services, spec, dataset), ...checkReplicas(spec, dataset), ...pool]
 }
 
 function checkPool({ pools }: AdmissionServices, { pool }: JobSpec): readonly Problem[] {
@@ -33,8 +33,10 @@ function problemOfDataset(error: unknown): Problem {
   return problem(String(path), String(expected), String(found))
 }
 
-function checkModelFits({ kernels }: AdmissionServices, spec: JobSpec, facts: DatasetFacts): readonly Problem[] {
-  const { features: input, target } = facts
+function checkModelFits({ kernels }: AdmissionServices, spec: JobSpec, { data }: ResolvedDataset): readonly Problem[] {
+  const { pipeline, problems: unfit } = kernels.planPipeline(data, spec.dataset, spec.preprocess)
+  if (pipeline === undefined) return unfit
+  const { input, output: target } = pipeline
   const { loss, labelSmoothing, classWeights } = spec.train
   const problems = kernels.checkModel({
     model: spec.model,
@@ -50,10 +52,11 @@ function checkModelFits({ kernels }: AdmissionServices, spec: JobSpec, facts: Da
   )
 }
 
-function checkReplicas(spec: JobSpec, { name, trainExamples }: DatasetFacts): readonly Problem[] {
+function checkReplicas(spec: JobSpec, { name, data }: ResolvedDataset): readonly Problem[] {
   const { replicas } = spec.train
-  if (replicas <= trainExamples) return []
-  return [problem('train.replicas', `at most ${trainExamples}, the training examples of ${name}`, String(replicas))]
+  const { count } = data.splits.train
+  if (replicas <= count) return []
+  return [problem('train.replicas', `at most ${count}, the training examples of ${name}`, String(replicas))]
 }
 
 function problem(path: string, expected: string, found: string): Problem {

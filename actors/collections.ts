@@ -9,9 +9,23 @@ import type { Collection, CollectionDefinition, Documents } from '../stores/mod.
 export interface DatasetDocument {
   readonly name: string
   readonly version: number
+  /** Whose it is: the first version's owner adds the others. */
+  readonly owner: string
   /** The blob of its manifest. */
   readonly manifest: string
+  /** Hash of its rows and columns: the same content is the same version. */
+  readonly content: string
+  readonly format: string
+  readonly rows: number
+  /** Of all its shards. */
+  readonly sizeBytes: number
   readonly createdAt: number
+}
+
+/** Which version each content of a dataset got. Its id is the dataset's name. */
+export interface DatasetNumbers {
+  readonly last: number
+  readonly versions: Readonly<Record<string, number>>
 }
 
 /** Which version of a model each job got: the one place where versions are given out. Its id is the model's name. */
@@ -44,8 +58,10 @@ export const modelNumbersDefinition: CollectionDefinition<ModelNumbers> = { name
 
 export const datasetsDefinition: CollectionDefinition<DatasetDocument> = {
   name: 'datasets',
-  indexes: ['createdAt', ['name', 'version']],
+  indexes: ['createdAt', ['name', 'version'], ['name', 'content']],
 }
+
+export const datasetNumbersDefinition: CollectionDefinition<DatasetNumbers> = { name: 'datasetNumbers', indexes: [] }
 
 export const positionsDefinition: CollectionDefinition<Position> = { name: 'positions', indexes: [] }
 
@@ -58,6 +74,7 @@ export interface FleetCollections {
   readonly modelAliases: Collection<ModelAliasView>
   readonly modelNumbers: Collection<ModelNumbers>
   readonly datasets: Collection<DatasetDocument>
+  readonly datasetNumbers: Collection<DatasetNumbers>
   readonly positions: Collection<Position>
 }
 
@@ -68,6 +85,7 @@ export function fleetCollections(documents: Documents): FleetCollections {
     modelAliases: documents.collection(modelAliasesDefinition),
     modelNumbers: documents.collection(modelNumbersDefinition),
     datasets: documents.collection(datasetsDefinition),
+    datasetNumbers: documents.collection(datasetNumbersDefinition),
     positions: documents.collection(positionsDefinition),
   }
 }

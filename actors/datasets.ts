@@ -1,50 +1,70 @@
 /**
- * Datasets by name: a version is a manifest, a blob that lists shards, which are blobs too. What comes with a package
- * (MNIST) is brought in at its first use: files → shards → blobs → manifest → document. Every step names its result by
- * content, so that doing it twice, or half of it and then again, ends in the same place.
+ * Datasets by name: a version is a manifest, a blob that lists shards, which are blobs too. Versions are made of files
+ * (an upload, a package's own data) and never change; the same content under the same name is the same version. What
+ * comes with a package is brought in at its first use.
+ *
+ * Invariants:
+ * 1. A version's document is written last: there is a version with all its blobs, or there is none.
+ * 2. A version's number is given out once, also when versions are removed.
  */
-import { readFile } from 'node:fs/promises'
+import { createHash } from 'node:crypto'
+import { createReadStream } from 'node:fs'
+import { stat } from 'node:fs/promises'
 import type * as Kernels from '../kernels/mod.ts'
-import type { DatasetManifest, FeatureSpec, ShardRef, SplitManifest, TargetSpec } from '../kernels/mod.ts'
+import type {
+  DatasetManifest,
+  Ingested,
+  IngestFile,
+  IngestOptions,
+  IngestProgress,
+  SourceFile,
+} from '../kernels/mod.ts'
 import type { DatasetRef } from '../machines/spec.ts'
 import type { Clock } from '../runtime/mod.ts'
+import type * as Stores from '../stores/mod.ts'
 import type { Blobs } from '../stores/mod.ts'
-import type { BuiltInDataset, IdxFiles } from './built-in-datasets.ts'
+import type { BuiltInDataset } from './built-in-datasets.ts'
 import { versionedId } from './collections.ts'
-import type { FleetCollections } from './collections.ts'
+import type { DatasetDocument, FleetCollections } from './collections.ts'
 import { FleetError } from './errors.ts'
-import type { Log } from './streams.ts'
 
-/** What a model must fit, known before the data is. */
-export interface DatasetFacts {
-  readonly name: string
-  readonly version: number
-  readonly features: FeatureSpec
-  readonly target: TargetSpec
-  readonly trainExamples: number
-  readonly testExamples: number
-}
-
-export interface ResolvedDataset extends DatasetFacts {
-  /** sha256 of the manifest. */
-  readonly manifest: string
+/** A version with all that its manifest says. */
+export interface ResolvedDataset extends DatasetDocument {
+  readonly data: DatasetManifest
 }
 
 export interface DatasetServices {
   readonly blobs: Pick<Blobs, 'put' | 'bytes'>
-  readonly collections: Pick<FleetCollections, 'datasets'>
-  readonly kernels: Pick<typeof Kernels, 'ingestIdx'>
+  readonly collections: Pick<FleetCollections, 'datasets' | 'datasetNumbers'>
+  readonly kernels: Pick<typeof Kernels, 'ingestFiles'>
   readonly clock: Pick<Clock, 'now'>
+  /** Changes a document by compare-and-set. */
+  readonly modify: typeof Stores.modify
   readonly builtIn: readonly BuiltInDataset[]
 }
 
-export interface ResolveOptions {
-  readonly signal: AbortSignal
-  readonly log: Log
+export interface NewVersion {
+  readonly name: string
+  readonly owner: string
+  readonly files: readonly IngestFile[]
+  readonly options: IngestOptions
 }
+
+export interface AddOptions {
+  readonly signal?: AbortSignal
+  readonly onProgress?: (progress: IngestProgress) => void
+}
+
+/** Who owns what comes with a package. */
+const SYSTEM = 'system'
+const MANIFESTS_HELD = 32
 
 export class Datasets {
   readonly #services: DatasetServices
+  /** Manifests by their hash, the last ones that were read. */
+  readonly #manifests = new Map<string, DatasetManifest>()
+  /** Built-in datasets on their way in: who asks meanwhile waits for the same. */
+  readonly #coming = new Map<string, Promise<unknown>>()
 
   constructor(services: DatasetServices) {
     this.#services = services
@@ -61,84 +81,109 @@ export class Datasets {
     }
   }
 
-  /** What the dataset holds, without bringing it in. Throws `dataset.unknown`, `dataset.version-unknown`. */
-  async facts(ref: DatasetRef): Promise<DatasetFacts> {
-    const stored = await this.#stored(ref)
-    if (stored !== null) return stored
-    return factsOfBuiltIn(await this.#builtIn(ref))
+  /** The names that come with a package; nobody adds versions to them. */
+  isBuiltIn(name: string): boolean {
+    return this.#services.builtIn.some((dataset) => dataset.name === name)
   }
 
-  /** The dataset's manifest; brings the dataset in where it came with a package and was never used. */
-  async resolve(ref: DatasetRef, options: ResolveOptions): Promise<ResolvedDataset> {
+  /**
+   * The version that a reference means; a built-in dataset that was never used is brought in. Throws
+   * `dataset.unknown`, `dataset.version-unknown`.
+   */
+  async resolve(ref: DatasetRef, options: AddOptions = {}): Promise<ResolvedDataset> {
     const stored = await this.#stored(ref)
-    if (stored !== null) return stored
-    const builtIn = await this.#builtIn(ref)
-    await this.#ingest(builtIn, options)
+    if (stored !== null) return { ...stored, data: await this.#manifest(stored.manifest) }
+    const found = this.#services.builtIn.find(({ name }) => name === ref.name)
+    if (found === undefined || (ref.version ?? 1) !== 1) throw await this.#unknown(ref)
+    const coming = this.#coming.get(ref.name) ?? this.add({ ...found, owner: SYSTEM }, options)
+    this.#coming.set(ref.name, coming)
+    await coming.finally(() => this.#coming.delete(ref.name))
     return this.resolve(ref, options)
   }
 
-  async #stored(ref: DatasetRef): Promise<ResolvedDataset | null> {
-    const { collections, blobs } = this.#services
-    const { name, version } = ref
-    const { items } = await collections.datasets.find({
+  /** Makes a version of files. Gives an older one where that has the same content. */
+  async add(version: NewVersion, options: AddOptions = {}): Promise<{ dataset: DatasetDocument; isNew: boolean }> {
+    const { blobs, kernels } = this.#services
+    const { name, owner, files } = version
+    const signal = options.signal === undefined ? {} : { signal: options.signal }
+    const sources = await Promise.all(files.map((file) => sourceOf(name, file)))
+    const ingested = await kernels.ingestFiles(
+      { files, options: version.options },
+      { ...options, store: async ({ bytes }) => blobs.put(bytes, signal) },
+    )
+    const content = contentOf(ingested)
+    const same = await this.#sameContent(name, content)
+    if (same !== null) return { dataset: same, isNew: false }
+    const manifest: DatasetManifest = { ...ingested, splits: withTrain(ingested.splits), files: sources }
+    const { sha256 } = await blobs.put(new TextEncoder().encode(JSON.stringify(manifest)), signal)
+    return this.#publish({ name, owner, manifest: sha256, content, ...sizesOf(manifest), format: manifest.format })
+  }
+
+  /** Removes a version; its number is not given out again. Gives whether there was one. */
+  async remove(name: string, version: number): Promise<boolean> {
+    return this.#services.collections.datasets.delete(versionedId(name, version))
+  }
+
+  async #publish(
+    document: Omit<DatasetDocument, 'version' | 'createdAt'>,
+  ): Promise<{ dataset: DatasetDocument; isNew: boolean }> {
+    const { collections, clock, modify } = this.#services
+    // The number is remembered under the content: whoever adds the same at the same time gets the same.
+    const numbers = await modify(collections.datasetNumbers, document.name, (known) => {
+      const { last, versions } = known ?? { last: 0, versions: {} }
+      if (versions[document.content] !== undefined) return undefined
+      return { last: last + 1, versions: { ...versions, [document.content]: last + 1 } }
+    })
+    const version = numbers?.value.versions[document.content]
+    if (version === undefined) throw new TypeError(`${document.name} was given no version`)
+    const dataset = { ...document, version, createdAt: clock.now() }
+    const written = await collections.datasets.insert(versionedId(document.name, version), dataset)
+    const stored = written ?? (await collections.datasets.get(versionedId(document.name, version)))
+    return { dataset: stored?.value ?? dataset, isNew: written !== undefined }
+  }
+
+  async #sameContent(name: string, content: string): Promise<DatasetDocument | null> {
+    const { items } = await this.#services.collections.datasets.find({ where: { name, content }, limit: 1 })
+    return items[0]?.value ?? null
+  }
+
+  async #stored({ name, version }: DatasetRef): Promise<DatasetDocument | null> {
+    const { items } = await this.#services.collections.datasets.find({
       where: { name, ...(version !== undefined && { version }) },
       order: { by: 'version', direction: 'descending' },
       limit: 1,
     })
-    const document = items[0]?.value
-    if (document === undefined) return null
-    return { ...factsOf(document.version, await readManifest(blobs, document.manifest)), manifest: document.manifest }
+    return items[0]?.value ?? null
   }
 
-  async #builtIn({ name, version }: DatasetRef): Promise<BuiltInDataset> {
+  async #manifest(sha256: string): Promise<DatasetManifest> {
+    const known = this.#manifests.get(sha256)
+    if (known !== undefined) return known
+    const manifest = await readManifest(this.#services.blobs, sha256)
+    this.#manifests.set(sha256, manifest)
+    for (const oldest of this.#manifests.keys()) {
+      if (this.#manifests.size <= MANIFESTS_HELD) break
+      this.#manifests.delete(oldest)
+    }
+    return manifest
+  }
+
+  async #unknown({ name, version }: DatasetRef): Promise<FleetError> {
     const names = await this.names()
-    const found = this.#services.builtIn.find((dataset) => dataset.name === name)
-    if (found !== undefined && (version === undefined || version === 1)) return found
-    if (names.includes(name)) {
-      throw new FleetError('dataset.version-unknown', `Dataset "${name}" has no version ${version}`, {
-        path: 'dataset.version',
-        expected: found === undefined ? `a version of ${name}` : '1',
-        found: String(version),
+    if (!names.includes(name)) {
+      return new FleetError('dataset.unknown', `There is no dataset "${name}"; there are ${names.join(', ')}`, {
+        path: 'dataset.name',
+        expected: `one of ${names.join(', ')}`,
+        found: name,
       })
     }
-    throw new FleetError('dataset.unknown', `There is no dataset "${name}"; there are ${names.join(', ')}`, {
-      path: 'dataset.name',
-      expected: `one of ${names.join(', ')}`,
-      found: name,
+    const { items } = await this.#services.collections.datasets.find({ where: { name }, order: { by: 'version' } })
+    const versions = items.map(({ value }) => value.version)
+    return new FleetError('dataset.version-unknown', `Dataset "${name}" has no version ${version}`, {
+      path: 'dataset.version',
+      expected: versions.length === 0 ? '1' : `one of ${versions.join(', ')}`,
+      found: String(version),
     })
-  }
-
-  async #ingest(dataset: BuiltInDataset, { signal, log }: ResolveOptions): Promise<void> {
-    const { blobs, collections, clock } = this.#services
-    await log('info', `Dataset ${dataset.name}: first use, bringing it in`)
-    const train = await this.#ingestSplit(dataset, dataset.train, signal)
-    await log('info', `Dataset ${dataset.name}: ${train.count} training examples in ${train.shards.length} shards`)
-    const test = await this.#ingestSplit(dataset, dataset.test, signal)
-    await log('info', `Dataset ${dataset.name}: ${test.count} test examples in ${test.shards.length} shards`)
-    const { name, features, target } = dataset
-    const manifest: DatasetManifest = { name, version: '1', features, target, splits: { train, test } }
-    const { sha256 } = await blobs.put(new TextEncoder().encode(JSON.stringify(manifest)), { signal })
-    // Whoever inserts first is right: the same files give the same manifest.
-    await collections.datasets.insert(versionedId(name, 1), {
-      name,
-      version: 1,
-      manifest: sha256,
-      createdAt: clock.now(),
-    })
-  }
-
-  async #ingestSplit(dataset: BuiltInDataset, files: IdxFiles, signal: AbortSignal): Promise<SplitManifest> {
-    const { blobs, kernels } = this.#services
-    const [images, labels] = await Promise.all([read(dataset, files.images), read(dataset, files.labels)])
-    const { target } = dataset
-    const ingest = kernels.ingestIdx({ images, labels, ...(target.kind === 'class' && { classes: target.classes }) })
-    const shards: ShardRef[] = []
-    for await (const { bytes, count } of ingest.shards) {
-      signal.throwIfAborted()
-      const { sha256, sizeBytes } = await blobs.put(bytes, { signal })
-      shards.push({ sha256, sizeBytes, count })
-    }
-    return { count: ingest.count, shards }
   }
 }
 
@@ -147,31 +192,36 @@ export async function readManifest(blobs: Pick<Blobs, 'bytes'>, sha256: string):
   return JSON.parse(new TextDecoder().decode(await blobs.bytes(sha256))) as DatasetManifest // see above
 }
 
-function factsOf(version: number, manifest: DatasetManifest): DatasetFacts {
-  const { name, features, target, splits } = manifest
+/** What makes two versions the same: rows, columns and splits, whatever the files were called. */
+function contentOf({ columns, target, splits }: Ingested): string {
+  const shards = Object.entries(splits).map(([name, split]) => [name, split.shards.map(({ sha256 }) => sha256)])
+  return createHash('sha256')
+    .update(JSON.stringify([columns, target, shards]))
+    .digest('hex')
+}
+
+function withTrain(splits: Ingested['splits']): DatasetManifest['splits'] {
+  const { train } = splits
+  if (train === undefined) throw new TypeError('an ingest gives a training split')
+  return { ...splits, train }
+}
+
+function sizesOf({ splits }: DatasetManifest): Pick<DatasetDocument, 'rows' | 'sizeBytes'> {
+  const all = Object.values(splits)
   return {
-    name,
-    version,
-    features,
-    target,
-    trainExamples: splits.train.count,
-    testExamples: splits.test?.count ?? 0,
+    rows: all.reduce((sum, { count }) => sum + count, 0),
+    sizeBytes: all.flatMap(({ shards }) => shards).reduce((sum, { sizeBytes }) => sum + sizeBytes, 0),
   }
 }
 
-function factsOfBuiltIn({ name, features, target, train, test }: BuiltInDataset): DatasetFacts {
-  return { name, version: 1, features, target, trainExamples: train.count, testExamples: test.count }
-}
-
-async function read(dataset: BuiltInDataset, path: string): Promise<Uint8Array> {
+async function sourceOf(dataset: string, { path, name, split }: IngestFile): Promise<SourceFile> {
   try {
-    return await readFile(path)
+    const { size } = await stat(path)
+    const hash = createHash('sha256')
+    for await (const chunk of createReadStream(path, { highWaterMark: 1024 * 1024 })) hash.update(chunk as Buffer) // no encoding is set
+    return { name, sizeBytes: size, sha256: hash.digest('hex'), ...(split !== undefined && { split }) }
   } catch (error) {
-    throw new FleetError(
-      'dataset.unreadable',
-      `Cannot read ${path} of dataset ${dataset.name}: ${error instanceof Error ? error.message : String(error)}`,
-      { path },
-      error,
-    )
+    const reason = error instanceof Error ? error.message : String(error)
+    throw new FleetError('dataset.unreadable', `Cannot read ${path} of dataset ${dataset}: ${reason}`, { path }, error)
   }
 }

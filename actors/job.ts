@@ -8,6 +8,7 @@ import { jobMachine } from '../machines/job.ts'
 import { recipeOf } from '../machines/training.ts'
 import type { JobInput, ModelRef, Plan, ReduceInput, ReduceOutput, RegisterInput } from '../machines/training.ts'
 import { batchSizesOf } from '../machines/train-spec.ts'
+import type { Blob } from '../machines/work.ts'
 import { defineActor } from '../runtime/mod.ts'
 import type { Actor } from '../runtime/mod.ts'
 import type { Blobs } from '../stores/mod.ts'
@@ -26,7 +27,7 @@ export interface JobServices extends Telemetry {
   readonly registry: Pick<Registry, 'register'>
   /** The pools that have a scheduler. */
   readonly pools: readonly string[]
-  readonly kernels: Pick<typeof Kernels, 'checkModel' | 'reduce' | 'stepsPerEpoch' | 'decodeTensors'>
+  readonly kernels: Pick<typeof Kernels, 'checkModel' | 'planPipeline' | 'reduce' | 'stepsPerEpoch' | 'decodeTensors'>
 }
 
 export function jobActor(services: JobServices): Actor<typeof jobMachine> {
@@ -48,26 +49,40 @@ async function validate(services: JobServices, { id, spec }: JobInput): Promise<
   if (problems.length === 0) return null
   const sentence = problems.map(({ message }) => message).join('; ')
   await jobLog(services, id, 'validate')('error', sentence)
-  throw new FleetError('spec.not-admitted', `The job cannot be trained: ${sentence}`, { problems })
+  throw notAdmitted(problems)
+}
+
+function notAdmitted(problems: readonly Kernels.Problem[]): FleetError {
+  const sentence = problems.map(({ message }) => message).join('; ')
+  return new FleetError('spec.not-admitted', `The job cannot be trained: ${sentence}`, { problems })
 }
 
 async function prepare(services: JobServices, { id, spec }: JobInput, signal: AbortSignal): Promise<Plan> {
   const { datasets, blobs, kernels } = services
   const log = jobLog(services, id, 'prepare')
-  const dataset = await datasets.resolve(spec.dataset, { signal, log })
-  const { sha256, sizeBytes } = await blobs.put(new TextEncoder().encode(JSON.stringify(spec.model)), { signal })
+  const { data, name, version, manifest } = await datasets.resolve(spec.dataset, { signal })
+  const { pipeline, problems } = kernels.planPipeline(data, spec.dataset, spec.preprocess)
+  if (pipeline === undefined) throw notAdmitted(problems)
+  const store = async (value: unknown): Promise<Blob> => {
+    const { sha256, sizeBytes } = await blobs.put(new TextEncoder().encode(JSON.stringify(value)), { signal })
+    return { sha256, sizeBytes }
+  }
+  const [topology, fitted] = await Promise.all([store(spec.model), store(pipeline)])
   const { train } = spec
   const batchSizes = batchSizesOf(train)
-  const stepsPerEpoch = kernels.stepsPerEpoch(dataset.trainExamples, batchSizes)
+  const stepsPerEpoch = kernels.stepsPerEpoch(data.splits.train.count, batchSizes)
   const steps = train.epochs * stepsPerEpoch
   const rows = batchSizes.join(' + ')
   await log('info', `${steps} steps of ${rows} examples, ${stepsPerEpoch} per epoch`)
+  const named = { topology: topology.sha256, manifest, pipeline: fitted.sha256, dataset: `${name}@${version}` }
   return {
-    recipe: recipeOf(spec, { topology: sha256, manifest: dataset.manifest, steps }),
-    dataset: { name: dataset.name, version: dataset.version },
-    topology: { sha256, sizeBytes },
+    recipe: recipeOf(spec, { ...named, steps }),
+    dataset: { name, version },
+    topology,
+    pipeline: fitted,
     steps,
-    testExamples: dataset.testExamples,
+    validationExamples: data.splits.validation?.count ?? 0,
+    testExamples: data.splits.test?.count ?? 0,
   }
 }
 

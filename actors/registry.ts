@@ -6,12 +6,12 @@
  */
 import type { ModelRef, RegisterInput } from '../machines/training.ts'
 import type { ModelAliasView, ModelVersionView, Stage } from '../machines/views.ts'
+import type { Pipeline } from '../kernels/mod.ts'
 import type { Clock } from '../runtime/mod.ts'
 import type * as Stores from '../stores/mod.ts'
 import type { Blobs } from '../stores/mod.ts'
 import { aliasId, versionedId } from './collections.ts'
 import type { FleetCollections } from './collections.ts'
-import { readManifest } from './datasets.ts'
 import { FleetError } from './errors.ts'
 
 export interface RegistryServices {
@@ -36,7 +36,7 @@ export class Registry {
     const { blobs, collections, clock, code } = this.#services
     const { id, owner, spec, plan, weights, evaluation } = input
     const { name } = spec.register
-    const manifest = await readManifest(blobs, plan.recipe.manifest)
+    const pipeline = await readPipeline(blobs, plan.pipeline.sha256)
     const version = await this.#allocate(name, id)
     const view: ModelVersionView = {
       name,
@@ -51,8 +51,11 @@ export class Registry {
       weights,
       topology: plan.topology,
       preprocess: spec.preprocess,
-      input: manifest.features,
-      target: manifest.target,
+      features: pipeline.features,
+      input: pipeline.input,
+      targetColumn: pipeline.target?.name ?? null,
+      target: pipeline.output,
+      pipeline: plan.pipeline,
       ...(evaluation !== null && { evaluation }),
       spec,
     }
@@ -111,6 +114,11 @@ export class Registry {
     if (stored === undefined) throw new TypeError(`alias ${alias} of ${name} was not written`)
     return stored.value
   }
+}
+
+/** The fitted preprocessing that a blob holds, put there when the job was prepared. */
+export async function readPipeline(blobs: Pick<Blobs, 'bytes'>, sha256: string): Promise<Pipeline> {
+  return JSON.parse(new TextDecoder().decode(await blobs.bytes(sha256))) as Pipeline // see above
 }
 
 export interface StageMove {

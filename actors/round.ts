@@ -199,7 +199,7 @@ function requestOf(
 
 /** What a recipe says, in the kernels' words. */
 function trainSettings(recipe: Recipe): Omit<TrainSettings, 'replica' | 'localSteps' | 'stepStart'> {
-  const { seed, batchSizes, loss, labelSmoothing, classWeights, clip, strategy, preprocess } = recipe
+  const { seed, batchSizes, loss, labelSmoothing, classWeights, clip, strategy } = recipe
   return {
     seed,
     batchSizes,
@@ -209,7 +209,6 @@ function trainSettings(recipe: Recipe): Omit<TrainSettings, 'replica' | 'localSt
     optimizer: optimizerSettings(recipe),
     ...(clip !== null && { clip }),
     ...(strategy.kind === 'diloco' && { precision: strategy.precision }),
-    preprocess: [...preprocess],
   }
 }
 

@@ -4,7 +4,7 @@
  */
 import { rm } from 'node:fs/promises'
 import type * as Kernels from '../kernels/mod.ts'
-import type { DatasetManifest, KernelRequest, OutputFile, Progress, SplitName } from '../kernels/mod.ts' // prettier-ignore
+import type { DatasetManifest, KernelRequest, OutputFile, Pipeline, Progress, SplitName } from '../kernels/mod.ts' // prettier-ignore
 import type { RunInput } from '../machines/worker.ts'
 import type { Blob, Recipe, Work, WorkOutput } from '../machines/work.ts'
 import type { Client } from '../runtime/mod.ts'
@@ -13,6 +13,7 @@ import { BlobCache } from './blob-cache.ts'
 import type { CachedFile } from './blob-cache.ts'
 import { readManifest } from './datasets.ts'
 import { FleetError } from './errors.ts'
+import { readPipeline } from './registry.ts'
 import type { Kernel, KernelSlots } from './kernel-slots.ts'
 import { RoundRunner } from './round.ts'
 import type { RoundWork } from './round.ts'
@@ -32,6 +33,7 @@ export interface RunServices extends Telemetry {
 interface Basis {
   readonly model: Record<string, unknown>
   readonly manifest: DatasetManifest
+  readonly pipeline: Pipeline
 }
 
 const BASES_MAX = 16
@@ -82,8 +84,8 @@ export class TaskRunner {
   }
 
   async #initialise(recipe: Recipe, kernel: Kernel, signal: AbortSignal): Promise<WithoutTime<WorkOutput>> {
-    const { model, manifest } = await this.#basis(recipe)
-    const request = { op: 'initialise', model, input: manifest.features, seed: recipe.seed } as const
+    const { model, pipeline } = await this.#basis(recipe)
+    const request = { op: 'initialise', model, input: pipeline.input, seed: recipe.seed } as const
     const { weights } = await kernel.run(request, { signal })
     return { kind: 'initialise', weights: await this.#store(weights) }
   }
@@ -95,8 +97,9 @@ export class TaskRunner {
     kernel: Kernel,
     signal: AbortSignal,
   ): Promise<WithoutTime<WorkOutput>> {
-    const { model, manifest } = await this.#basis(work.recipe)
-    const data = await this.#slice(manifest, 'train')
+    const basis = await this.#basis(work.recipe)
+    const { model } = basis
+    const data = await this.#slice(work.recipe, basis, 'train')
     const metrics = new MetricBatch(this.#services, job)
     const member = `${task}#${attempt}`
     const onProgress = this.#progressOf(work, worker, metrics)
@@ -109,8 +112,9 @@ export class TaskRunner {
 
   async #evaluate(work: EvaluateWork, kernel: Kernel, signal: AbortSignal): Promise<WithoutTime<WorkOutput>> {
     const { recipe, slice, slices, weights } = work
-    const { model, manifest } = await this.#basis(recipe)
-    const data = await this.#slice(manifest, 'test')
+    const basis = await this.#basis(recipe)
+    const { model } = basis
+    const data = await this.#slice(recipe, basis, 'test')
     const result = await this.#cache.lend([weights], ([weightsFile]) => {
       if (weightsFile === undefined) throw new TypeError('lend gives a file for each hash')
       const request: Extract<KernelRequest, { op: 'evaluate' }> = {
@@ -121,7 +125,6 @@ export class TaskRunner {
         slice: { index: slice, of: slices },
         batchSize: Math.max(...recipe.batchSizes),
         loss: recipe.loss,
-        preprocess: [...recipe.preprocess],
       }
       return kernel.run(request, { signal })
     })
@@ -149,7 +152,7 @@ export class TaskRunner {
   }
 
   #basis(recipe: Recipe): Promise<Basis> {
-    const key = `${recipe.topology} ${recipe.manifest}`
+    const key = `${recipe.topology} ${recipe.manifest} ${recipe.pipeline}`
     const known = this.#bases.get(key)
     if (known !== undefined) return known
     const basis = this.#readBasis(recipe)
@@ -165,27 +168,32 @@ export class TaskRunner {
 
   async #readBasis(recipe: Recipe): Promise<Basis> {
     const { blobs } = this.#services
-    const [topology, manifest] = await Promise.all([blobs.bytes(recipe.topology), readManifest(blobs, recipe.manifest)])
-    return { model: JSON.parse(new TextDecoder().decode(topology)) as Record<string, unknown>, manifest } // put by `prepare`
+    const [topology, manifest, pipeline] = await Promise.all([
+      blobs.bytes(recipe.topology),
+      readManifest(blobs, recipe.manifest),
+      readPipeline(blobs, recipe.pipeline),
+    ])
+    const model = JSON.parse(new TextDecoder().decode(topology)) as Record<string, unknown> // put by `prepare`
+    return { model, manifest, pipeline }
   }
 
-  async #slice(manifest: DatasetManifest, split: SplitName): Promise<Kernels.DatasetSlice> {
+  async #slice(recipe: Recipe, { manifest, pipeline }: Basis, split: SplitName): Promise<Kernels.DatasetSlice> {
     const paths = new Map<string, string>()
     for (const { sha256 } of manifest.splits[split]?.shards ?? []) {
-      paths.set(sha256, (await this.#shard(manifest, sha256)).path)
+      paths.set(sha256, (await this.#shard(recipe, sha256)).path)
     }
-    return this.#services.kernels.datasetSlice(manifest, split, ({ sha256 }) => paths.get(sha256) ?? '')
+    return this.#services.kernels.datasetSlice(manifest, pipeline, split, ({ sha256 }) => paths.get(sha256) ?? '')
   }
 
-  async #shard({ name, version }: DatasetManifest, sha256: string): Promise<CachedFile> {
+  async #shard({ dataset }: Recipe, sha256: string): Promise<CachedFile> {
     try {
       return await this.#cache.keep(sha256)
     } catch (error) {
       const code = codeOf(error)
       if (code !== 'blob.corrupt' && code !== 'blob.missing') throw error
       const reason = error instanceof Error ? error.message : code
-      const message = `Dataset ${name} version ${version} is damaged: ${reason}`
-      throw new FleetError('dataset.damaged', message, { name, version, sha256 }, error)
+      const message = `Dataset ${dataset} is damaged: ${reason}`
+      throw new FleetError('dataset.damaged', message, { dataset, sha256 }, error)
     }
   }
 

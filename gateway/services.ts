@@ -67,10 +67,8 @@ export function checkOf({ state, reason }: Health): Check {
   return { ok: state !== 'unreachable', ...(reason !== undefined && { detail: reason }) }
 }
 
-/** Examples as the model takes them, before its preprocessing: values row after row. */
+/** Examples before preprocessing: of each, the values of the model's feature columns, one column after another. */
 export interface Rows {
-  /** Of one row. */
-  readonly shape: readonly number[]
   readonly values: Float32Array<ArrayBuffer>
 }
 

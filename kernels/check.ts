@@ -3,7 +3,7 @@
  * without tfjs, in about a millisecond. All problems are found at once, each with its path, what was expected and what
  * was found, so that a person repairs a spec in one go.
  */
-import type { FeatureSpec, TargetSpec } from './data/manifest.ts'
+import type { FeatureSpec, TargetSpec } from './data/column.ts'
 import { problem } from './layer.ts'
 import type { Problem, Shape } from './layer.ts'
 import { LOSSES } from './loss.ts'

@@ -6,7 +6,7 @@
 import type { Tensor, Variable } from '@tensorflow/tfjs-core'
 import type { LayersModel, layers as LayersNamespace } from '@tensorflow/tfjs-layers'
 import type { Backend } from './backend.ts'
-import type { FeatureSpec } from './data/manifest.ts'
+import type { FeatureSpec } from './data/column.ts'
 import { KernelError } from './errors.ts'
 import { buildable, requirePlan } from './plan.ts'
 import type { ModelPlan } from './plan.ts'

@@ -18,6 +18,7 @@ const REMEDIES = {
   'blob.missing': 'retry',
   'blob.corrupt': 'retry',
   'backend.unavailable': 'retry-elsewhere',
+  'gpu.fell-back': 'retry-elsewhere',
   'kernel.start': 'retry-elsewhere',
   'kernel.hung': 'retry-elsewhere',
   'kernel.died': 'retry-elsewhere',

@@ -7,7 +7,6 @@ import { forward, writeWeights } from './compiled.ts'
 import type { CompiledModel } from './compiled.ts'
 import type { Dataset } from './data/dataset.ts'
 import { evaluationRange } from './data/order.ts'
-import type { PreprocessStep } from './data/preprocess.ts'
 import { KernelError } from './errors.ts'
 import { expectedOutputs, lossSum, predictedClasses } from './loss.ts'
 import type { LossName } from './loss.ts'
@@ -36,7 +35,6 @@ export interface EvaluateSettings {
   slice: { index: number; of: number }
   batchSize: number
   loss: LossName
-  preprocess: PreprocessStep[]
 }
 
 export async function evaluateSlice(
@@ -65,7 +63,7 @@ export async function evaluateSlice(
   for (let at = start; at < end; at += settings.batchSize) {
     signal?.throwIfAborted()
     const rows = Uint32Array.from({ length: Math.min(settings.batchSize, end - at) }, (_, i) => at + i)
-    const batch = dataset.read(rows, settings.preprocess)
+    const batch = dataset.read(rows)
     const outputs = await forward(compiled, batch.features, batch.rows)
     const expected = expectedOutputs(batch.targets, batch.rows, target, { loss: settings.loss })
     evaluation.examples += batch.rows

@@ -2,7 +2,7 @@
  * A model in the form that TensorFlow.js loads by itself (`tf.loadLayersModel`): a topology with the weights' manifest,
  * and the weights as raw float32. It is made from the registry's blobs without tfjs.
  */
-import type { FeatureSpec } from './data/manifest.ts'
+import type { FeatureSpec } from './data/column.ts'
 import { KernelError } from './errors.ts'
 import { buildable, requirePlan } from './plan.ts'
 import { decodeTensors } from './safetensors.ts'

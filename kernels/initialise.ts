@@ -3,7 +3,7 @@
  * derived from (seed, layer, weight), so it depends on nothing but those three, on every machine and back end alike.
  * The distributions are Keras's; only the generator is ours (`random.ts`).
  */
-import type { FeatureSpec } from './data/manifest.ts'
+import type { FeatureSpec } from './data/column.ts'
 import { KernelError } from './errors.ts'
 import { initializerName } from './layer.ts'
 import type { Config, Shape, WeightSpec } from './layer.ts'

@@ -28,8 +28,34 @@ export const SHARD_BYTES_TARGET = 32 * 1024 * 1024
 /** A single row may be larger than the target; a shard never exceeds this. */
 export const SHARD_BYTES_MAX = 1024 * 1024 * 1024
 export const SHARD_HEADER_BYTES_MAX = 64 * 1024
+export const COLUMNS_MAX = 4_096
+/** Shards are read in pieces of about this size. */
+export const CHUNK_BYTES = 128 * 1024
 /** Bytes of shards that a kernel process keeps in memory between rounds. */
-export const SHARD_CACHE_BYTES_MAX = 512 * 1024 * 1024
+export const CHUNK_CACHE_BYTES_MAX = 208 * 1024 * 1024
+/** A training split up to this size is shuffled as a whole; a larger one by windows (`data/order.ts`). */
+export const FULL_SHUFFLE_BYTES_MAX = 192 * 1024 * 1024
+
+/** What an archive may unpack to: in all, and for each of its own bytes (deflate's limit is near 1,030). */
+export const UNPACKED_BYTES_MAX = 64 * 1024 ** 3
+export const UNPACKED_RATIO_MAX = 400
+export const ARCHIVE_ENTRIES_MAX = 2_000_000
+/** Names of one category. */
+export const CATEGORIES_MAX = 10_000
+/** A line of a text format, a quoted field with line ends in it included. */
+export const LINE_BYTES_MAX = 4 * 1024 * 1024
+/** An encoded picture, and what it unpacks to. */
+export const PICTURE_BYTES_MAX = 64 * 1024 * 1024
+export const PICTURE_PIXELS_MAX = 64 * 1024 * 1024
+
+/** A kernel job's function, and how deep it may nest. */
+export const KERNEL_SOURCE_CHARACTERS_MAX = 64 * 1024
+export const KERNEL_DEPTH_MAX = 64
+/** Elements of its whole output, and of one input that each of its chunks gets whole. */
+export const KERNEL_OUTPUT_ELEMENTS_MAX = 268_435_456
+export const KERNEL_INPUT_ELEMENTS_MAX = 67_108_864
+/** What is computed between two signs of life. */
+export const KERNEL_STRIP_ELEMENTS = 262_144
 
 /** A message between two progress reports of a kernel process is never further apart than a step or this. */
 export const PROGRESS_INTERVAL_MS = 200
@@ -48,7 +74,8 @@ export const INSTALL_LIMIT_MS = 30 * 60_000
 const relations: [holds: boolean, law: string][] = [
   [SHARD_BYTES_TARGET <= SHARD_BYTES_MAX, 'a shard of the target size is allowed'],
   [SHARD_BYTES_MAX < 2 ** 31, 'a shard fits one ArrayBuffer view'],
-  [SHARD_BYTES_TARGET <= SHARD_CACHE_BYTES_MAX, 'at least one shard fits the cache'],
+  [FULL_SHUFFLE_BYTES_MAX < CHUNK_CACHE_BYTES_MAX, 'what is shuffled as a whole fits the cache'],
+  [256 * 2 * CHUNK_BYTES < CHUNK_CACHE_BYTES_MAX, 'two windows of chunks fit the cache'],
   [CANCEL_GRACE_MS < HANG_LIMIT_MS, 'a cancelled kernel is killed before it counts as hung'],
   [PROGRESS_INTERVAL_MS * 10 < HANG_LIMIT_MS, 'several reports fit into the hang limit'],
 ]

@@ -4,8 +4,8 @@
  * model that ends otherwise) and average over the rows of a batch.
  */
 import type { Scalar, Tensor } from '@tensorflow/tfjs-core'
-import type { TargetSpec } from './data/manifest.ts'
-import { targetElements } from './data/manifest.ts'
+import type { TargetSpec } from './data/column.ts'
+import { targetElements } from './data/column.ts'
 import type { Tf } from './tfjs.ts'
 
 export const LOSSES = ['sparseCategoricalCrossentropy', 'categoricalCrossentropy', 'binaryCrossentropy', 'meanSquaredError', 'meanAbsoluteError', 'huber'] as const // prettier-ignore

@@ -5,7 +5,7 @@
  *
  * Weights are named `layer/weight`, as in `conv2d/kernel`, and stand in the order of the layers.
  */
-import type { FeatureSpec } from './data/manifest.ts'
+import type { FeatureSpec } from './data/column.ts'
 import { KernelError } from './errors.ts'
 import { commonFields, describe, problem, tupleOf } from './layer.ts'
 import type { Config, Problem, Report, Shape, WeightSpec } from './layer.ts'

@@ -1,20 +1,21 @@
 /**
- * Rows in, outputs out: the model in inference mode over rows that a caller gives, in batches.
+ * Rows in, outputs out: raw values of the feature columns go through the pipeline that the model was trained with, then
+ * through the model in inference mode, in batches; values that were scaled for training are turned back.
  */
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import { forward, writeWeights } from './compiled.ts'
 import type { CompiledModel } from './compiled.ts'
-import { preprocess } from './data/preprocess.ts'
-import type { PreprocessStep } from './data/preprocess.ts'
+import { elementsOf } from './data/column.ts'
+import type { Pipeline } from './data/pipeline.ts'
+import { transform } from './data/transform.ts'
 import { KernelError } from './errors.ts'
 import { elementCount } from './safetensors.ts'
 
 const BATCH_ROWS = 256
 
-/** Values of any number of rows, row after row; `shape` is of one row. */
-export interface Rows {
-  shape: readonly number[]
-  values: Float32Array | Int32Array | Uint8Array
+/** Rows as the data has them: of each, the values of the pipeline's feature columns, one column after another. */
+export interface RawRows {
+  values: Float32Array
 }
 
 export interface Predictions {
@@ -27,28 +28,45 @@ export interface Predictions {
 export async function predictRows(
   compiled: CompiledModel,
   weights: Uint8Array,
-  { shape, values }: Rows,
-  steps: readonly PreprocessStep[],
+  { values }: RawRows,
+  pipeline: Pipeline,
   { signal }: { signal?: AbortSignal } = {},
 ): Promise<Predictions> {
-  const { inputShape, outputShape } = compiled.plan
-  const rowElements = elementCount(inputShape)
-  if (elementCount(shape) !== rowElements || values.length % rowElements !== 0) {
-    throw new KernelError(
-      'request.invalid',
-      `rows: expected values of shape [${inputShape.join(', ')}], found [${shape.join(', ')}] with ${values.length} values`,
-    )
+  const { outputShape } = compiled.plan
+  const widths = pipeline.features.map(elementsOf)
+  const width = widths.reduce((sum, each) => sum + each, 0)
+  if (values.length % width !== 0) {
+    throw new KernelError('request.invalid', `rows: expected ${width} values for each, found ${values.length} in all`)
   }
   writeWeights(compiled, weights)
-  const rows = values.length / rowElements
+  const rows = values.length / width
   const outputs = new Float32Array(rows * elementCount(outputShape))
   for (let at = 0; at < rows; at += BATCH_ROWS) {
     signal?.throwIfAborted()
     const count = Math.min(BATCH_ROWS, rows - at)
-    const features = Float32Array.from(values.subarray(at * rowElements, (at + count) * rowElements))
-    preprocess(features, steps)
+    const columns = columnsOf(values.subarray(at * width, (at + count) * width), widths, count)
+    const features = transform(pipeline, columns, count)
     outputs.set(await forward(compiled, features, count), at * elementCount(outputShape))
     await nextTurn()
   }
+  const { output } = pipeline
+  if (output.kind === 'value' && output.unscale !== undefined) {
+    const { factor, offset } = output.unscale
+    for (let i = 0; i < outputs.length; i++) outputs[i] = (outputs[i] ?? 0) * factor + offset
+  }
   return { rows, shape: outputShape, values: outputs }
+}
+
+/** Values row by row, as values column by column. */
+function columnsOf(values: Float32Array, widths: readonly number[], rows: number): Float32Array[] {
+  const width = values.length / rows
+  let offset = 0
+  return widths.map((each) => {
+    const column = new Float32Array(rows * each)
+    for (let row = 0; row < rows; row++) {
+      column.set(values.subarray(row * width + offset, row * width + offset + each), row * each)
+    }
+    offset += each
+    return column
+  })
 }

@@ -4,11 +4,14 @@
  * the kernel's scratch folder, which the worker takes over.
  */
 import type { BackendName, Device } from './backend.ts'
-import type { FeatureSpec, DatasetSlice } from './data/manifest.ts'
-import type { PreprocessStep } from './data/preprocess.ts'
+import type { FeatureSpec } from './data/column.ts'
+import type { DatasetSlice } from './data/manifest.ts'
+import type { Pipeline } from './data/pipeline.ts'
 import type { KernelErrorData } from './errors.ts'
 import type { Evaluation, EvaluateSettings } from './evaluate.ts'
-import type { Predictions, Rows } from './predict.ts'
+import type { GpuMode } from './gpujs/map.ts'
+import type { MapRequest } from './gpujs/request.ts'
+import type { Predictions, RawRows } from './predict.ts'
 import type { Progress, RoundMetrics } from './round.ts'
 import type { TrainSettings } from './step.ts'
 import type { SyncMessage } from './sync.ts'
@@ -52,7 +55,8 @@ export type KernelRequest =
       settings: TrainSettings
     }
   | ({ op: 'evaluate'; model: ModelTopology; weights: BlobFile; data: DatasetSlice } & EvaluateSettings)
-  | (ModelInput & { op: 'predict'; weights: BlobFile; rows: Rows; preprocess: PreprocessStep[] })
+  | MapRequest
+  | { op: 'predict'; model: ModelTopology; weights: BlobFile; rows: RawRows; pipeline: Pipeline }
 
 export interface InitialiseResult {
   weights: OutputFile
@@ -66,12 +70,19 @@ export interface RoundFiles {
   wallMs: number
 }
 
+/** The chunk's elements, float32, row-major. */
+export interface MapResult {
+  chunk: OutputFile
+  mode: GpuMode
+}
+
 interface Results {
   initialise: InitialiseResult
   round: RoundFiles
   sync: RoundFiles
   evaluate: Evaluation
   predict: Predictions
+  map: MapResult
 }
 
 export type KernelResult<R extends KernelRequest> = Results[R['op']]

@@ -83,7 +83,7 @@ export async function trainRound(
   const trainable = compiled.weights.filter((weight) => weight.trainable)
   const parameters = await parametersOf(compiled)
   const optimizer = createOptimizer(settings.optimizer, parameters, optimizerState)
-  const order = dataOrder({ ...settings, count: dataset.count })
+  const order = dataOrder(dataset, settings)
   const tally = new Tally()
   let kernelMs = 0
   for (let done = 0; done < settings.localSteps; done++) {

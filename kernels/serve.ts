@@ -8,8 +8,10 @@ import { join } from 'node:path'
 import type { Backend } from './backend.ts'
 import { compileModel } from './compiled.ts'
 import type { CompiledModel } from './compiled.ts'
-import { openDataset, ShardCache } from './data/dataset.ts'
-import type { FeatureSpec } from './data/manifest.ts'
+import { ChunkCache } from './data/chunks.ts'
+import type { FeatureSpec } from './data/column.ts'
+import { openDataset } from './data/dataset.ts'
+import type { DatasetSlice } from './data/manifest.ts'
 import { KernelError } from './errors.ts'
 import { evaluateSlice } from './evaluate.ts'
 import { initialise } from './initialise.ts'
@@ -44,7 +46,7 @@ export async function serveKernel(start: () => Promise<Backend>, scratchDir: str
 class Kernel {
   readonly #backend: Backend
   readonly #scratchDir: string
-  readonly #shards = new ShardCache((shard) => readVerified(shard))
+  readonly #chunks = new ChunkCache()
   /** The last model only: a slot works on one job for long. */
   #model: { key: string; compiled: CompiledModel } | undefined
   #running: { id: number; abort: AbortController; ear: Ear } | undefined
@@ -87,9 +89,9 @@ class Kernel {
         return { weights: this.#write(id, 'weights', initialise(request.model, request.seed, request.input)) }
       case 'round':
       case 'sync': {
-        const compiled = await this.#compiled(request.model, request.data.features)
+        const compiled = await this.#compiled(request.model, request.data.pipeline.input)
         const state = request.optimizerState && readVerified(request.optimizerState)
-        const dataset = openDataset(request.data, this.#shards)
+        const dataset = openDataset(request.data, this.#chunks)
         const onStep = progressSender(id)
         const given = [compiled, readVerified(request.weights), state, dataset, request.settings] as const
         const result =
@@ -107,14 +109,27 @@ class Kernel {
         }
       }
       case 'evaluate': {
-        const compiled = await this.#compiled(request.model, request.data.features)
-        const dataset = openDataset(request.data, this.#shards)
+        const compiled = await this.#compiled(request.model, request.data.pipeline.input)
+        const dataset = openDataset(request.data, this.#chunks)
         const onBatch = throttled(() => send({ type: 'alive', id, rssBytes: process.memoryUsage.rss() }))
         return await evaluateSlice(compiled, readVerified(request.weights), dataset, request, { signal, onBatch })
       }
+      case 'map': {
+        // Not at the head: a kernel that trains has no use for gpu.js.
+        const [{ GPU_MODES, mapChunk }, { inputOf }] = await Promise.all([
+          import('./gpujs/map.ts'),
+          import('./gpujs/request.ts'),
+        ])
+        const readers = { bytes: readVerified, dataset: (slice: DatasetSlice) => openDataset(slice, this.#chunks) }
+        const inputs = request.inputs.map((input) => inputOf(input, readers))
+        const mode = GPU_MODES[this.#backend.name]
+        const onStrip = throttled(() => send({ type: 'alive', id, rssBytes: process.memoryUsage.rss() }))
+        const values = await mapChunk(mode, request.settings, inputs, { signal, onStrip })
+        return { chunk: this.#write(id, 'chunk', new Uint8Array(values.buffer)), mode }
+      }
       case 'predict': {
-        const compiled = await this.#compiled(request.model, request.input)
-        return await predictRows(compiled, readVerified(request.weights), request.rows, request.preprocess, { signal })
+        const compiled = await this.#compiled(request.model, request.pipeline.input)
+        return await predictRows(compiled, readVerified(request.weights), request.rows, request.pipeline, { signal })
       }
       default:
         throw new KernelError(
@@ -136,7 +151,7 @@ class Kernel {
 
   #write(id: number, kind: string, bytes: Uint8Array): OutputFile {
     // The process id keeps apart what a slot's earlier process may have left.
-    const path = join(this.#scratchDir, `${process.pid}-${id}-${kind}.safetensors`)
+    const path = join(this.#scratchDir, `${process.pid}-${id}-${kind}`)
     writeFileSync(path, bytes)
     return { path, sha256: sha256(bytes), sizeBytes: bytes.byteLength }
   }

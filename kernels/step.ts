@@ -10,7 +10,6 @@ import { single, values } from './compiled.ts'
 import type { CompiledModel, ModelWeight } from './compiled.ts'
 import type { Batch, Dataset } from './data/dataset.ts'
 import type { DataOrder } from './data/order.ts'
-import type { PreprocessStep } from './data/preprocess.ts'
 import type { DeltaPrecision } from './delta.ts'
 import { KernelError } from './errors.ts'
 import { BATCH_SIZE_MAX, LOCAL_STEPS_MAX, REPLICAS_MAX } from './limits.ts'
@@ -33,7 +32,6 @@ export interface TrainSettings extends Objective {
   clip?: ClipSettings
   /** A loss above this counts as diverged, as one that is no number does. */
   lossLimit?: number
-  preprocess: PreprocessStep[]
   /** How a replica that goes on its own tells where it came to. */
   precision?: DeltaPrecision
 }
@@ -65,7 +63,7 @@ export async function leafOf(
   settings: TrainSettings,
   step: number,
 ): Promise<Leaf> {
-  const batch = dataset.read(order.rowsAt(step), settings.preprocess)
+  const batch = dataset.read(order.rowsAt(step), { seed: settings.seed, epoch: order.epochOf(step) })
   compiled.seedDropout(deriveSeed(settings.seed, 'step', step, settings.replica))
   const { loss, outputs, gradients } = await gradientsOf(compiled, trainable, batch, dataset, settings)
   if (!(loss <= (settings.lossLimit ?? Number.MAX_VALUE))) throw diverged(loss, step, settings)

@@ -133,7 +133,7 @@ class Window {
     this.#trainable = compiled.weights.filter((weight) => weight.trainable)
     this.#still = compiled.weights.filter((weight) => !weight.trainable)
     this.optimizer = createOptimizer(settings.optimizer, parameters, optimizerState)
-    this.#orders = settings.batchSizes.map((_, replica) => dataOrder({ ...settings, replica, count: dataset.count }))
+    this.#orders = settings.batchSizes.map((_, replica) => dataOrder(dataset, { ...settings, replica }))
   }
 
   async run(): Promise<void> {

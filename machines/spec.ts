@@ -23,9 +23,34 @@ export interface DatasetRef {
   readonly name: string
   /** The newest when left out. */
   readonly version?: number
+  /** The column to predict; the dataset's own when left out, null for the model's own input (an autoencoder). */
+  readonly target?: string | null
+  /** The columns to predict from; all others when left out. */
+  readonly features?: readonly string[]
 }
 
-export interface PreprocessStep {
-  readonly op: 'scale'
-  readonly factor: number
+interface OnColumns {
+  /** The columns that the step applies to; all that it suits when left out. */
+  readonly columns?: readonly string[]
 }
+
+/** kernels/data/preprocess.ts says what each does. */
+export type PreprocessStep =
+  | ({ readonly op: 'scale'; readonly factor: number } & OnColumns)
+  | ({ readonly op: 'shift'; readonly by: number } & OnColumns)
+  | ({ readonly op: 'standardise' } & OnColumns)
+  | ({ readonly op: 'minmax'; readonly min?: number; readonly max?: number } & OnColumns)
+  | ({ readonly op: 'impute'; readonly with: 'mean' | 'mode' | number } & OnColumns)
+  | ({ readonly op: 'onehot' } & OnColumns)
+  | ({ readonly op: 'resize'; readonly height: number; readonly width: number } & OnColumns)
+  | ({ readonly op: 'flatten' } & OnColumns)
+  | ({
+      readonly op: 'augment'
+      readonly flip?: 'horizontal' | 'vertical' | 'both'
+      readonly shift?: number
+      readonly rotate?: number
+      readonly crop?: number
+      readonly brightness?: number
+      readonly noise?: number
+    } & OnColumns)
+  | { readonly op: 'shuffle'; readonly rows: 'auto' | 'full' | 'windowed' | 'none' }

@@ -26,8 +26,10 @@ export interface Plan {
   readonly recipe: Recipe
   readonly dataset: { readonly name: string; readonly version: number }
   readonly topology: Blob
+  readonly pipeline: Blob
   /** Steps of one replica over all epochs. */
   readonly steps: number
+  readonly validationExamples: number
   readonly testExamples: number
 }
 
@@ -136,14 +138,12 @@ export function planOf(context: TrainingContext): Plan {
 
 /** What all work of a job has in common, from its spec and what preparing found. */
 export function recipeOf(
-  { train, preprocess }: JobSpec,
-  { topology, manifest, steps }: { readonly topology: string; readonly manifest: string; readonly steps: number },
+  { train }: JobSpec,
+  { steps, ...named }: Pick<Recipe, 'topology' | 'manifest' | 'pipeline' | 'dataset'> & { readonly steps: number },
 ): Recipe {
   const { seed, loss, labelSmoothing, classWeights = null, optimizer, schedule, clip = null, strategy } = train
   return {
-    topology,
-    manifest,
-    preprocess,
+    ...named,
     seed,
     batchSizes: batchSizesOf(train),
     loss,

@@ -101,6 +101,16 @@ export interface ModelAliasView {
   readonly history: readonly { readonly version: number | null; readonly at: number; readonly by: string }[]
 }
 
+/** One named value of each row of a dataset. */
+export interface ColumnView {
+  readonly name: string
+  readonly dtype: 'uint8' | 'int32' | 'float32'
+  /** Of one row: [] for one number, [28, 28, 1] for a grey image. */
+  readonly shape: readonly number[]
+  /** Of a category: how many classes it has, and their names where the source had names. */
+  readonly categories?: { readonly count: number; readonly names?: readonly string[] }
+}
+
 export interface ModelVersionView {
   readonly name: string
   readonly version: number
@@ -116,10 +126,21 @@ export interface ModelVersionView {
   readonly weights: { readonly sha256: string; readonly sizeBytes: number }
   readonly topology: { readonly sha256: string; readonly sizeBytes: number }
   readonly preprocess: JobSpec['preprocess']
+  /** The columns that predictions are asked with, as the dataset has them, in this order. */
+  readonly features: readonly ColumnView[]
+  /** What preprocessing makes of them: the model's own input, and the target's column (null for an autoencoder). */
   readonly input: { readonly shape: readonly number[]; readonly dtype: string }
+  readonly targetColumn: string | null
   readonly target:
     | { readonly kind: 'class'; readonly classes: number; readonly names?: readonly string[] }
-    | { readonly kind: 'value'; readonly shape: readonly number[] }
+    | {
+        readonly kind: 'value'
+        readonly shape: readonly number[]
+        /** Where the target was scaled for training: the data's value is the model's × factor + offset. */
+        readonly unscale?: { readonly factor: number; readonly offset: number }
+      }
+  /** The fitted preprocessing, as JSON. */
+  readonly pipeline: { readonly sha256: string; readonly sizeBytes: number }
   readonly evaluation?: { readonly loss: number; readonly accuracy?: number; readonly examples: number }
   readonly spec: JobSpec
 }

@@ -2,7 +2,6 @@
  * Work is what a task carries to a worker: a pure function of content-addressed inputs, small enough to stand in a
  * message. Every tensor is named by its sha256; a worker that has the blobs needs nothing else.
  */
-import type { PreprocessStep } from './spec.ts'
 import type { ClipSpec, LossSpec, OptimizerSpec, ScheduleSpec, StrategySpec } from './train-spec.ts'
 
 /** Bytes in the blob store. */
@@ -26,7 +25,10 @@ export interface Recipe {
   readonly topology: string
   /** sha256 of the dataset's manifest. */
   readonly manifest: string
-  readonly preprocess: readonly PreprocessStep[]
+  /** sha256 of the fitted pipeline: which columns the model takes, and its preprocessing with all constants. */
+  readonly pipeline: string
+  /** `name@version`, for messages. */
+  readonly dataset: string
   readonly seed: number
   /** Rows of a step, of each replica: their number is the number of replicas. */
   readonly batchSizes: readonly number[]

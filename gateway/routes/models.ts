@@ -28,7 +28,7 @@ const predictBody = z
       .array(z.unknown())
       .min(1)
       .max(LIMITS.predictRowsMax)
-      .describe('Examples: nested lists of the shape that the model takes, or each one flat.'),
+      .describe('Examples: objects that name the columns, or lists in the order of the model’s features.'),
   })
   .meta({ id: 'PredictRequest' })
 
@@ -164,7 +164,7 @@ export function modelRoutes(api: Api, services: Services): void {
       const model = await modelAt(c, services)
       const body = await readBody(c, JSON_TYPES, LIMITS.predictBytesMax)
       const { inputs } = checkBody(predictBody, body, 'request.invalid')
-      const rows = rowsOf(inputs, model.input.shape)
+      const rows = rowsOf(inputs, model.features)
       const outputs = outputsOf(await services.predict(model, rows, c.get('signal')))
       const classes = classesOf(model, outputs)
       return c.json({

@@ -4,7 +4,7 @@
  * Whether the dataset exists and the model fits its data is not seen here: that is `admit`.
  */
 import { z } from 'zod'
-import type { JobSpec } from '../../machines/spec.ts'
+import type { JobSpec, PreprocessStep } from '../../machines/spec.ts'
 import { trainSchema } from './train-spec.ts'
 
 /** Names stand in URLs, file names and keys: letters, digits, `_`, `.`, `-`, and not a dot in front. */
@@ -15,10 +15,54 @@ const name = z
     'a name of 1 to 100 letters, digits, "_", "." or "-", not starting with "." or "-"',
   )
 
+const columnName = z.string().min(1).max(200)
+
 const datasetSchema = z.strictObject({
   name,
   version: z.int().min(1).exactOptional().describe('The newest when left out.'),
+  target: columnName
+    .nullable()
+    .exactOptional()
+    .describe("The column to predict: the dataset's own when left out; null for the input itself (an autoencoder)."),
+  features: z
+    .array(columnName)
+    .min(1)
+    .max(4_096)
+    .exactOptional()
+    .describe('The columns to predict from; all others when left out.'),
 })
+
+const columns = z
+  .array(columnName)
+  .min(1)
+  .max(4_096)
+  .exactOptional()
+  .describe('The columns that the step applies to; all that it suits when left out.')
+const side = z.int().min(1).max(4_096)
+const finite = z.number().min(-1e30).max(1e30)
+
+/** kernels/data/preprocess.ts says what each does. */
+export const preprocessStepSchema = z.discriminatedUnion('op', [
+  z.strictObject({ op: z.literal('scale'), factor: finite, columns }),
+  z.strictObject({ op: z.literal('shift'), by: finite, columns }),
+  z.strictObject({ op: z.literal('standardise'), columns }),
+  z.strictObject({ op: z.literal('minmax'), min: finite.exactOptional(), max: finite.exactOptional(), columns }),
+  z.strictObject({ op: z.literal('impute'), with: z.union([z.enum(['mean', 'mode']), finite]), columns }),
+  z.strictObject({ op: z.literal('onehot'), columns }),
+  z.strictObject({ op: z.literal('resize'), height: side, width: side, columns }),
+  z.strictObject({ op: z.literal('flatten'), columns }),
+  z.strictObject({
+    op: z.literal('augment'),
+    flip: z.enum(['horizontal', 'vertical', 'both']).exactOptional(),
+    shift: z.int().min(0).max(1_024).exactOptional().describe('Pixels, in each direction.'),
+    rotate: z.number().min(0).max(180).exactOptional().describe('Degrees, in either direction.'),
+    crop: z.number().min(0).lt(1).exactOptional().describe('How much smaller the window may be, as a share.'),
+    brightness: z.number().min(0).max(1).exactOptional(),
+    noise: z.number().min(0).max(1_000).exactOptional().describe('Standard deviation.'),
+    columns,
+  }),
+  z.strictObject({ op: z.literal('shuffle'), rows: z.enum(['auto', 'full', 'windowed', 'none']) }),
+]) satisfies z.ZodType<PreprocessStep>
 
 /** Keras and tfjs write more beside these two (`keras_version`, `backend`): it is let in and left behind. */
 const modelSchema = z
@@ -32,10 +76,7 @@ export const jobSpecSchema = z
   .strictObject({
     name,
     dataset: datasetSchema,
-    preprocess: z
-      .array(z.strictObject({ op: z.literal('scale'), factor: z.number() }))
-      .max(100)
-      .default([]),
+    preprocess: z.array(preprocessStepSchema).max(100).default([]),
     model: modelSchema,
     train: trainSchema,
     register: z

@@ -4,6 +4,7 @@
  */
 import { z } from 'zod'
 import type {
+  ColumnView,
   JobView,
   LogLine,
   MetricLine,
@@ -13,7 +14,7 @@ import type {
   StageChange,
   WorkerView,
 } from '../../machines/views.ts'
-import { jobSpecSchema } from './job-spec.ts'
+import { jobSpecSchema, preprocessStepSchema } from './job-spec.ts'
 
 const time = z.number().describe('Milliseconds since 1970.')
 const sha256 = z.string().regex(/^[0-9a-f]{64}$/)
@@ -119,6 +120,18 @@ export const modelAliasSchema = z
   })
   .meta({ id: 'ModelAlias' }) satisfies z.ZodType<ModelAliasView>
 
+export const columnSchema = z
+  .object({
+    name: z.string(),
+    dtype: z.enum(['uint8', 'int32', 'float32']),
+    shape: z.array(z.int()).describe('Of one row: [] for one number, [28, 28, 1] for a grey image.'),
+    categories: z
+      .object({ count: z.int(), names: z.array(z.string()).exactOptional() })
+      .exactOptional()
+      .describe('Of a category: how many classes it has, and their names where the source had names.'),
+  })
+  .meta({ id: 'Column' }) satisfies z.ZodType<ColumnView>
+
 export const modelVersionSchema = z
   .object({
     name: z.string(),
@@ -132,12 +145,24 @@ export const modelVersionSchema = z
     dataset: z.object({ name: z.string(), version: z.int() }),
     weights: blob,
     topology: blob,
-    preprocess: z.array(z.object({ op: z.literal('scale'), factor: z.number() })),
-    input: z.object({ shape: z.array(z.int()).describe('Of one example, without the batch.'), dtype: z.string() }),
+    preprocess: z.array(preprocessStepSchema),
+    features: z.array(columnSchema).describe('The columns that predictions are asked with, in this order.'),
+    input: z
+      .object({ shape: z.array(z.int()).describe('Of one example, without the batch.'), dtype: z.string() })
+      .describe('What preprocessing makes of the features: what the model itself takes.'),
+    targetColumn: z.string().nullable().describe('The column that it predicts; null for an autoencoder.'),
     target: z.union([
       z.object({ kind: z.literal('class'), classes: z.int(), names: z.array(z.string()).exactOptional() }),
-      z.object({ kind: z.literal('value'), shape: z.array(z.int()) }),
+      z.object({
+        kind: z.literal('value'),
+        shape: z.array(z.int()),
+        unscale: z
+          .object({ factor: z.number(), offset: z.number() })
+          .exactOptional()
+          .describe("The data's value is the model's × factor + offset; predictions are turned back already."),
+      }),
     ]),
+    pipeline: blob.describe('The fitted preprocessing, as JSON.'),
     evaluation: evaluation.exactOptional(),
     spec: jobSpecSchema,
   })

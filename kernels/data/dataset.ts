@@ -1,143 +1,152 @@
 /**
- * One split of a dataset, open for reading: any rows, in any order, across shards, as float32 features and targets.
- * It holds decoded shards (views into the files' bytes) and knows nothing of where the bytes came from; the caller
- * gives a function that loads a shard's verified bytes, and this file decides which are kept.
+ * One split of a dataset, open for reading: any rows, in any order, across shards, as what the model takes and what its
+ * loss compares with. It knows shards and pipelines, and nothing of where bytes come from: a `ChunkCache` brings them.
  */
 import { KernelError } from '../errors.ts'
-import { SHARD_CACHE_BYTES_MAX } from '../limits.ts'
-import { elementCount } from '../safetensors.ts'
-import type { DatasetSlice, FeatureSpec, ShardRef, TargetSpec } from './manifest.ts'
-import { targetElements } from './manifest.ts'
-import { preprocess } from './preprocess.ts'
+import { FULL_SHUFFLE_BYTES_MAX } from '../limits.ts'
+import { ChunkCache, chunkRowsOf, shardsInMemory } from './chunks.ts'
+import type { Chunk } from './chunks.ts'
+
+import type { Column, FeatureSpec, TargetSpec } from './column.ts'
+import type { DatasetSlice } from './manifest.ts'
+import { lastAtMost } from './order.ts'
+import type { Rows } from './order.ts'
+import { planPipeline } from './pipeline.ts'
 import type { PreprocessStep } from './preprocess.ts'
-import { decodeShard } from './shard.ts'
-import type { Shard } from './shard.ts'
+import { blocksOf, decodeLayout } from './shard.ts'
+import { transform } from './transform.ts'
+import type { Draw } from './transform.ts'
 
 export interface Batch {
-  rows: number
-  /** [rows, ...features.shape], preprocessed. */
-  features: Float32Array
-  /** Class indices [rows], or values [rows, ...target.shape]. */
-  targets: Float32Array
+  readonly rows: number
+  /** [rows, ...input.shape], preprocessed. */
+  readonly features: Float32Array
+  /** Class indices [rows], or values [rows, ...target.shape], scaled as the pipeline says. */
+  readonly targets: Float32Array
 }
 
-export interface Dataset {
-  readonly count: number
-  readonly features: FeatureSpec
+export interface Dataset extends Rows {
+  readonly input: FeatureSpec
   readonly target: TargetSpec
-  /** Reads the rows with these indices, in this order. */
-  read(rows: Uint32Array, steps: readonly PreprocessStep[]): Batch
+  /** Reads the rows with these indices, in this order; with a draw as training sees them, else as evaluation does. */
+  read(rows: Uint32Array, draw?: Draw): Batch
 }
 
-/** Shards that are in memory, shared by all datasets of a process and kept under one limit; the oldest use goes first. */
-export class ShardCache {
-  readonly #load: (shard: ShardRef & { path: string }) => Uint8Array
-  readonly #held = new Map<string, { shard: Shard; sizeBytes: number }>()
-  #sizeBytes = 0
-
-  constructor(load: (shard: ShardRef & { path: string }) => Uint8Array) {
-    this.#load = load
-  }
-
-  get(ref: ShardRef & { path: string }): Shard {
-    const held = this.#held.get(ref.sha256)
-    if (held) {
-      this.#held.delete(ref.sha256)
-      this.#held.set(ref.sha256, held)
-      return held.shard
-    }
-    const bytes = this.#load(ref)
-    const shard = decodeShard(bytes)
-    this.#held.set(ref.sha256, { shard, sizeBytes: bytes.byteLength })
-    this.#sizeBytes += bytes.byteLength
-    for (const [sha256, oldest] of this.#held) {
-      if (this.#sizeBytes <= SHARD_CACHE_BYTES_MAX || sha256 === ref.sha256) break
-      this.#held.delete(sha256)
-      this.#sizeBytes -= oldest.sizeBytes
-    }
-    return shard
-  }
+/** Where a column's values lie in a chunk. */
+interface Place {
+  readonly block: number
+  readonly width: number
+  readonly offset: number
+  readonly elements: number
 }
 
-export function openDataset(slice: DatasetSlice, cache: ShardCache): Dataset {
-  const { features, target, shards } = slice
-  const rowElements = elementCount(features.shape)
-  const perTarget = targetElements(target)
+export function openDataset({ columns, pipeline, shards }: DatasetSlice, cache: ChunkCache): Dataset {
   /** starts[k] is the first row of shard k; the last entry is the number of rows. */
   const starts = [0]
   for (const shard of shards) starts.push((starts.at(-1) ?? 0) + shard.count)
   const count = starts.at(-1) ?? 0
+  const chunkRows = chunkRowsOf(columns)
+  const features = pipeline.features.map((column) => placeOf(columns, column))
+  const target = pipeline.target === null ? null : placeOf(columns, pipeline.target)
+  const { output } = pipeline
+  const { factor, offset } = (output.kind === 'value' ? output.unscale : undefined) ?? { factor: 1, offset: 0 }
 
-  const open = (index: number): Shard => {
-    const ref = shards[index]
-    if (!ref) throw new KernelError('request.invalid', `Row lies outside of the dataset's ${count} rows`, { count })
-    const shard = cache.get(ref)
-    if (
-      shard.count !== ref.count ||
-      elementCount(shard.features.shape) !== rowElements ||
-      shard.features.dtype !== features.dtype ||
-      shard.target.elements !== perTarget
-    ) {
-      throw new KernelError('data.malformed', `Shard ${ref.sha256} does not hold the rows that its manifest names`, {
-        sha256: ref.sha256,
-        expected: { count: ref.count, shape: features.shape, dtype: features.dtype },
-        found: { count: shard.count, shape: shard.features.shape, dtype: shard.features.dtype },
-      })
+  /** Calls `take` for each row with its chunk and its place in it. */
+  const visit = (rows: Uint32Array, take: (at: number, chunk: Chunk, local: number) => void): void => {
+    // Chunks are looked up once per read: the cache's own lookup per row would cost more than the copy.
+    const opened: Chunk[][] = []
+    for (let at = 0; at < rows.length; at++) {
+      const row = rows[at] ?? 0
+      const index = lastAtMost(starts, row)
+      const shard = shards[index]
+      if (shard === undefined || row >= count) {
+        throw new KernelError('request.invalid', `Row ${row} lies outside of the dataset's ${count} rows`, { count })
+      }
+      const local = row - (starts[index] ?? 0)
+      const number = Math.floor(local / chunkRows)
+      const chunks = (opened[index] ??= [])
+      take(at, (chunks[number] ??= cache.get(shard, columns, number)), local - number * chunkRows)
     }
-    return shard
   }
 
   return {
     count,
-    features,
-    target,
-    read(rows, steps) {
-      const batch: Batch = {
-        rows: rows.length,
-        features: new Float32Array(rows.length * rowElements),
-        targets: new Float32Array(rows.length * perTarget),
+    input: pipeline.input,
+    target: output,
+    ...rowsOf(pipeline.shuffle, columns, shards, count),
+    read(rows, draw) {
+      const raw = features.map(({ elements }) => new Float32Array(rows.length * elements))
+      const targets = new Float32Array(rows.length * (target?.elements ?? 0))
+      visit(rows, (at, chunk, local) => {
+        for (const [f, place] of features.entries()) copy(chunk, place, local, raw[f], at)
+        if (target !== null) copy(chunk, target, local, targets, at)
+      })
+      const input = transform(pipeline, raw, rows.length, draw && { ...draw, ids: rows })
+      if (target === null) return { rows: rows.length, features: input, targets: input.slice() }
+      if (factor !== 1 || offset !== 0) {
+        for (let i = 0; i < targets.length; i++) targets[i] = ((targets[i] ?? 0) - offset) / factor
       }
-      // Shards are opened once per read: a cache lookup per row would cost more than the copy.
-      const opened: (Shard | undefined)[] = []
-      for (let at = 0; at < rows.length; at++) {
-        const row = rows[at] ?? 0
-        const index = shardOf(starts, row)
-        const shard = (opened[index] ??= open(index))
-        const local = row - (starts[index] ?? 0)
-        batch.features.set(
-          shard.featureValues.subarray(local * rowElements, (local + 1) * rowElements),
-          at * rowElements,
-        )
-        for (let k = 0; k < perTarget; k++) {
-          batch.targets[at * perTarget + k] = shard.targetValues[local * perTarget + k] ?? 0
-        }
-      }
-      preprocess(batch.features, steps)
-      return batch
+      return { rows: rows.length, features: input, targets }
     },
   }
 }
 
+function copy(chunk: Chunk, place: Place, local: number, into: Float32Array | undefined, at: number): void {
+  const values = chunk[place.block]
+  if (values === undefined || into === undefined) return
+  const from = local * place.width + place.offset
+  if (place.elements === 1) into[at] = values[from] ?? 0
+  else into.set(values.subarray(from, from + place.elements), at * place.elements)
+}
+
+function placeOf(columns: readonly Column[], { name }: Column): Place {
+  const index = columns.findIndex((column) => column.name === name)
+  for (const [block, { width, columns: inside }] of blocksOf(columns).entries()) {
+    const found = inside.find(({ column }) => column === index)
+    if (found) return { block, width, offset: found.offset, elements: found.elements }
+  }
+  throw new KernelError('request.invalid', `The dataset has no column "${name}"`, { column: name })
+}
+
+/** A split that fits in memory is shuffled row by row, a larger one by windows; the same on every machine. */
+function rowsOf(
+  shuffle: DatasetSlice['pipeline']['shuffle'],
+  columns: readonly Column[],
+  shards: DatasetSlice['shards'],
+  count: number,
+): Omit<Rows, 'count'> {
+  const sizeBytes = shards.reduce((sum, shard) => sum + shard.sizeBytes, 0)
+  const order = shuffle === 'auto' ? (sizeBytes <= FULL_SHUFFLE_BYTES_MAX ? 'full' : 'windowed') : shuffle
+  if (order !== 'windowed') return { order, chunkStarts: new Uint32Array(0) }
+  const chunkRows = chunkRowsOf(columns)
+  const chunkStarts: number[] = []
+  let first = 0
+  for (const shard of shards) {
+    for (let local = 0; local < shard.count; local += chunkRows) chunkStarts.push(first + local)
+    first += shard.count
+  }
+  return { order, chunkStarts: Uint32Array.from([...chunkStarts, count]) }
+}
+
 /** A dataset whose shards are already in memory, for tests and for callers without files. */
-export function datasetInMemory(features: FeatureSpec, target: TargetSpec, shardBytes: readonly Uint8Array[]): Dataset {
+export function datasetInMemory(
+  columns: readonly Column[],
+  target: string | null,
+  steps: readonly PreprocessStep[],
+  shardBytes: readonly Uint8Array[],
+  features?: readonly string[],
+): Dataset {
+  const { pipeline, problems } = planPipeline({ columns, target }, { target, ...(features && { features }) }, steps)
+  if (pipeline === undefined) {
+    const sentence = problems.map(({ message }) => message).join('; ')
+    throw new KernelError('request.invalid', sentence, { problems })
+  }
   const shards = shardBytes.map((bytes, index) => ({
     sha256: `memory-${index}`,
     sizeBytes: bytes.byteLength,
-    count: decodeShard(bytes).count,
+    count: decodeLayout(bytes).count,
     path: String(index),
   }))
-  const cache = new ShardCache(({ path }) => shardBytes[Number(path)] ?? new Uint8Array(0))
-  return openDataset({ features, target, shards }, cache)
-}
-
-/** The last shard that starts at or before the row. */
-function shardOf(starts: readonly number[], row: number): number {
-  let low = 0
-  let high = starts.length - 1
-  while (high - low > 1) {
-    const middle = (low + high) >> 1
-    if ((starts[middle] ?? 0) <= row) low = middle
-    else high = middle
-  }
-  return low
+  const source = shardsInMemory(new Map(shardBytes.map((bytes, index) => [String(index), bytes])))
+  return openDataset({ columns, pipeline, shards }, new ChunkCache(source))
 }

@@ -1,72 +1,76 @@
 /**
- * What a dataset is: a named, versioned list of shards per split, and what each row holds. The manifest is plain data
- * that travels in job specs and documents; shards are blobs named by their sha256. A kernel gets a `DatasetSlice`: one
- * split with the paths at which its host keeps the shards.
+ * What a version of a dataset is: its columns, and for each split a list of shards and what is in them. The manifest is
+ * a blob; everything in it follows from the files and the options that it was made of, so that the same content gives
+ * the same manifest. Which name and number it has is a document's business.
  */
 import { KernelError } from '../errors.ts'
-
-export type FeatureDtype = 'uint8' | 'float32' | 'int32'
-
-/** Shape and type of one row, without the batch dimension: `[28, 28, 1]`. */
-export interface FeatureSpec {
-  shape: readonly number[]
-  dtype: FeatureDtype
-}
-
-export type TargetSpec =
-  | { kind: 'class'; classes: number; names?: readonly string[] }
-  | { kind: 'value'; shape: readonly number[] }
+import type { Column } from './column.ts'
+import type { Pipeline } from './pipeline.ts'
+import type { ColumnStatistics } from './statistics.ts'
 
 export interface ShardRef {
-  sha256: string
-  sizeBytes: number
-  count: number
+  readonly sha256: string
+  readonly sizeBytes: number
+  readonly count: number
 }
 
 export interface SplitManifest {
-  count: number
-  shards: ShardRef[]
+  readonly count: number
+  readonly shards: readonly ShardRef[]
+  /** Of each column, in the order of the columns. */
+  readonly statistics: readonly ColumnStatistics[]
+}
+
+export const SPLITS = ['train', 'validation', 'test'] as const
+export type SplitName = (typeof SPLITS)[number]
+
+export interface SourceFile {
+  readonly name: string
+  readonly sizeBytes: number
+  readonly sha256: string
+  /** Where the source says itself which rows are for testing. */
+  readonly split?: SplitName
+}
+
+/** Shares of the rows; what validation and test leave is for training. */
+export interface SplitOptions {
+  readonly seed: number
+  readonly validation: number
+  readonly test: number
 }
 
 export interface DatasetManifest {
-  name: string
-  version: string
-  features: FeatureSpec
-  target: TargetSpec
-  splits: { train: SplitManifest; test?: SplitManifest; validation?: SplitManifest }
+  readonly columns: readonly Column[]
+  /** The column that a job predicts unless it says otherwise. */
+  readonly target: string | null
+  readonly splits: { readonly train: SplitManifest; readonly validation?: SplitManifest; readonly test?: SplitManifest }
+  /** By seed, or null where the source had its own split. */
+  readonly split: SplitOptions | null
+  readonly format: string
+  readonly files: readonly SourceFile[]
+  /** Rows that were left out because a value was missing. */
+  readonly skipped: number
 }
-
-export type SplitName = keyof DatasetManifest['splits']
 
 /** One split as a kernel reads it: `path` is where the shard's blob lies on this host. */
 export interface DatasetSlice {
-  features: FeatureSpec
-  target: TargetSpec
-  shards: (ShardRef & { path: string })[]
+  readonly columns: readonly Column[]
+  readonly pipeline: Pipeline
+  readonly shards: readonly (ShardRef & { readonly path: string })[]
 }
 
 /** The slice of a manifest that a kernel needs, with paths from the caller's blob cache. */
 export function datasetSlice(
   manifest: DatasetManifest,
+  pipeline: Pipeline,
   split: SplitName,
   pathOf: (shard: ShardRef) => string,
 ): DatasetSlice {
   const found = manifest.splits[split]
   if (!found) {
     const known = Object.keys(manifest.splits).join(', ')
-    throw new KernelError('request.invalid', `Dataset ${manifest.name} has no split ${split}; it has ${known}`, {
-      split,
-    })
+    throw new KernelError('request.invalid', `The dataset has no split ${split}; it has ${known}`, { split })
   }
-  return {
-    features: manifest.features,
-    target: manifest.target,
-    shards: found.shards.map((shard) => ({ ...shard, path: pathOf(shard) })),
-  }
-}
-
-/** Numbers per row of the target as it is stored: one class index, or the elements of the value. */
-export function targetElements(target: TargetSpec): number {
-  if (target.kind === 'class') return 1
-  return target.shape.reduce((product, dimension) => product * dimension, 1)
+  const { columns } = manifest
+  return { columns, pipeline, shards: found.shards.map((shard) => ({ ...shard, path: pathOf(shard) })) }
 }

@@ -44,7 +44,7 @@ export class House {
     this.blobs = blobs
     this.documents = documents
     this.collections = fleetCollections(documents)
-    this.datasets = new Datasets({ blobs, collections: this.collections, kernels, clock: systemClock, builtIn })
+    this.datasets = new Datasets({ blobs, collections: this.collections, kernels, clock: systemClock, modify, builtIn })
     this.registry = new Registry({ blobs, collections: this.collections, clock: systemClock, modify, code: 'test' })
   }
 
@@ -208,25 +208,24 @@ export class RunningHouse {
 /** 8 × 8 images whose class shows as a bright third: 240 to train on, 60 to test on. */
 async function stripes(folder: string): Promise<BuiltInDataset> {
   await mkdir(folder, { recursive: true })
-  const write = async (set: string, count: number): Promise<BuiltInDataset['train']> => {
-    const images = join(folder, `${set}-images`)
-    const labels = join(folder, `${set}-labels`)
+  const files: { name: string; path: string }[] = []
+  const write = async (set: string, count: number): Promise<void> => {
     const classes = Uint8Array.from({ length: count }, (_, row) => (row * 7 + set.length) % 3)
     const pixels = Uint8Array.from({ length: count * 64 }, (_, i) => {
       const bright = Math.floor((i % 8) / 2.7) === classes[Math.floor(i / 64)]
       return (bright ? 180 : 20) + ((i * 2654435761) % 60)
     })
-    await writeFile(images, idx([count, 8, 8], pixels))
-    await writeFile(labels, idx([count], classes))
-    return { count, images, labels }
+    for (const [name, bytes] of [
+      [`${set}-images`, idx([count, 8, 8], pixels)],
+      [`${set}-labels`, idx([count], classes)],
+    ] as const) {
+      await writeFile(join(folder, name), bytes)
+      files.push({ name, path: join(folder, name) })
+    }
   }
-  return {
-    name: 'stripes',
-    features: { shape: [8, 8, 1], dtype: 'uint8' },
-    target: { kind: 'class', classes: 3 },
-    train: await write('train', 240),
-    test: await write('test', 60),
-  }
+  await write('train', 240)
+  await write('test', 60)
+  return { name: 'stripes', files, options: { format: 'idx', target: 'label' } }
 }
 
 function idx(shape: readonly number[], values: Uint8Array): Uint8Array {

@@ -1,14 +1,19 @@
 import { afterAll, beforeAll, expect, test } from 'vitest'
+import * as kernels from '../../kernels/mod.ts'
 import { recipeOf } from '../../machines/training.ts'
 import type { RegisterInput } from '../../machines/training.ts'
 import { House, STRIPES } from './house.ts'
 
 let house: House
 let manifest: string
+let pipeline: { readonly sha256: string; readonly sizeBytes: number }
 beforeAll(async () => {
   house = await House.stores()
   const signal = new AbortController().signal
-  manifest = (await house.datasets.resolve({ name: 'stripes' }, { signal, log: async () => {} })).manifest
+  const dataset = await house.datasets.resolve({ name: 'stripes' }, { signal })
+  manifest = dataset.manifest
+  const planned = kernels.planPipeline(dataset.data, {}, STRIPES.preprocess)
+  pipeline = await house.blobs.put(new TextEncoder().encode(JSON.stringify(planned.pipeline)))
 })
 afterAll(() => house.stop())
 
@@ -19,10 +24,18 @@ function input(job: string, name: string): RegisterInput {
     owner: 'ann',
     spec: { ...STRIPES, register: { name } },
     plan: {
-      recipe: recipeOf(STRIPES, { topology: topology.sha256, manifest, steps: 1 }),
+      recipe: recipeOf(STRIPES, {
+        topology: topology.sha256,
+        manifest,
+        pipeline: pipeline.sha256,
+        dataset: 'stripes@1',
+        steps: 1,
+      }),
       dataset: { name: 'stripes', version: 1 },
       topology,
+      pipeline,
       steps: 1,
+      validationExamples: 0,
       testExamples: 0,
     },
     weights: { sha256: 'w'.repeat(64), sizeBytes: 2 },

@@ -165,10 +165,7 @@ describe('bad input', () => {
   test('a damaged data file fails the job by its checksum', async () => {
     await using damaged = await House.stores()
     const running = await damaged.start()
-    const { manifest } = await damaged.datasets.resolve(
-      { name: 'stripes' },
-      { signal: new AbortController().signal, log: async () => {} },
-    )
+    const { manifest } = await damaged.datasets.resolve({ name: 'stripes' })
     const { splits } = JSON.parse(new TextDecoder().decode(await damaged.blobs.bytes(manifest))) as {
       splits: { train: { shards: { sha256: string }[] } }
     }

@@ -101,7 +101,18 @@ test('a job is submitted, watched and cancelled through Deno', async () => {
 
 test('a model is downloaded and asked through Deno', async () => {
   const weights = await fetch(`${url}/v1/models/m/versions/latest/download`, { headers })
-  const init = { method: 'POST', headers, body: JSON.stringify({ inputs: [[1]] }) }
+  const init = {
+    method: 'POST',
+    headers,
+    body: JSON.stringify({
+      inputs: [
+        [
+          [1, 2, 3],
+          [4, 5, 6],
+        ],
+      ],
+    }),
+  }
   const predicted = await fetch(`${url}/v1/models/m/versions/1/predict`, init)
 
   expect(await weights.text()).toBe('weights')

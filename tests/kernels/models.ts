@@ -5,8 +5,8 @@ import { createHash } from 'node:crypto'
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { datasetInMemory, encodeShard, KernelError } from '../../kernels/mod.ts'
-import type { BlobFile, Dataset, DatasetSlice, FeatureSpec, ModelTopology, TargetSpec, TrainSettings } from '../../kernels/mod.ts' // prettier-ignore
+import { datasetInMemory, encodeShard, KernelError, planPipeline } from '../../kernels/mod.ts'
+import type { BlobFile, Column, Dataset, DatasetSlice, FeatureSpec, ModelTopology, Pipeline, TargetSpec, TrainSettings } from '../../kernels/mod.ts' // prettier-ignore
 import { random } from '../../kernels/random.ts'
 
 // An alias, not an interface: it is then a ModelTopology's part without a cast.
@@ -20,8 +20,12 @@ export function sequential(...layers: LayerJson[]): ModelTopology {
   return { class_name: 'Sequential', config: { name: 'tested', layers } }
 }
 
-export const IMAGES: FeatureSpec = { shape: [8, 8, 1], dtype: 'uint8' }
+export const IMAGES: FeatureSpec = { shape: [8, 8, 1], dtype: 'float32' }
 export const CLASSES: TargetSpec = { kind: 'class', classes: 3 }
+export const COLUMNS: Column[] = [
+  { name: 'image', dtype: 'uint8', shape: [8, 8, 1] },
+  { name: 'label', dtype: 'uint8', shape: [], categories: { count: 3 } },
+]
 
 /** A convolution, normalisation and dropout: everything that could make a round depend on what it should not. */
 export const smallCnn: ModelTopology = sequential(
@@ -49,11 +53,19 @@ export function stripedShard(rows: number, seed: number): Uint8Array {
     for (let i = 0; i < 64; i++)
       features[row * 64 + i] = (Math.floor((i % 8) / 2.7) === bright ? 180 : 20) + generator.nextBelow(60)
   }
-  return encodeShard({ count: rows, features: IMAGES, target: { dtype: 'uint8', elements: 1 } }, features, targets)
+  return encodeShard(COLUMNS, rows, [features, targets])
 }
 
+const STEPS = [{ op: 'scale', factor: 1 / 255 }] as const
+
+export const PIPELINE: Pipeline = (() => {
+  const { pipeline } = planPipeline({ columns: COLUMNS, target: 'label' }, {}, STEPS)
+  if (pipeline === undefined) throw new TypeError('the tests have a pipeline')
+  return pipeline
+})()
+
 export function stripedDataset(): Dataset {
-  return datasetInMemory(IMAGES, CLASSES, [stripedShard(150, 1), stripedShard(90, 2)])
+  return datasetInMemory(COLUMNS, 'label', STEPS, [stripedShard(150, 1), stripedShard(90, 2)])
 }
 
 export const settings: TrainSettings = {
@@ -64,7 +76,6 @@ export const settings: TrainSettings = {
   stepStart: 0,
   loss: 'sparseCategoricalCrossentropy',
   optimizer: { kind: 'adam', learningRate: 0.01 },
-  preprocess: [{ op: 'scale', factor: 1 / 255 }],
 }
 
 /** A folder of blobs as a worker keeps it, removed at the end of its scope. */
@@ -82,8 +93,8 @@ export class BlobFolder implements Disposable {
 
   slice(...shards: { bytes: Uint8Array; count: number }[]): DatasetSlice {
     return {
-      features: IMAGES,
-      target: CLASSES,
+      columns: COLUMNS,
+      pipeline: PIPELINE,
       shards: shards.map(({ bytes, count }) => ({ ...this.write(bytes), count, sizeBytes: bytes.byteLength })),
     }
   }

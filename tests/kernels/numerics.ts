@@ -4,7 +4,7 @@
  */
 import { encodeShard, encodeTensors } from '../../kernels/mod.ts'
 import { KernelProcess } from '../../kernels/mod.ts'
-import type { BackendName, Batch, FeatureSpec, KernelRequest, ModelTopology, TargetSpec, TrainSettings } from '../../kernels/mod.ts' // prettier-ignore
+import type { BackendName, Batch, Column, FeatureSpec, KernelRequest, ModelTopology, TargetSpec, TrainSettings } from '../../kernels/mod.ts' // prettier-ignore
 import { planModel } from '../../kernels/plan.ts'
 import { elementCount } from '../../kernels/safetensors.ts'
 import { CLASSES, modelOf, ROWS } from './layer-cases.ts'
@@ -20,6 +20,7 @@ export interface Question {
   batch: Batch
   /** The same rows as a shard, for the training step. */
   shard: Uint8Array
+  columns: Column[]
   settings: TrainSettings
 }
 
@@ -45,6 +46,10 @@ export function questionOf(tested: Case): Question {
   const model = modelOf(tested)
   const input: FeatureSpec = { shape: tested.input, dtype: 'float32' }
   const target: TargetSpec = { kind: 'class', classes: CLASSES }
+  const columns: Column[] = [
+    { name: 'x', dtype: 'float32', shape: tested.input },
+    { name: 'label', dtype: 'uint8', shape: [], categories: { count: CLASSES } },
+  ]
   const weights = planModel(model, input).plan?.weights.map(({ name, shape }, i) => {
     const [low, high] = name.endsWith('moving_variance') ? [0.5, 1.5] : [-0.6, 0.6]
     return { name, shape, dtype: 'F32', data: seededValues(elementCount(shape), 100 + i, low, high) } as const
@@ -59,7 +64,8 @@ export function questionOf(tested: Case): Question {
     target,
     weights: encodeTensors(weights ?? []),
     batch: { rows: ROWS, features, targets: Float32Array.from(classes) },
-    shard: encodeShard({ count: ROWS, features: input, target: { dtype: 'uint8', elements: 1 } }, features, classes),
+    columns,
+    shard: encodeShard(columns, ROWS, [features, classes]),
     settings: {
       batchSizes: [ROWS],
       replica: 0,
@@ -68,7 +74,6 @@ export function questionOf(tested: Case): Question {
       stepStart: 0,
       loss: 'sparseCategoricalCrossentropy',
       optimizer: { kind: 'sgd', learningRate: 0.1 },
-      preprocess: [],
     },
   }
 }

@@ -8,7 +8,7 @@ import { fileURLToPath } from 'node:url'
 import { describe, expect, it } from 'vitest'
 import { decodeTensors, initialise, KernelProcess } from '../../kernels/mod.ts'
 import type { KernelOptions, KernelRequest, Progress } from '../../kernels/mod.ts'
-import { BlobFolder, IMAGES, settings, sha256Of, smallCnn, stripedShard } from './models.ts'
+import { BlobFolder, IMAGES, PIPELINE, settings, sha256Of, smallCnn, stripedShard } from './models.ts'
 
 function kernelOf(folder: BlobFolder, options: Partial<KernelOptions> = {}): KernelProcess {
   return new KernelProcess({ backend: 'wasm', cacheDir: folder.root, scratchDir: folder.scratchDir, ...options })
@@ -44,11 +44,11 @@ describe('a kernel process', () => {
     })
     expect(decodeTensors(readFileSync(round.optimizerState.path)).metadata).toEqual({ optimizer: 'adam' })
     const { model, data } = request
-    const evaluation = await kernel.run({ op: 'evaluate', model, weights: round.weights, data, slice: { index: 0, of: 1 }, batchSize: 64, loss: settings.loss, preprocess: settings.preprocess }) // prettier-ignore
+    const evaluation = await kernel.run({ op: 'evaluate', model, weights: round.weights, data, slice: { index: 0, of: 1 }, batchSize: 64, loss: settings.loss }) // prettier-ignore
     expect(evaluation.examples).toBe(240)
     expect((evaluation.correct ?? 0) / 240).toBeGreaterThan(0.8)
-    const rows = { shape: IMAGES.shape, values: new Uint8Array(128) }
-    const predictions = await kernel.run({ op: 'predict', model, weights: round.weights, input: IMAGES, rows, preprocess: settings.preprocess }) // prettier-ignore
+    const rows = { values: new Float32Array(128) }
+    const predictions = await kernel.run({ op: 'predict', model, weights: round.weights, rows, pipeline: PIPELINE }) // prettier-ignore
     expect(predictions).toMatchObject({ rows: 2, shape: [3] })
   })
 

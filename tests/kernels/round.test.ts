@@ -1,7 +1,7 @@
 import { beforeAll, describe, expect, it } from 'vitest'
 import { compileModel, decodeTensors, evaluateSlice, initialise, mergeEvaluations, predictRows, startBackend, summarize, trainRound } from '../../kernels/mod.ts' // prettier-ignore
 import type { Backend, CompiledModel, OptimizerSettings, RoundResult, TrainSettings } from '../../kernels/mod.ts'
-import { IMAGES, layer, sequential, settings, smallCnn, stripedDataset } from './models.ts'
+import { IMAGES, PIPELINE, layer, sequential, settings, smallCnn, stripedDataset } from './models.ts'
 
 describe("a replica's round", () => {
   const dataset = stripedDataset()
@@ -100,7 +100,7 @@ describe("a replica's round", () => {
 
   it('learns, and evaluation in parts adds up to evaluation as a whole', async () => {
     const trained = await round({ localSteps: 60 })
-    const of = { batchSize: 64, loss: settings.loss, preprocess: settings.preprocess }
+    const of = { batchSize: 64, loss: settings.loss }
     const whole = summarize(
       await evaluateSlice(compiled, trained.weights, dataset, { ...of, slice: { index: 0, of: 1 } }),
     )
@@ -111,13 +111,9 @@ describe("a replica's round", () => {
     expect(whole.accuracy).toBeGreaterThan(0.95)
     expect(merged).toMatchObject({ examples: 240, accuracy: whole.accuracy, confusion: whole.confusion })
     expect(merged.loss).toBeCloseTo(whole.loss, 5)
-    const { features, targets } = dataset.read(Uint32Array.of(0, 1, 2, 3), [])
-    const outputs = await predictRows(
-      compiled,
-      trained.weights,
-      { shape: IMAGES.shape, values: features },
-      settings.preprocess,
-    )
+    const { features, targets } = dataset.read(Uint32Array.of(0, 1, 2, 3))
+    const raw = { values: features.map((value) => Math.round(value * 255)) }
+    const outputs = await predictRows(compiled, trained.weights, raw, PIPELINE)
     const best = [...targets.keys()]
       .map((row) => outputs.values.subarray(row * 3, row * 3 + 3))
       .map((p) => p.indexOf(Math.max(...p)))

@@ -132,14 +132,22 @@ export const SPEC: JobSpec = {
   priority: 'normal',
 }
 
-export const RECIPE = recipeOf(SPEC, { topology: 't'.repeat(64), manifest: 'm'.repeat(64), steps: 10 })
+export const RECIPE = recipeOf(SPEC, {
+  topology: 't'.repeat(64),
+  manifest: 'm'.repeat(64),
+  pipeline: 'p'.repeat(64),
+  dataset: 'mnist@1',
+  steps: 10,
+})
 
 /** 10 steps in rounds of 4: 4, 4 and 2. */
 export const PLAN = {
   recipe: RECIPE,
   dataset: { name: 'mnist', version: 1 },
   topology: { sha256: RECIPE.topology, sizeBytes: 10 },
+  pipeline: { sha256: RECIPE.pipeline, sizeBytes: 10 },
   steps: 10,
+  validationExamples: 0,
   testExamples: 20,
 }
 

@@ -32,7 +32,7 @@ process.send?.({ type: 'ready', backend: backend.name, fingerprint: backend.fing
 
 async function answer(
   on: Backend,
-  { model, input, weights, target, batch, shard, settings }: Question,
+  { model, input, weights, target, batch, shard, columns, settings }: Question,
 ): Promise<Answer> {
   const compiled = await compileModel(on, model, input)
   try {
@@ -44,7 +44,7 @@ async function answer(
     const leaked = on.tf.memory().numTensors - before
     const statistics = compiled.weights.filter((weight) => !weight.trainable)
     const moved = await Promise.all(statistics.map(async (w) => [w.name, await w.variable.data()] as const))
-    const dataset = datasetInMemory(input, target, [shard])
+    const dataset = datasetInMemory(columns, 'label', [], [shard])
     const stepped = await trainRound(compiled, weights, undefined, dataset, settings)
     return {
       loss,

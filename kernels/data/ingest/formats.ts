@@ -1,0 +1,81 @@
+/**
+ * Which format files are in, and its reader. By what somebody says, else by the files' names, else by their first bytes.
+ */
+import { open } from 'node:fs/promises'
+import { KernelError } from '../../errors.ts'
+import type { Column } from '../column.ts'
+import { readCsv } from './csv.ts'
+import { readIdx } from './idx.ts'
+import { FORMATS, SPLIT_DEFAULT } from './request.ts'
+import type { Format, IngestedShard, IngestFile, IngestOptions, IngestProgress, IngestRequest, IngestSummary } from './request.ts' // prettier-ignore
+import { RowSink } from './sink.ts'
+
+/** Reads files into the sink and gives the columns as they are known at the end. */
+export type Reader = (
+  files: readonly IngestFile[],
+  sink: RowSink,
+  options: IngestOptions,
+  onBytes: (bytes: number) => void,
+) => Promise<readonly Column[]>
+
+const READERS: Readonly<Record<Format, Reader>> = {
+  idx: readIdx,
+  csv: readCsv,
+}
+
+const NAMES: readonly (readonly [RegExp, Format])[] = [
+  [/\.(csv|tsv|txt|data)$/i, 'csv'],
+  [/(idx\d-ubyte|\.idx\d?)$/i, 'idx'],
+]
+
+export async function readFiles(
+  { files, options, shardBytes }: IngestRequest,
+  onProgress: (progress: Omit<IngestProgress, 'bytesTotal'>) => void,
+  emit: (shard: IngestedShard) => Promise<void>,
+): Promise<IngestSummary> {
+  const format = options.format ?? (await formatOf(files))
+  const sink = new RowSink({
+    split: options.split ?? SPLIT_DEFAULT,
+    missing: options.missing ?? 'keep',
+    target: options.target,
+    shardBytes,
+    emit,
+  })
+  const columns = await READERS[format](files, sink, options, (bytes) => onProgress({ bytes, rows: sink.rows }))
+  return { ...(await sink.end(columns)), format }
+}
+
+async function formatOf(files: readonly IngestFile[]): Promise<Format> {
+  const formats = new Set<Format>()
+  for (const { name, path } of files) {
+    const plain = name.replace(/\.gz$/i, '')
+    const format = NAMES.find(([pattern]) => pattern.test(plain))?.[1] ?? (await formatOfBytes(path))
+    if (format === undefined) {
+      throw new KernelError(
+        'request.invalid',
+        `Cannot tell what ${name} is: say its format, one of ${FORMATS.join(', ')}`,
+        {
+          path: 'format',
+          expected: `one of ${FORMATS.join(', ')}`,
+          found: 'nothing',
+        },
+      )
+    }
+    formats.add(format)
+  }
+  const [first, ...others] = formats
+  if (first !== undefined && others.length === 0) return first
+  throw new KernelError(
+    'request.invalid',
+    `files: expected files of one format, found ${[...formats].join(' and ') || 'none'}`,
+    { path: 'files', expected: 'files of one format', found: [...formats].join(' and ') || 'none' },
+  )
+}
+
+async function formatOfBytes(path: string): Promise<Format | undefined> {
+  await using file = await open(path, 'r')
+  const head = Buffer.alloc(8)
+  await file.read(head, 0, 8, 0)
+  if (head[0] === 0 && head[1] === 0 && (head[3] ?? 0) >= 1 && (head[3] ?? 0) <= 6) return 'idx'
+  return undefined
+}

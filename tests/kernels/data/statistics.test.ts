@@ -1,0 +1,76 @@
+import fc from 'fast-check'
+import { expect, test } from 'vitest'
+import { SplitStatistics } from '../../../kernels/data/statistics.ts'
+import { decodeShard, encodeShard } from '../../../kernels/mod.ts'
+import type { Column, ColumnStatistics, Values } from '../../../kernels/mod.ts'
+
+/** As a person would compute it from the whole list. */
+function naive(values: readonly number[]): Partial<ColumnStatistics> {
+  const there = values.filter((value) => !Number.isNaN(value))
+  const mean = there.reduce((sum, value) => sum + value, 0) / Math.max(1, there.length)
+  const square = there.reduce((sum, value) => sum + (value - mean) ** 2, 0) / Math.max(1, there.length)
+  return {
+    count: there.length,
+    missing: values.length - there.length,
+    min: [there.length === 0 ? 0 : Math.min(...there)],
+    max: [there.length === 0 ? 0 : Math.max(...there)],
+    mean: [mean],
+    std: [Math.sqrt(square)],
+  }
+}
+
+function close(found: ColumnStatistics, expected: Partial<ColumnStatistics>): void {
+  expect(found).toMatchObject({
+    count: expected.count,
+    missing: expected.missing,
+    min: expected.min,
+    max: expected.max,
+  })
+  const scale = Math.max(1, Math.abs(expected.mean?.[0] ?? 0))
+  expect(Math.abs((found.mean[0] ?? 0) - (expected.mean?.[0] ?? 0)) / scale).toBeLessThan(1e-9)
+  expect(Math.abs((found.std[0] ?? 0) - (expected.std?.[0] ?? 0)) / scale).toBeLessThan(1e-9)
+}
+
+const columns: Column[] = [
+  { name: 'number', dtype: 'float32', shape: [] },
+  { name: 'byte', dtype: 'uint8', shape: [] },
+]
+
+test('statistics taken shard by shard are those of the whole', () => {
+  const number = fc.oneof(
+    fc.float({ noNaN: true, noDefaultInfinity: true, min: -1e6, max: 1e6 }),
+    fc.constant(Number.NaN),
+    fc.integer({ min: 10_000_000, max: 10_000_010 }),
+  )
+  const shard = fc.array(fc.record({ number, byte: fc.nat(255) }), { minLength: 1, maxLength: 30 })
+  fc.assert(
+    fc.property(fc.array(shard, { minLength: 1, maxLength: 6 }), (shards) => {
+      const statistics = new SplitStatistics(columns)
+      for (const rows of shards) {
+        const values: Values[] = [
+          Float32Array.from(rows, (row) => row.number),
+          Uint8Array.from(rows, (row) => row.byte),
+        ]
+        statistics.take(decodeShard(encodeShard(columns, rows.length, values)))
+      }
+      const all = shards.flat()
+      const [first, second] = statistics.result()
+      close(first!, naive(all.map((row) => Math.fround(row.number))))
+      close(second!, naive(all.map((row) => row.byte)))
+      expect(second?.distinct).toBe(new Set(all.map((row) => row.byte)).size)
+    }),
+  )
+})
+
+test('a vector has statistics of each element, a picture of each channel', () => {
+  const shaped: Column[] = [
+    { name: 'vector', dtype: 'float32', shape: [2] },
+    { name: 'picture', dtype: 'uint8', shape: [1, 2, 3] },
+  ]
+  const statistics = new SplitStatistics(shaped)
+  const values = [Float32Array.of(1, 10, 3, 30), Uint8Array.of(1, 2, 3, 3, 4, 5, 5, 6, 7, 7, 8, 9)]
+  statistics.take(decodeShard(encodeShard(shaped, 2, values)))
+  const [vector, picture] = statistics.result()
+  expect(vector).toMatchObject({ mean: [2, 20], std: [1, 10], min: [1, 10], max: [3, 30], count: 4 })
+  expect(picture).toMatchObject({ mean: [4, 5, 6], min: [1, 2, 3], max: [7, 8, 9], count: 12 })
+})

@@ -31,12 +31,12 @@ export class Effects {
     this.#report = options.report
   }
 
-  /** Starts an effect, unless this very run of it is under way. */
-  start(definition: ActorDefinition, effect: EffectStart): void {
+  /** Starts an effect, unless this very run of it is under way. Resolves when it has ended. */
+  start(definition: ActorDefinition, effect: EffectStart): Promise<void> {
     const key = keyOf(effect.actor, effect.id)
     const running = this.#running.get(key)
     if (running !== undefined) {
-      if (running.gen === effect.row.gen) return
+      if (running.gen === effect.row.gen) return running.ended
       running.abort.abort()
     }
     const abort = new AbortController()
@@ -45,6 +45,7 @@ export class Effects {
       if (this.#running.get(key)?.gen === gen) this.#running.delete(key)
     })
     this.#running.set(key, { gen, abort, ended })
+    return ended
   }
 
   stop(actor: ActorAddress, id: string, gen: number): void {

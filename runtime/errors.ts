@@ -16,9 +16,11 @@ export type RuntimeErrorCode =
   | 'client.stopped'
   | 'effect.lost' // the process that ran this effect is gone, and nobody else may run it
   | 'effect.failed'
+  | 'effect.poisonous' // it has ended the process of every owner that ran it
   | 'envelope.malformed'
   | 'envelope.too-large'
   | 'mailbox.full' // BUSY
+  | 'message.poisonous' // it has ended the process of every owner that took it
   | 'redis.address-malformed'
   | 'redis.too-old'
   | 'redis.unreachable'

@@ -30,6 +30,12 @@ export const LIMITS = {
   leaseSuspendMs: 1_000,
   /** A pinned shard without a lease for so long is adopted: its process is gone. */
   orphanMs: 2_000,
+  /** An owner that ends within so long of its claim, and hands nothing over, has crashed (care.ts). */
+  crashWindowMs: 60_000,
+  /** Owners that may die over a message or an effect before it is poisonous. */
+  poisonAttemptsMax: 3,
+  /** How long an effect that is started again after crashes is watched before the next one is. */
+  effectTrialMs: 1_000,
   /** A parked owner looks into its mailbox at least so often, whatever the doorbell says. */
   watchdogMs: 1_000,
   askTimeoutMs: 5_000,

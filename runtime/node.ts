@@ -7,6 +7,7 @@ import type { ActorDefinition } from './actor.ts'
 import { kindOf, pinnedActor, pinnedShard } from './address.ts'
 import type { ActorAddress, Directory, ShardName } from './address.ts'
 import type { Definitions } from './cell.ts'
+import { Trials } from './care.ts'
 import { systemClock, systemRandom } from './clock.ts'
 import type { Clock, Random } from './clock.ts'
 import { Courier } from './courier.ts'
@@ -49,6 +50,7 @@ export class Node {
   readonly #limits: Limits
   readonly #courier: Courier
   readonly #health: HealthWatch
+  readonly #trials = new Trials()
   readonly #shards = new Map<ShardName, Shard>()
   readonly #renewedAt = new Map<ShardName, number>()
   readonly #orphanSince = new Map<ShardName, number>()
@@ -193,7 +195,13 @@ export class Node {
   }
 
   async #claim(name: ShardName, adopted: boolean): Promise<boolean> {
-    const claim = await this.#transport.claim(name, this.id, this.#limits.leaseMs, this.#random.word())
+    const claim = await this.#transport.claim(name, {
+      owner: this.id,
+      ttlMs: this.#limits.leaseMs,
+      nonce: this.#random.word(),
+      anew: false,
+      crashWindowMs: this.#limits.crashWindowMs,
+    })
     if (claim === null || this.#shards.has(name)) return false
     if (this.#stopped) {
       await this.#transport.release(name, claim.epoch)
@@ -211,6 +219,7 @@ export class Node {
         random: this.#random,
         events: this.events,
         limits: this.#limits,
+        trials: this.#trials,
         readElsewhere: (kind, version) =>
           this.#members.some(({ id, reads }) => id !== this.id && (reads[kind] ?? 0) >= version),
         onNeed: (need) => this.#need(need),

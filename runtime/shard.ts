@@ -15,6 +15,8 @@ import type { ActorAddress, Directory, ShardName } from './address.ts'
 import { Bell } from './bell.ts'
 import type { Cell, Definitions } from './cell.ts'
 import { Cells, definitionOf, readerOf } from './cell.ts'
+import { Care } from './care.ts'
+import type { Trials } from './care.ts'
 import type { Clock, Random } from './clock.ts'
 import type { Courier } from './courier.ts'
 import { Effects } from './effects.ts'
@@ -45,6 +47,7 @@ export interface ShardOptions {
   readonly random: Random
   readonly events: RuntimeEvents
   readonly limits: Limits
+  readonly trials: Trials
   /** Whether another living node reads records of this kind up to this version. */
   readonly readElsewhere: Standing['readElsewhere']
   /** Told of what this process's code cannot read. */
@@ -83,6 +86,8 @@ export class Shard {
   #lostRuns: ReadonlySet<string> | null = null
   /** Of an adopted shard: where it stands once its actor has heard that its owner is lost. */
   #orphanTold = Infinity
+  /** While something kills the shard's owners; null in ordinary life. */
+  #care: Care | null
   #loop: Promise<void> = Promise.resolve()
 
   /** `adopted`: a pinned shard whose process is gone. Its effects cannot be started again, and its actor is told. */
@@ -96,6 +101,7 @@ export class Shard {
     this.#outbox = new Outbox(claim.outSeq)
     this.#log = new CommitLog(claim.seq, options.limits.commitsRememberedMax)
     this.adopted = adopted
+    this.#care = Care.after(claim, options.owner, options.limits, options.clock.now())
     this.#cells = new Cells(options.limits.cellsMax)
     this.#bell = new Bell(options.clock)
     this.#mailbox = new Mailbox({ ...options, shard: options.name })
@@ -103,10 +109,7 @@ export class Shard {
       clock: options.clock,
       random: options.random,
       events: options.events,
-      report: (message) => {
-        this.#local.push(message)
-        this.#bell.ring()
-      },
+      report: (message) => this.#report(message),
     })
   }
 
@@ -204,7 +207,9 @@ export class Shard {
       await clock.sleep(100, signal)
       if (signal.aborted) return
       try {
-        const claim = await transport.claim(this.name, owner, limits.leaseMs, random.word())
+        const { leaseMs: ttlMs, crashWindowMs } = limits
+        const request = { owner, ttlMs, nonce: random.word(), anew: true, crashWindowMs }
+        const claim = await transport.claim(this.name, request)
         if (claim === null) await this.#loseFenced()
         else {
           this.#claim = claim
@@ -262,7 +267,39 @@ export class Shard {
     const own = this.adopted ? this.#orphan(starts) : starts
     this.#local.push(...watches)
     this.#effects.keepOnly(own)
-    for (const start of own) this.#effects.start(definitionOf(definitions, start.actor), start)
+    if (this.#care !== null) void this.#startWithCare(own, this.#care)
+    else for (const start of own) void this.#effects.start(definitionOf(definitions, start.actor), start)
+  }
+
+  /** One by one, each under a trial until it has lived for a while. Never throws. */
+  async #startWithCare(starts: readonly EffectStart[], care: Care): Promise<void> {
+    const { trials, transport, definitions, events, clock, limits } = this.#options
+    const { signal } = this.#abort
+    const { epoch } = this.#claim
+    for (const start of starts) {
+      const { actor, id, row } = start
+      const fault = care.verdictOnEffect(start)
+      if (fault !== null) {
+        this.#report({ kind: 'effect', actor, id, gen: row.gen, result: { ok: false, fault } })
+        continue
+      }
+      await trials.run(false, async () => {
+        if (signal.aborted || epoch !== this.#claim.epoch) return // lost, or found anew
+        try {
+          await transport.attempt(this.name, epoch, care.trialOfEffect(start))
+          const ended = this.#effects.start(definitionOf(definitions, actor), start)
+          await Promise.race([ended, clock.sleep(limits.effectTrialMs, signal)])
+          await transport.attempt(this.name, epoch, '')
+        } catch (error) {
+          events.emit({ type: 'trouble', where: `effect ${id} of ${actor}`, error })
+        }
+      })
+    }
+  }
+
+  #report(message: Message): void {
+    this.#local.push(message)
+    this.#bell.ring()
   }
 
   #canRead(cell: Cell): boolean {
@@ -356,6 +393,27 @@ export class Shard {
   }
 
   async #take(batch: readonly Taken[]): Promise<void> {
+    const { clock, trials, transport } = this.#options
+    let rest = batch
+    while (this.#care !== null && rest.length > 0) {
+      if (this.#care.isOver(clock.now())) {
+        this.#care = null
+        break
+      }
+      const { portion, trial } = this.#care.next(rest)
+      if (trial === null) break
+      const judged = portion.map((taken) => this.#care?.judged(taken) ?? taken)
+      rest = rest.slice(portion.length)
+      await trials.run(true, async () => {
+        await transport.attempt(this.name, this.#claim.epoch, trial)
+        await this.#takeWhole(judged)
+        await this.#settle(0)
+      })
+    }
+    if (rest.length > 0) await this.#takeWhole(rest)
+  }
+
+  async #takeWhole(batch: readonly Taken[]): Promise<void> {
     const { definitions, directory, transport, clock, limits, readElsewhere } = this.#options
     await this.#load(batch)
     this.#cells.nextBatch()
@@ -433,7 +491,7 @@ export class Shard {
     if (this.#abort.signal.aborted) return true // a new owner starts the effects; the outbox is in the transport
     const { commit } = planned
     for (const { actor, id, gen } of planned.stops) this.#effects.stop(actor, id, gen)
-    for (const start of planned.starts) this.#effects.start(definitionOf(definitions, start.actor), start)
+    for (const start of planned.starts) void this.#effects.start(definitionOf(definitions, start.actor), start)
     this.#carry(commit.outbox.map((entry) => ({ ...entry, incarnation: commit.incarnation })))
     if (commit.sends.some(({ shard }) => shard === this.name)) this.#bell.ring()
     if (!(await this.#dropIfLeft(planned))) return false
@@ -495,8 +553,7 @@ export class Shard {
     const word = withoutMailbox(decodeEnvelope(body))
     if (word === 'nothing') return
     if (word !== 'a dead letter') {
-      this.#local.push(word)
-      this.#bell.ring()
+      this.#report(word)
       return
     }
     const fault = faultOf(

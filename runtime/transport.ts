@@ -35,6 +35,20 @@ export interface Claim {
   readonly outSeq: number
   /** Higher than at any claim before: after a rollback seqs come again, and must not be taken for sends already seen. */
   readonly incarnation: number
+  /** How many owners before, one after the other, have ended soon after their claim without giving it back. */
+  readonly crashes: number
+  /** What the last of them was trying (care.ts), '' for nothing. */
+  readonly trial: string
+}
+
+export interface ClaimRequest {
+  readonly owner: string
+  readonly ttlMs: number
+  readonly nonce: string
+  /** The owner claims once more what it had: it has not crashed. */
+  readonly anew: boolean
+  /** How soon after its claim an owner ends when that counts as a crash. */
+  readonly crashWindowMs: number
 }
 
 export interface OutboxEntry {
@@ -155,7 +169,9 @@ export interface Transport {
   withdraw(node: string): Promise<void>
 
   /** Null while another owner's lease lasts. */
-  claim(shard: ShardName, owner: string, ttlMs: number, nonce: string): Promise<Claim | null>
+  claim(shard: ShardName, request: ClaimRequest): Promise<Claim | null>
+  /** Writes down what the owner is about to try; '' for nothing. */
+  attempt(shard: ShardName, epoch: string, trial: string): Promise<void>
   /**
    * The seq at which the shard stands, or null when the epoch is stale. Works after the lease has run out too, as long as
    * nobody has claimed since.

@@ -3,5 +3,6 @@
 -- ARGV  1 epoch
 if redis.call('HGET', KEYS[1], 'epoch') == ARGV[1] then
   redis.call('DEL', KEYS[2])
+  redis.call('HSET', KEYS[1], 'released', '1', 'trial', '')
 end
 return 1

@@ -13,6 +13,7 @@ import { encodeRing, RING_ENTRIES_MAX } from '../ring.ts'
 import { compareIds, CURSOR_START, deadLetterStream, doorbell, heldStream, journalStream } from '../transport.ts'
 import type {
   Claim,
+  ClaimRequest,
   Commit,
   CommitOutcome,
   Cursor,
@@ -85,6 +86,10 @@ interface ShardData {
   cursor: Cursor
   outSeq: number
   incarnation: number
+  claimedAt: number
+  crashes: number
+  released: boolean
+  trial: string
   /** Where its owner fell asleep; null while it is awake. */
   parkedAt: Cursor | null
   readonly lanes: Record<Lane, Stream>
@@ -128,6 +133,10 @@ export class MemoryServer {
         cursor: CURSOR_START,
         outSeq: 0,
         incarnation: 0,
+        claimedAt: -Infinity,
+        crashes: 0,
+        released: false,
+        trial: '',
         parkedAt: null,
         lanes: { hi: new Stream(), in: new Stream() },
         outbox: [],
@@ -239,7 +248,8 @@ class MemoryTransport implements Transport {
     this.#server.nodes.delete(node)
   }
 
-  async claim(name: ShardName, owner: string, ttlMs: number, nonce: string): Promise<Claim | null> {
+  async claim(name: ShardName, request: ClaimRequest): Promise<Claim | null> {
+    const { owner, ttlMs, nonce, anew, crashWindowMs } = request
     const shard = this.#server.shard(name)
     const now = this.#server.clock.now()
     if (shard.owner !== null && shard.owner !== owner && shard.leaseUntil > now) return null
@@ -249,7 +259,18 @@ class MemoryTransport implements Transport {
     shard.parkedAt = null
     shard.incarnation = Math.max(now, shard.incarnation + 1)
     const { epoch, seq, cursor, outSeq, incarnation } = shard
-    return { epoch, seq, cursor, outSeq, incarnation }
+    if (anew) return { epoch, seq, cursor, outSeq, incarnation, crashes: 0, trial: '' }
+    const hasCrashed = !shard.released && now - shard.claimedAt < crashWindowMs
+    shard.crashes = hasCrashed ? shard.crashes + 1 : 0
+    shard.claimedAt = now
+    shard.released = false
+    const { crashes } = shard
+    return { epoch, seq, cursor, outSeq, incarnation, crashes, trial: hasCrashed ? shard.trial : '' }
+  }
+
+  async attempt(name: ShardName, epoch: string, trial: string): Promise<void> {
+    const shard = this.#server.shards.get(name)
+    if (shard?.epoch === epoch) shard.trial = trial
   }
 
   async renew(name: ShardName, epoch: string, owner: string, ttlMs: number): Promise<number | null> {
@@ -262,7 +283,10 @@ class MemoryTransport implements Transport {
 
   async release(name: ShardName, epoch: string): Promise<void> {
     const shard = this.#server.shards.get(name)
-    if (shard !== undefined && shard.epoch === epoch) shard.owner = null
+    if (shard === undefined || shard.epoch !== epoch) return
+    shard.owner = null
+    shard.released = true
+    shard.trial = ''
   }
 
   async pinned(): Promise<readonly { readonly shard: ShardName; readonly leased: boolean }[]> {

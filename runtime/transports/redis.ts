@@ -20,6 +20,7 @@ import { Keys, outboxFloor, SHARD_PARTS, timerEntry } from '../redis/keys.ts'
 import { doorbell, previousId } from '../transport.ts'
 import type {
   Claim,
+  ClaimRequest,
   Commit,
   CommitOutcome,
   Cursor,
@@ -48,6 +49,7 @@ const CLIENT_MARK_S = 3_600
 /** The scripts, and how many keys each has. */
 const SCRIPTS = {
   claim: script('claim', 2),
+  attempt: script('attempt', 1),
   renew: script('renew', 2),
   release: script('release', 2),
   announce: script('announce', 3),
@@ -130,16 +132,12 @@ class RedisTransport implements Transport {
     await this.#redis.hdel(this.#keys.global('reads'), node)
   }
 
-  async claim(shard: ShardName, owner: string, ttlMs: number, nonce: string): Promise<Claim | null> {
+  async claim(shard: ShardName, request: ClaimRequest): Promise<Claim | null> {
+    const { owner, ttlMs, nonce, anew, crashWindowMs } = request
     if (shard.startsWith('@')) await this.#redis.sadd(this.#keys.global('pinned'), shard)
-    const reply = await this.#redis.tf_claim(
-      this.#keys.of(shard, 'meta'),
-      this.#keys.of(shard, 'lease'),
-      owner,
-      ttlMs,
-      nonce,
-    )
-    const [epoch, seq, hi, normal, outSeq, incarnation] = reply as string[]
+    const keys = [this.#keys.of(shard, 'meta'), this.#keys.of(shard, 'lease')]
+    const reply = await this.#redis.tf_claim(...keys, owner, ttlMs, nonce, anew ? '1' : '0', crashWindowMs)
+    const [epoch, seq, hi, normal, outSeq, incarnation, crashes, trial] = reply as string[]
     if (epoch === undefined) return null
     return {
       epoch,
@@ -147,7 +145,13 @@ class RedisTransport implements Transport {
       cursor: { hi: hi ?? '0-0', in: normal ?? '0-0' },
       outSeq: Number(outSeq),
       incarnation: Number(incarnation),
+      crashes: Number(crashes),
+      trial: trial ?? '',
     }
+  }
+
+  async attempt(shard: ShardName, epoch: string, trial: string): Promise<void> {
+    await this.#redis.tf_attempt(this.#keys.of(shard, 'meta'), epoch, trial)
   }
 
   async renew(shard: ShardName, epoch: string, owner: string, ttlMs: number): Promise<number | null> {

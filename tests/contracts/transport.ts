@@ -4,7 +4,7 @@ import { numberedShard, pinnedShard, address } from '../../runtime/address.ts'
 import type { ShardName } from '../../runtime/address.ts'
 import { decodeRing } from '../../runtime/ring.ts'
 import { CURSOR_START, deadLetterStream, doorbell, heldStream, journalStream } from '../../runtime/transport.ts'
-import type { Claim, Commit, Member, Transport } from '../../runtime/transport.ts'
+import type { Claim, ClaimRequest, Commit, Member, Transport } from '../../runtime/transport.ts'
 
 export interface TransportFixture {
   /** A new, started connection to the same server. */
@@ -13,6 +13,9 @@ export interface TransportFixture {
 }
 
 const LEASE_MS = 60_000
+const request = (owner: string, nonce: string): ClaimRequest => {
+  return { owner, ttlMs: LEASE_MS, nonce, anew: false, crashWindowMs: 60_000 }
+}
 let shardsUsed = 0
 
 export function transportContract(name: string, available: boolean, start: () => Promise<TransportFixture>): void {
@@ -30,7 +33,7 @@ export function transportContract(name: string, available: boolean, start: () =>
 
     const freshShard = (): ShardName => numberedShard(shardsUsed++)
     const claimed = async (shard: ShardName, owner = 'a'): Promise<Claim> => {
-      const claim = await transport.claim(shard, owner, LEASE_MS, `${owner}${shardsUsed}`)
+      const claim = await transport.claim(shard, request(owner, `${owner}${shardsUsed}`))
       if (claim === null) throw new Error('the shard is taken')
       return claim
     }
@@ -177,9 +180,25 @@ export function transportContract(name: string, available: boolean, start: () =>
     test('a shard cannot be claimed while another owner holds its lease, and can by the same owner', async () => {
       const shard = freshShard()
       const first = await claimed(shard, 'a')
-      expect(await transport.claim(shard, 'b', LEASE_MS, 'x')).toBeNull()
+      expect(await transport.claim(shard, request('b', 'x'))).toBeNull()
       const again = await claimed(shard, 'a')
       expect(again.epoch).not.toBe(first.epoch)
+    })
+
+    test('a claim counts the owners before it that ended soon and handed nothing over, and tells what they tried', async () => {
+      const shard = freshShard()
+      const claim = (more: Partial<ClaimRequest> = {}) => transport.claim(shard, { ...request('a', 'n'), ...more })
+      const first = await claim()
+      expect(first).toMatchObject({ crashes: 0, trial: '' })
+      await transport.attempt(shard, 'another epoch', 'stale')
+      await transport.attempt(shard, first?.epoch ?? '', 'something')
+      expect(await claim()).toMatchObject({ crashes: 1, trial: 'something' })
+      expect(await claim({ anew: true })).toMatchObject({ crashes: 0, trial: '' })
+      const last = await claim()
+      expect(last).toMatchObject({ crashes: 2, trial: 'something' })
+      await transport.release(shard, last?.epoch ?? '')
+      expect(await claim()).toMatchObject({ crashes: 0, trial: '' })
+      expect(await claim({ crashWindowMs: 0 })).toMatchObject({ crashes: 0, trial: '' })
     })
 
     test('a claim tells where the shard stands', async () => {

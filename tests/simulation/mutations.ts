@@ -27,8 +27,8 @@ export const MUTATIONS = {
   'timer-generation': { file: 'runtime/plan.ts', find: 'row.gen !== timer.gen', put: 'false' },
   'effect-restart': {
     file: 'runtime/shard.ts',
-    find: 'for (const start of own) this.#effects.start',
-    put: 'for (const start of []) this.#effects.start',
+    find: 'const own = this.adopted ? this.#orphan(starts) : starts',
+    put: 'const own: EffectStart[] = []',
   },
   'rollback-detection': {
     file: 'runtime/shard.ts',

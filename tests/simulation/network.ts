@@ -168,6 +168,7 @@ export class SimConnection implements Transport {
   announce = (...args: Parameters<Transport['announce']>) => this.#call(() => this.#inner.announce(...args))
   withdraw = (node: string) => this.#call(() => this.#inner.withdraw(node))
   claim = (...args: Parameters<Transport['claim']>) => this.#call(() => this.#inner.claim(...args))
+  attempt = (...args: Parameters<Transport['attempt']>) => this.#call(() => this.#inner.attempt(...args))
   renew = (...args: Parameters<Transport['renew']>) => this.#call(() => this.#inner.renew(...args))
   release = (shard: ShardName, epoch: string) => this.#call(() => this.#inner.release(shard, epoch))
   pinned = () => this.#call(() => this.#inner.pinned())

@@ -29,7 +29,7 @@ async function house(): Promise<{
       return typeof value === 'function' ? value.bind(target) : value
     },
   })
-  const claim = await transport.claim(shard, { owner: 'me', ttlMs: 60_000, nonce: 'n' })
+  const claim = await transport.claim(shard, { owner: 'me', ttlMs: 60_000, nonce: 'n', anew: false, crashWindowMs: 0 })
   if (claim === null) throw new Error('the shard is taken')
   const mailbox = new Mailbox({ shard, transport, clock, limits: LIMITS })
   mailbox.begin(claim)

@@ -57,15 +57,6 @@ export const KERNEL_INPUT_ELEMENTS_MAX = 67_108_864
 /** What is computed between two signs of life. */
 export const KERNEL_STRIP_ELEMENTS = 262_144
 
-/** A kernel job's function, and how deep it may nest. */
-export const KERNEL_SOURCE_CHARACTERS_MAX = 64 * 1024
-export const KERNEL_DEPTH_MAX = 64
-/** Elements of its whole output, and of one input that each of its chunks gets whole. */
-export const KERNEL_OUTPUT_ELEMENTS_MAX = 268_435_456
-export const KERNEL_INPUT_ELEMENTS_MAX = 67_108_864
-/** What is computed between two signs of life. */
-export const KERNEL_STRIP_ELEMENTS = 262_144
-
 /** A message between two progress reports of a kernel process is never further apart than a step or this. */
 export const PROGRESS_INTERVAL_MS = 200
 /** The least time that a member of a synchronous window waits for another's gradients, before it computes them itself. */

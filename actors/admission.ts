@@ -20,7 +20,12 @@ export async function admit(services: AdmissionServices, spec: JobSpec): Promise
   const pool = checkPool(services, spec)
   const dataset = await services.datasets.resolve(spec.dataset).catch(problemOfDataset)
   if ('path' in dataset) return [dataset, ...pool]
-  return [...checkModelFits(services, spec, dataset), ...checkReplicas(spec, dataset), ...pool]
+  return [
+    ...checkModelFits(services, spec, dataset),
+    ...checkReplicas(spec, dataset),
+    ...checkValidation(spec, dataset),
+    ...pool,
+  ]
 }
 
 function checkPool({ pools }: AdmissionServices, { pool }: JobSpec): readonly Problem[] {
@@ -37,7 +42,7 @@ function checkModelFits({ kernels }: AdmissionServices, spec: JobSpec, { data }:
   const { pipeline, problems: unfit } = kernels.planPipeline(data, spec.dataset, spec.preprocess)
   if (pipeline === undefined) return unfit
   const { input, output: target } = pipeline
-  const { loss, labelSmoothing, classWeights } = spec.train
+  const { loss, labelSmoothing, classWeights, earlyStopping } = spec.train
   const problems = kernels.checkModel({
     model: spec.model,
     input,
@@ -45,11 +50,21 @@ function checkModelFits({ kernels }: AdmissionServices, spec: JobSpec, { data }:
     loss,
     labelSmoothing,
     ...(classWeights !== undefined && { classWeights }),
+    ...(earlyStopping !== undefined && { metrics: [earlyStopping.metric] }),
   })
   // The kernels know a model and what it is trained for, not where a spec keeps them.
-  return problems.map(({ path, expected, found }) =>
-    problem(path.startsWith('model') ? path : `train.${path}`, expected, found),
-  )
+  return problems.map(({ path, expected, found }) => problem(fieldOf(path), expected, found))
+}
+
+function fieldOf(path: string): string {
+  if (path.startsWith('model')) return path
+  return path.startsWith('metrics') ? 'train.earlyStopping.metric' : `train.${path}`
+}
+
+function checkValidation({ train }: JobSpec, { name, data }: ResolvedDataset): readonly Problem[] {
+  if (train.validation === undefined || (data.splits.validation?.count ?? 0) > 0) return []
+  const field = train.earlyStopping === undefined ? 'train.validation' : 'train.earlyStopping'
+  return [problem(field, `a dataset with a validation split`, `${name}, which has none`)]
 }
 
 function checkReplicas(spec: JobSpec, { name, data }: ResolvedDataset): readonly Problem[] {

@@ -16,6 +16,7 @@ import { admit } from './admission.ts'
 import type { FleetCollections } from './collections.ts'
 import type { Datasets } from './datasets.ts'
 import { FleetError } from './errors.ts'
+import { score } from './score.ts'
 import type { Registry } from './registry.ts'
 import { jobLog } from './streams.ts'
 import type { Telemetry } from './streams.ts'
@@ -27,7 +28,10 @@ export interface JobServices extends Telemetry {
   readonly registry: Pick<Registry, 'register'>
   /** The pools that have a scheduler. */
   readonly pools: readonly string[]
-  readonly kernels: Pick<typeof Kernels, 'checkModel' | 'planPipeline' | 'reduce' | 'stepsPerEpoch' | 'decodeTensors'>
+  readonly kernels: Pick<
+    typeof Kernels,
+    'checkModel' | 'mergeEvaluations' | 'planPipeline' | 'reduce' | 'summarize' | 'stepsPerEpoch' | 'decodeTensors'
+  >
 }
 
 export function jobActor(services: JobServices): Actor<typeof jobMachine> {
@@ -39,6 +43,7 @@ export function jobActor(services: JobServices): Actor<typeof jobMachine> {
       validate: (input) => validate(services, input),
       prepare: (input, { signal }) => prepare(services, input, signal),
       reduce: (input, { signal }) => reduce(services, input, signal),
+      score: (input, { signal }) => score(services, input, signal),
       register: (input) => registerAndLog(services, input),
     },
   })

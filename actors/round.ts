@@ -176,8 +176,8 @@ export class RoundRunner {
 }
 
 /** What is computed, by its inputs: whoever has the same comes to the same end. */
-function windowOf({ weights, optimizerState, stepStart, steps }: RoundWork): string {
-  return [weights.slice(0, 16), optimizerState?.slice(0, 16) ?? '', stepStart, steps].join('.')
+function windowOf({ weights, optimizerState, stepStart, steps, rateFactor }: RoundWork): string {
+  return [weights.slice(0, 16), optimizerState?.slice(0, 16) ?? '', stepStart, steps, rateFactor].join('.')
 }
 
 function endedElsewhere({ round, replica }: RoundWork, end: WindowEnd, moved: Moved): RoundOutput {
@@ -193,7 +193,15 @@ function requestOf(
 ) {
   if (weights === undefined) throw new TypeError('lend gives a file for each hash')
   const { recipe, replica, steps: localSteps, stepStart } = work
-  const settings: TrainSettings = { ...trainSettings(recipe), replica, localSteps, stepStart }
+  const { optimizer, ...common } = trainSettings(recipe)
+  const settings: TrainSettings = {
+    ...common,
+    optimizer: { ...optimizer, learningRate: optimizer.learningRate * work.rateFactor },
+    ...(work.lossLimit !== null && { lossLimit: work.lossLimit }),
+    replica,
+    localSteps,
+    stepStart,
+  }
   return { model, weights, ...(optimizerState !== undefined && { optimizerState }), data, settings }
 }
 

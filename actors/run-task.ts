@@ -111,10 +111,10 @@ export class TaskRunner {
   }
 
   async #evaluate(work: EvaluateWork, kernel: Kernel, signal: AbortSignal): Promise<WithoutTime<WorkOutput>> {
-    const { recipe, slice, slices, weights } = work
+    const { recipe, split, slice, slices, weights } = work
     const basis = await this.#basis(recipe)
     const { model } = basis
-    const data = await this.#slice(recipe, basis, 'test')
+    const data = await this.#slice(recipe, basis, split)
     const result = await this.#cache.lend([weights], ([weightsFile]) => {
       if (weightsFile === undefined) throw new TypeError('lend gives a file for each hash')
       const request: Extract<KernelRequest, { op: 'evaluate' }> = {
@@ -128,8 +128,8 @@ export class TaskRunner {
       }
       return kernel.run(request, { signal })
     })
-    const { examples, lossSum, correct } = result
-    return { kind: 'evaluate', slice, examples, lossSum, ...(correct !== undefined && { correct }) }
+    const { sha256, sizeBytes } = await this.#services.blobs.put(new TextEncoder().encode(JSON.stringify(result)))
+    return { kind: 'evaluate', slice, sums: { sha256, sizeBytes } }
   }
 
   #progressOf(work: RoundWork, worker: string, metrics: MetricBatch): (progress: Progress) => void {

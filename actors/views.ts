@@ -3,13 +3,14 @@ import type { WorkerRow } from '../machines/book.ts'
 import type { JobContext } from '../machines/job.ts'
 import { roundsOf } from '../machines/training.ts'
 import type { SchedulerContext } from '../machines/scheduler.ts'
-import type { JobState, JobView, WorkerView } from '../machines/views.ts'
+import type { CheckpointView, JobState, JobView, WorkerView } from '../machines/views.ts'
 import { idOf } from '../runtime/mod.ts'
 import type { ActorSnapshot, ActorAddress, Json } from '../runtime/mod.ts'
 
 export function jobView(snapshot: ActorSnapshot): JobView {
   const context = snapshot.context as unknown as JobContext // a snapshot of the kind `job`, at its version
   const { id, owner, spec, plan, metrics, evaluation, model, fault, kernelMs, traffic } = context
+  const { validation, generation, resume } = context
   const checkpoint = context.checkpoints.at(-1)
   const phase = phaseOf(snapshot.value)
   return {
@@ -31,6 +32,10 @@ export function jobView(snapshot: ActorSnapshot): JobView {
     },
     ...(metrics !== null && { metrics }),
     ...(evaluation !== null && { evaluation }),
+    ...(validation !== null && { validation }),
+    checkpoints: checkpointViews(context),
+    ...(generation > 0 && { restarts: generation }),
+    ...(resume !== undefined && { resumed: { job: resume.job, round: resume.checkpoint.round } }),
     ...(checkpoint !== undefined && checkpoint.round > 0 && { kernelMs, traffic }),
     ...(checkpoint !== undefined && { weights: checkpoint.weights.sha256 }),
     ...(model !== null && { model }),
@@ -39,6 +44,21 @@ export function jobView(snapshot: ActorSnapshot): JobView {
     ),
     ...(fault !== null && { error: { code: fault.code, message: fault.message, remedy: fault.remedy } }),
   }
+}
+
+/** Kept ones and the best, by round. */
+function checkpointViews({ checkpoints, best }: JobContext): readonly CheckpointView[] {
+  const all = new Map(checkpoints.map((checkpoint) => [checkpoint.round, checkpoint]))
+  if (best !== null) all.set(best.checkpoint.round, best.checkpoint)
+  return [...all.values()]
+    .toSorted((a, b) => a.round - b.round)
+    .map(({ round, step, weights, metrics }) => ({
+      round,
+      step,
+      weights,
+      ...(metrics !== null && { metrics }),
+      ...(round === best?.checkpoint.round && { isBest: true as const }),
+    }))
 }
 
 /** The workers of a pool, and the last ones that left it. */

@@ -9,11 +9,9 @@ import type { Problem, Shape } from './layer.ts'
 import { LOSSES } from './loss.ts'
 import type { LossName } from './loss.ts'
 import { CLASSES_MAX } from './limits.ts'
+import { METRICS, metricFits } from './metrics.ts'
 import { planModel } from './plan.ts'
 import type { ModelPlan, PlannedLayer } from './plan.ts'
-
-export type MetricName = 'accuracy'
-export const METRICS: readonly MetricName[] = ['accuracy']
 
 export interface ModelCheck {
   model: unknown
@@ -31,10 +29,11 @@ export function checkModel(check: ModelCheck): Problem[] {
   const known = isLoss(loss)
   if (!known) problems.push(problem('loss', `one of ${LOSSES.join(', ')}`, loss))
   for (const [i, metric] of metrics.entries()) {
-    if (!METRICS.some((name) => name === metric))
-      problems.push(problem(`metrics[${i}]`, `one of ${METRICS.join(', ')}`, metric))
-    else if (target.kind !== 'class')
-      problems.push(problem(`metrics[${i}]`, 'a metric of values (the target is no class)', metric))
+    const name = METRICS.find((each) => each === metric)
+    if (!name || !metricFits(name, target)) {
+      const fitting = METRICS.filter((each) => metricFits(each, target))
+      problems.push(problem(`metrics[${i}]`, `one of ${fitting.join(', ')}`, metric))
+    }
   }
   if (
     target.kind === 'class' &&

@@ -8,8 +8,12 @@ export const taskAddress = (id: string): string => `task/${id}`
 export const schedulerAddress = (pool: string): string => `scheduler/${pool}`
 
 export const initialiseTaskId = (job: string): string => `${job}.init`
-export const roundTaskId = (job: string, round: number, replica: number): string => `${job}.${round}.${replica}`
+/** A round that is run again from its checkpoint has tasks of its own: `generation` tells them apart. */
+export const roundTaskId = (job: string, round: number, generation: number, replica: number): string =>
+  `${job}.${round}${generation === 0 ? '' : `r${generation}`}.${replica}`
 export const evaluateTaskId = (job: string, slice: number): string => `${job}.eval.${slice}`
+export const validateTaskId = (job: string, round: number, generation: number, slice: number): string =>
+  `${job}.val${round}${generation === 0 ? '' : `r${generation}`}.${slice}`
 
 /** A page of a scheduler's queue. It shares the part of its id before the first dot with its scheduler, hence the shard. */
 export const pageAddress = (pool: string, queue: number, page: number): string => `page/${pool}.q${queue}.${page}`

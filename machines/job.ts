@@ -4,8 +4,9 @@
  * checkpoint of every round; whatever dies, it goes on from there with the same numbers.
  *
  *   submitted → validating → preparing → queued
- *     → training (initialising → (dispatching → collecting → reducing → checkpointing)*)
- *     → evaluating → registering → completed
+ *     → training (initialising → (dispatching → collecting → reducing → checkpointing (→ validating → judging)?)*)
+ *     → evaluating → scoring → registering → completed
+ *   collecting → restarting → dispatching, where the loss diverged and the spec says to go on with a lower rate
  *   any of them → cancelling → cancelled | failed
  *
  * Invariants:
@@ -21,23 +22,26 @@ import { taskAddress } from './address.ts'
 import { effect } from './effect.ts'
 import { faultOfEvent, timeoutFault } from './fault.ts'
 import type { Fault } from './fault.ts'
+import { mayRestart, restarted, withCheckpointNamed } from './divergence.ts'
+import { hasStalled, isValidationDue, withValidation } from './judgement.ts'
 import { JOB_LIMITS } from './limits.ts'
 import type { TaskEvent, TaskInput } from './task.ts'
 import {
   evaluateInputs,
-  evaluationOf,
   initialInput,
   lastCheckpoint,
   planOf,
   reduction,
   registration,
   roundInputs,
+  scoring,
   UNTRAINED,
   withCheckpoint,
   withInitial,
   withResult,
 } from './training.ts'
 import type { JobInput, ModelRef, Plan, ReduceInput, ReduceOutput, RegisterInput, TrainingContext } from './training.ts'
+import type { Evaluation, ScoreInput } from './training.ts'
 import { vocabulary } from './vocabulary.ts'
 import type { Spawn, Tell } from './vocabulary.ts'
 import type { WorkOutput } from './work.ts'
@@ -64,6 +68,7 @@ export const jobMachine = setup({
     validate: effect<JobInput, null>(),
     prepare: effect<JobInput, Plan>(),
     reduce: effect<ReduceInput, ReduceOutput>(),
+    score: effect<ScoreInput, Evaluation>(),
     register: effect<RegisterInput, ModelRef>(),
   },
   actions: {
@@ -71,7 +76,8 @@ export const jobMachine = setup({
     takePlan: assign((_, plan: Plan) => ({ plan })),
     expectInitial: assign(({ context }) => expected([initialInput(context)])),
     expectRound: assign(({ context }) => expected(roundInputs(context))),
-    expectEvaluation: assign(({ context }) => expected(evaluateInputs(context))),
+    expectValidation: assign(({ context }) => expected(evaluateInputs(context, 'validation'))),
+    expectEvaluation: assign(({ context }) => expected(evaluateInputs(context, 'test'))),
     takeInitial: assign(({ event }) =>
       event.type === 'task.done' ? withInitial(event.output, event.fingerprint) : {},
     ),
@@ -80,11 +86,17 @@ export const jobMachine = setup({
     ),
     takeReduced: assign((_, reduced: ReduceOutput) => ({ reduced })),
     checkpoint: assign(({ context }) => withCheckpoint(context)),
-    mergeEvaluation: assign({ evaluation: ({ context }) => evaluationOf(context.results) }),
+    judge: assign(({ context }, validation: Evaluation) => withValidation(context, validation)),
+    restart: assign(({ context }) => restarted(context)),
+    resume: assign(({ context }) => resumed(context)),
+    takeEvaluation: assign((_, evaluation: Evaluation) => ({ evaluation })),
     takeModel: assign((_, model: ModelRef) => ({ model })),
     settle: assign({ pending: ({ context, event }) => context.pending.filter((task) => task !== taskOf(event)) }),
     stopWaiting: assign({ pending: [] }),
-    takeFault: assign({ fault: ({ context, event }) => (event.type === 'task.failed' ? event.fault : context.fault) }),
+    takeFault: assign({
+      fault: ({ context, event }) =>
+        event.type === 'task.failed' ? withCheckpointNamed(context, event.fault) : context.fault,
+    }),
     fail: assign((_, fault: Fault) => ({ fault })),
   },
   guards: {
@@ -92,7 +104,11 @@ export const jobMachine = setup({
     isLastPending: ({ context, event }) => context.pending.length === 1 && context.pending[0] === taskOf(event),
     isNothingPending: ({ context }) => context.pending.length === 0,
     hasFailed: ({ context }) => context.pending.length === 0 && context.fault !== null,
-    hasMoreRounds: ({ context }) => lastCheckpoint(context).step < planOf(context).steps,
+    mayRestart: ({ context, event }) =>
+      event.type === 'task.failed' && context.pending.includes(event.task) && mayRestart(context, event.fault),
+    isResumed: ({ context }) => context.resume !== undefined,
+    isValidationDue: ({ context }) => isValidationDue(context),
+    hasMoreRounds: ({ context }) => !hasStalled(context) && lastCheckpoint(context).step < planOf(context).steps,
     hasTestExamples: ({ context }) => planOf(context).testExamples > 0,
   },
   delays: {
@@ -103,6 +119,10 @@ export const jobMachine = setup({
     collectLimit: JOB_LIMITS.collectMs,
     reduceLimit: JOB_LIMITS.reduceMs,
     evaluateLimit: JOB_LIMITS.evaluateMs,
+    scoreLimit: JOB_LIMITS.scoreMs,
+    measureLimit: JOB_LIMITS.evaluateMs,
+    judgeLimit: JOB_LIMITS.scoreMs,
+    restartLimit: JOB_LIMITS.cancelMs,
     registerLimit: JOB_LIMITS.registerMs,
     cancelLimit: JOB_LIMITS.cancelMs,
   },
@@ -118,7 +138,10 @@ export const jobMachine = setup({
   initial: 'submitted',
   on: {
     cancel: '.cancelling',
-    'task.failed': { guard: 'isPending', target: '.cancelling', actions: ['settle', 'takeFault'] },
+    'task.failed': [
+      { guard: 'mayRestart', target: '.training.restarting', actions: 'settle' },
+      { guard: 'isPending', target: '.cancelling', actions: ['settle', 'takeFault'] },
+    ],
     // Only who was told to stop says so; a task that did without being asked cannot be waited for.
     'task.cancelled': {
       guard: 'isPending',
@@ -143,7 +166,14 @@ export const jobMachine = setup({
         id: 'prepare',
         src: 'prepare',
         input: inputOf,
-        onDone: { target: 'queued', actions: { type: 'takePlan', params: ({ event }) => event.output } },
+        onDone: [
+          {
+            guard: 'isResumed',
+            target: 'training.dispatching',
+            actions: [{ type: 'takePlan', params: ({ event }) => event.output }, 'resume'],
+          },
+          { target: 'queued', actions: { type: 'takePlan', params: ({ event }) => event.output } },
+        ],
         onError: { target: 'cancelling', actions: { type: 'fail', params: ({ event }) => faultOfEvent(event) } },
       },
       after: { prepareLimit: { target: 'cancelling', actions: limitIsOver('preparing', JOB_LIMITS.prepareMs) } },
@@ -199,10 +229,57 @@ export const jobMachine = setup({
         checkpointing: {
           entry: 'checkpoint',
           always: [
+            { guard: 'isValidationDue', target: 'validating' },
             { guard: 'hasMoreRounds', target: 'dispatching' },
             { guard: 'hasTestExamples', target: '#job.evaluating' },
             { target: '#job.registering' },
           ],
+        },
+        validating: {
+          entry: ['expectValidation', { type: 'spawn', params: validateTasks }],
+          on: {
+            'task.done': [
+              { guard: 'isLastPending', target: 'judging', actions: ['takeResult', 'settle'] },
+              { guard: 'isPending', actions: ['takeResult', 'settle'] },
+            ],
+          },
+          after: {
+            measureLimit: {
+              target: '#job.cancelling',
+              actions: limitIsOver('validating', JOB_LIMITS.evaluateMs),
+            },
+          },
+        },
+        judging: {
+          invoke: {
+            id: 'judge',
+            src: 'score',
+            input: ({ context }) => scoring(context, 'validation'),
+            onDone: [{ target: 'judged', actions: { type: 'judge', params: ({ event }) => event.output } }],
+            onError: {
+              target: '#job.cancelling',
+              actions: { type: 'fail', params: ({ event }) => faultOfEvent(event) },
+            },
+          },
+          after: { judgeLimit: { target: '#job.cancelling', actions: limitIsOver('judging', JOB_LIMITS.scoreMs) } },
+        },
+        judged: {
+          always: [
+            { guard: 'hasMoreRounds', target: 'dispatching' },
+            { guard: 'hasTestExamples', target: '#job.evaluating' },
+            { target: '#job.registering' },
+          ],
+        },
+        /** Nothing of the round that diverged may still run when it begins anew. */
+        restarting: {
+          entry: { type: 'tell', params: cancellations },
+          on: {
+            'task.done': { guard: 'isPending', actions: 'settle' },
+            'task.failed': { guard: 'isPending', actions: 'settle' },
+            'task.cancelled': { guard: 'isPending', actions: 'settle' },
+          },
+          always: { guard: 'isNothingPending', target: 'dispatching', actions: 'restart' },
+          after: { restartLimit: { actions: 'stopWaiting' } },
         },
       },
     },
@@ -210,11 +287,21 @@ export const jobMachine = setup({
       entry: ['expectEvaluation', { type: 'spawn', params: evaluateTasks }],
       on: {
         'task.done': [
-          { guard: 'isLastPending', target: 'registering', actions: ['takeResult', 'settle', 'mergeEvaluation'] },
+          { guard: 'isLastPending', target: 'scoring', actions: ['takeResult', 'settle'] },
           { guard: 'isPending', actions: ['takeResult', 'settle'] },
         ],
       },
       after: { evaluateLimit: { target: 'cancelling', actions: limitIsOver('evaluating', JOB_LIMITS.evaluateMs) } },
+    },
+    scoring: {
+      invoke: {
+        id: 'score',
+        src: 'score',
+        input: ({ context }) => scoring(context, 'test'),
+        onDone: { target: 'registering', actions: { type: 'takeEvaluation', params: ({ event }) => event.output } },
+        onError: { target: 'cancelling', actions: { type: 'fail', params: ({ event }) => faultOfEvent(event) } },
+      },
+      after: { scoreLimit: { target: 'cancelling', actions: limitIsOver('scoring', JOB_LIMITS.scoreMs) } },
     },
     registering: {
       invoke: {
@@ -267,8 +354,19 @@ function roundTasks({ context }: Args): readonly Spawn[] {
   return spawns(roundInputs(context))
 }
 
+function validateTasks({ context }: Args): readonly Spawn[] {
+  return spawns(evaluateInputs(context, 'validation'))
+}
+
 function evaluateTasks({ context }: Args): readonly Spawn[] {
-  return spawns(evaluateInputs(context))
+  return spawns(evaluateInputs(context, 'test'))
+}
+
+/** From the checkpoint of another job, as that one would have gone on. */
+function resumed({ resume }: JobContext): Partial<JobContext> {
+  if (resume === undefined) return {}
+  const { checkpoint, fingerprint, firstLoss, rateFactor } = resume
+  return { checkpoints: [checkpoint], metrics: checkpoint.metrics, fingerprint, firstLoss, rateFactor }
 }
 
 function spawns(inputs: readonly TaskInput[]): readonly Spawn[] {

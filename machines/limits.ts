@@ -17,10 +17,10 @@ export const JOB_LIMITS = {
   collectMs: 24 * HOUR,
   reduceMs: HOUR,
   evaluateMs: 24 * HOUR,
+  scoreMs: HOUR,
   registerMs: 10 * MINUTE,
   /** After this a cancelled job ends without its tasks' word. */
   cancelMs: 15 * SECOND,
-  checkpointsKept: 3,
 } as const
 
 export const TASK_LIMITS = {

@@ -17,6 +17,36 @@ export interface TrainSpec {
   readonly schedule: ScheduleSpec
   readonly clip?: ClipSpec
   readonly strategy: StrategySpec
+  /** How the model does on the validation split, every so many rounds; never when left out. */
+  readonly validation?: { readonly everyRounds: number }
+  /** Ends the training when it gets no better, and takes the best checkpoint. */
+  readonly earlyStopping?: EarlyStoppingSpec
+  readonly checkpoints: CheckpointSpec
+  readonly onDivergence: DivergenceSpec
+}
+
+export type MetricSpec = 'loss' | 'accuracy' | 'top5' | 'precision' | 'recall' | 'f1' | 'auc' | 'mae' | 'rmse' | 'r2'
+
+export interface EarlyStoppingSpec {
+  readonly metric: MetricSpec
+  /** Validations in a row without an improvement of at least `minDelta`. */
+  readonly patience: number
+  readonly minDelta: number
+}
+
+/** Which checkpoints stay, beside the newest and the best by validation. */
+export interface CheckpointSpec {
+  readonly everyRounds: number
+  readonly keepLast: number
+}
+
+/** What follows when a loss is no number any more, or more than `lossFactor` times that of the first step. */
+export interface DivergenceSpec {
+  /** Goes on from the last good checkpoint, with the learning rate multiplied by `factor`; at most so many times. */
+  readonly restart: boolean
+  readonly factor: number
+  readonly times: number
+  readonly lossFactor: number
 }
 
 export type LossSpec =

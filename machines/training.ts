@@ -6,19 +6,30 @@
  * Invariant: the weights after round r follow from spec, seed and data alone: results are kept and reduced in replica
  * order, never in order of arrival, and a replica's optimiser goes on from its own state of the round before.
  */
-import { evaluateTaskId, initialiseTaskId, roundTaskId } from './address.ts'
-import { JOB_LIMITS } from './limits.ts'
+import { evaluateTaskId, initialiseTaskId, roundTaskId, validateTaskId } from './address.ts'
+import { lossLimitOf } from './divergence.ts'
+import { finalCheckpoint } from './judgement.ts'
 import type { JobSpec } from './spec.ts'
 import { runLimitMs } from './task.ts'
 import type { TaskInput } from './task.ts'
 import { batchSizesOf, roundStepsOf } from './train-spec.ts'
-import type { StrategySpec } from './train-spec.ts'
+import type { MetricSpec, StrategySpec } from './train-spec.ts'
 import type { Blob, OutputOf, Recipe, Traffic, Work, WorkOutput } from './work.ts'
 
 export interface JobInput {
   readonly id: string
   readonly owner: string
   readonly spec: JobSpec
+  /** A checkpoint of another job, from which this one goes on as that one would have. */
+  readonly resume?: ResumePoint
+}
+
+export interface ResumePoint {
+  readonly job: string
+  readonly checkpoint: Checkpoint
+  readonly fingerprint: string | null
+  readonly firstLoss: number | null
+  readonly rateFactor: number
 }
 
 /** What preparing finds out. */
@@ -44,6 +55,14 @@ export interface Checkpoint {
   readonly outerState: string | null
   /** sha256 of each replica's optimiser state, in replica order; empty before the first round. */
   readonly optimizerStates: readonly string[]
+  /** Of the round that led here; null of the initial weights. */
+  readonly metrics: RoundMeans | null
+}
+
+/** Means over replicas and steps of a round. */
+export interface RoundMeans {
+  readonly loss: number
+  readonly accuracy?: number
 }
 
 export interface ReduceInput {
@@ -65,10 +84,33 @@ export interface ReduceOutput {
   readonly outerState: string | null
 }
 
-export interface Evaluation {
+/** The slices' sums, in the order of the slices, become measures. */
+export interface ScoreInput {
+  readonly job: string
+  readonly split: 'validation' | 'test'
+  /** sha256 of each slice's sums. */
+  readonly slices: readonly string[]
+}
+
+type Measures = { readonly [Metric in Exclude<MetricSpec, 'loss'>]?: number }
+
+/** How good the model is. Absent is what does not apply: accuracy of values, R² of classes. */
+export type Evaluation = Measures & {
   readonly loss: number
-  readonly accuracy?: number
   readonly examples: number
+  /** By class, and how often each class was taken for each; of few classes, the whole stands in the report. */
+  readonly byClass?: readonly ClassMeasures[]
+  readonly confusion?: readonly (readonly number[])[]
+  /** The whole as JSON: with the measures of all classes and their confusion. */
+  readonly report: Blob
+}
+
+export interface ClassMeasures {
+  readonly examples: number
+  readonly precision: number
+  readonly recall: number
+  readonly f1: number
+  readonly auc?: number
 }
 
 export interface RegisterInput extends JobInput {
@@ -97,7 +139,16 @@ export interface TrainingContext extends JobInput {
   /** Of all rounds so far: time in kernels, and bytes that were moved. */
   readonly kernelMs: number
   readonly traffic: Traffic
-  readonly metrics: { readonly loss: number; readonly accuracy?: number } | null
+  readonly metrics: RoundMeans | null
+  /** Of the first step, mean over the replicas. */
+  readonly firstLoss: number | null
+  /** Restarts after a divergence, and what the learning rate is multiplied by since. */
+  readonly generation: number
+  readonly rateFactor: number
+  /** The newest on the validation split, the best checkpoint by it, and how many have not been better since. */
+  readonly validation: Evaluation | null
+  readonly best: { readonly checkpoint: Checkpoint; readonly value: number } | null
+  readonly stale: number
   readonly evaluation: Evaluation | null
   /** Worker → rounds that it has finished. */
   readonly workers: Readonly<Record<string, number>>
@@ -118,6 +169,12 @@ export const UNTRAINED: Omit<TrainingContext, keyof JobInput> = {
   kernelMs: 0,
   traffic: { exchangeBytes: 0, stateBytes: 0 },
   metrics: null,
+  firstLoss: null,
+  generation: 0,
+  rateFactor: 1,
+  validation: null,
+  best: null,
+  stale: 0,
   evaluation: null,
   workers: {},
   fingerprint: null,
@@ -170,7 +227,7 @@ export function roundInputs(context: TrainingContext): readonly TaskInput[] {
   const { round, step, weights, follows, optimizerStates } = lastCheckpoint(context)
   const steps = Math.min(roundStepsOf(context.spec.train.strategy), stepsTotal - step)
   return Array.from({ length: recipe.batchSizes.length }, (_, replica) =>
-    taskInput(context, roundTaskId(context.id, round, replica), {
+    taskInput(context, roundTaskId(context.id, round, context.generation, replica), {
       kind: 'round',
       recipe,
       round,
@@ -181,17 +238,23 @@ export function roundInputs(context: TrainingContext): readonly TaskInput[] {
       weights: weights.sha256,
       follows,
       optimizerState: optimizerStates[replica] ?? null,
+      rateFactor: context.rateFactor,
+      lossLimit: lossLimitOf(context),
     }),
   )
 }
 
-export function evaluateInputs(context: TrainingContext): readonly TaskInput[] {
-  const { recipe, testExamples } = planOf(context)
-  const weights = lastCheckpoint(context).weights.sha256
-  const slices = Math.min(recipe.batchSizes.length, testExamples)
-  return Array.from({ length: slices }, (_, slice) =>
-    taskInput(context, evaluateTaskId(context.id, slice), { kind: 'evaluate', recipe, slice, slices, weights }),
-  )
+export function evaluateInputs(context: TrainingContext, split: 'validation' | 'test'): readonly TaskInput[] {
+  const { recipe, testExamples, validationExamples } = planOf(context)
+  const { round, weights } = split === 'test' ? finalCheckpoint(context) : lastCheckpoint(context)
+  const slices = Math.min(recipe.batchSizes.length, split === 'test' ? testExamples : validationExamples)
+  return Array.from({ length: slices }, (_, slice) => {
+    const id =
+      split === 'test'
+        ? evaluateTaskId(context.id, slice)
+        : validateTaskId(context.id, round, context.generation, slice)
+    return taskInput(context, id, { kind: 'evaluate', recipe, split, slice, slices, weights: weights.sha256 })
+  })
 }
 
 function taskInput(context: TrainingContext, id: string, work: Work): TaskInput {
@@ -218,7 +281,7 @@ export function withInitial(output: WorkOutput, fingerprint: string): Partial<Tr
   const { weights } = output
   return {
     fingerprint,
-    checkpoints: [{ round: 0, step: 0, weights, follows: null, outerState: null, optimizerStates: [] }],
+    checkpoints: [{ round: 0, step: 0, weights, follows: null, outerState: null, optimizerStates: [], metrics: null }],
   }
 }
 
@@ -262,6 +325,11 @@ export function withCheckpoint(context: TrainingContext): Partial<TrainingContex
   const { round, step, weights } = lastCheckpoint(context)
   const { strategy } = context.spec.train
   const results = resultsOf(context.results, 'round')
+  const accuracies = results.flatMap(({ accuracy }) => accuracy ?? [])
+  const metrics: RoundMeans = {
+    loss: mean(results.map(({ loss }) => loss)),
+    ...(accuracies.length > 0 && { accuracy: mean(accuracies) }),
+  }
   const checkpoint: Checkpoint = {
     round: round + 1,
     step: Math.min(planOf(context).steps, step + roundStepsOf(strategy)),
@@ -269,11 +337,11 @@ export function withCheckpoint(context: TrainingContext): Partial<TrainingContex
     follows: reduced.update === null ? null : { weights: weights.sha256, update: reduced.update },
     outerState: reduced.outerState,
     optimizerStates: results.map(({ optimizerState }) => optimizerState.sha256),
+    metrics,
   }
   const times = results.map(({ elapsedMs }) => elapsedMs)
-  const accuracies = results.flatMap(({ accuracy }) => accuracy ?? [])
   return {
-    checkpoints: [...context.checkpoints, checkpoint].slice(-JOB_LIMITS.checkpointsKept),
+    checkpoints: kept([...context.checkpoints, checkpoint], context.spec.train.checkpoints),
     reduced: null,
     results: [],
     slowestMs: Math.max(...times),
@@ -284,23 +352,23 @@ export function withCheckpoint(context: TrainingContext): Partial<TrainingContex
       exchangeBytes: context.traffic.exchangeBytes + sum(results.map(({ moved }) => moved.exchangeBytes)),
       stateBytes: context.traffic.stateBytes + sum(results.map(({ moved }) => moved.stateBytes)),
     },
-    metrics: {
-      loss: mean(results.map(({ loss }) => loss)),
-      ...(accuracies.length > 0 && { accuracy: mean(accuracies) }),
-    },
+    metrics,
+    firstLoss: context.firstLoss ?? mean(results.map(({ firstLoss }) => firstLoss)),
   }
 }
 
-/** The slices' sums, added in the order of the slices. */
-export function evaluationOf(results: TrainingContext['results']): Evaluation {
-  const slices = resultsOf(results, 'evaluate')
-  const examples = sum(slices.map((slice) => slice.examples))
-  const hasAccuracy = slices.every(({ correct }) => correct !== undefined)
-  return {
-    loss: sum(slices.map(({ lossSum }) => lossSum)) / examples,
-    examples,
-    ...(hasAccuracy && { accuracy: sum(slices.map(({ correct }) => correct ?? 0)) / examples }),
-  }
+/** Every so many rounds one stays, the last few of them; the newest is always among the kept. */
+function kept(
+  checkpoints: readonly Checkpoint[],
+  { everyRounds, keepLast }: JobSpec['train']['checkpoints'],
+): readonly Checkpoint[] {
+  const older = checkpoints.slice(0, -1).filter(({ round }) => round % everyRounds === 0)
+  return [...older.slice(keepLast === 1 ? older.length : -(keepLast - 1)), ...checkpoints.slice(-1)]
+}
+
+export function scoring(context: TrainingContext, split: 'validation' | 'test'): ScoreInput {
+  const slices = resultsOf(context.results, 'evaluate').map(({ sums }) => sums.sha256)
+  return { job: context.id, split, slices }
 }
 
 function sum(values: readonly number[]): number {
@@ -318,5 +386,5 @@ function mean(values: readonly number[]): number {
 
 export function registration(context: TrainingContext): RegisterInput {
   const { id, owner, spec, evaluation } = context
-  return { id, owner, spec, plan: planOf(context), weights: lastCheckpoint(context).weights, evaluation }
+  return { id, owner, spec, plan: planOf(context), weights: finalCheckpoint(context).weights, evaluation }
 }

@@ -3,6 +3,7 @@
  * Pure data derived from snapshots; the projector writes it, the gateway answers with it.
  */
 import type { JobSpec } from './spec.ts'
+import type { Evaluation, RoundMeans } from './training.ts'
 import type { Traffic } from './work.ts'
 
 export type JobState =
@@ -12,6 +13,7 @@ export type JobState =
   | 'queued'
   | 'training'
   | 'evaluating'
+  | 'scoring'
   | 'registering'
   | 'completed'
   | 'failed'
@@ -34,7 +36,15 @@ export interface JobView {
   readonly progress: { readonly round: number; readonly rounds: number; readonly step: number; readonly steps: number }
   /** Mean over the replicas of the last round. */
   readonly metrics?: { readonly loss: number; readonly accuracy?: number }
-  readonly evaluation?: { readonly loss: number; readonly accuracy?: number; readonly examples: number }
+  readonly evaluation?: Evaluation
+  /** The newest on the validation split. */
+  readonly validation?: Evaluation
+  /** Those that can be restored, the oldest first. */
+  readonly checkpoints: readonly CheckpointView[]
+  /** Restarts with a lower learning rate, after the loss diverged. */
+  readonly restarts?: number
+  /** Of another job, from which this one went on. */
+  readonly resumed?: { readonly job: string; readonly round: number }
   /** Time in which workers computed its steps, all together. */
   readonly kernelMs?: number
   /** Bytes that its rounds moved between workers and the blob store. */
@@ -45,6 +55,16 @@ export interface JobView {
   /** Workers that have finished at least one round of this job, with how many. */
   readonly workers: Readonly<Record<string, number>>
   readonly error?: { readonly code: string; readonly message: string; readonly remedy?: string }
+}
+
+export interface CheckpointView {
+  readonly round: number
+  readonly step: number
+  readonly weights: { readonly sha256: string; readonly sizeBytes: number }
+  /** Means of the round that led here; absent of the initial weights. */
+  readonly metrics?: RoundMeans
+  /** The best so far, on the validation split. */
+  readonly isBest?: true
 }
 
 /** One line of `job:<id>:metrics`: what a replica reports while it trains. */
@@ -141,6 +161,6 @@ export interface ModelVersionView {
       }
   /** The fitted preprocessing, as JSON. */
   readonly pipeline: { readonly sha256: string; readonly sizeBytes: number }
-  readonly evaluation?: { readonly loss: number; readonly accuracy?: number; readonly examples: number }
+  readonly evaluation?: Evaluation
   readonly spec: JobSpec
 }

@@ -58,10 +58,15 @@ export type Work =
       readonly follows: { readonly weights: string; readonly update: string } | null
       /** This replica's optimiser after the round before; null in the first. */
       readonly optimizerState: string | null
+      /** What the learning rate is multiplied by: less than 1 after a training that diverged was restarted. */
+      readonly rateFactor: number
+      /** A loss above this has exploded; null before the first one is known. */
+      readonly lossLimit: number | null
     }
   | {
       readonly kind: 'evaluate'
       readonly recipe: Recipe
+      readonly split: 'validation' | 'test'
       readonly slice: number
       readonly slices: number
       readonly weights: string
@@ -89,10 +94,8 @@ export type WorkOutput = (
   | {
       readonly kind: 'evaluate'
       readonly slice: number
-      readonly examples: number
-      readonly lossSum: number
-      /** Of a classification: how many were right. */
-      readonly correct?: number
+      /** The slice's sums (kernels/metrics.ts), as JSON. */
+      readonly sums: Blob
     }
 ) & { readonly elapsedMs: number }
 

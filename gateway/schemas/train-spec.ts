@@ -110,6 +110,36 @@ export const trainSchema = z
     strategy: strategySchema
       .exactOptional()
       .describe('How replicas become one model; local for one replica and diloco for several when left out.'),
+    validation: z
+      .strictObject({ everyRounds: z.int().min(1).max(1_000_000).default(1) })
+      .exactOptional()
+      .describe('Measures the model on the validation split; every round where early stopping asks for it.'),
+    earlyStopping: z
+      .strictObject({
+        metric: z
+          .enum(['loss', 'accuracy', 'top5', 'precision', 'recall', 'f1', 'auc', 'mae', 'rmse', 'r2'])
+          .default('loss'),
+        patience: z.int().min(1).max(10_000).default(5).describe('Validations in a row that bring no improvement.'),
+        minDelta: z.number().min(0).default(0).describe('What counts as an improvement.'),
+      })
+      .exactOptional()
+      .describe('Ends the training when the model gets no better, and takes its best checkpoint.'),
+    checkpoints: z
+      .strictObject({
+        everyRounds: z.int().min(1).max(1_000_000).default(1),
+        keepLast: z.int().min(1).max(100).default(3),
+      })
+      .prefault({})
+      .describe('Which checkpoints stay, beside the newest and the best.'),
+    onDivergence: z
+      .strictObject({
+        restart: z.boolean().default(false).describe('Go on from the last good checkpoint, with a lower rate.'),
+        factor: z.number().gt(0).lt(1).default(0.5).describe('What the learning rate is multiplied by then.'),
+        times: z.int().min(1).max(20).default(3),
+        lossFactor: z.number().gt(1).default(1_000).describe('A loss this many times the first one has exploded.'),
+      })
+      .prefault({})
+      .describe('What follows when the loss is no number any more, or explodes.'),
   })
   .superRefine(({ replicas, batchSize, strategy }, context) => {
     if (Array.isArray(batchSize) && batchSize.length !== replicas) {
@@ -121,7 +151,12 @@ export const trainSchema = z
       context.addIssue({ code: 'custom', path: ['strategy', 'kind'], message })
     }
   })
-  .transform((train) => ({ ...train, strategy: train.strategy ?? strategyFor(train.replicas) }))
+  .transform(({ validation, earlyStopping, ...train }) => ({
+    ...train,
+    strategy: train.strategy ?? strategyFor(train.replicas),
+    ...((validation ?? earlyStopping) && { validation: validation ?? { everyRounds: 1 } }),
+    ...(earlyStopping && { earlyStopping }),
+  }))
   .meta({ id: 'Train' }) satisfies z.ZodType<TrainSpec>
 
 function strategyFor(replicas: number): StrategySpec {

@@ -18,7 +18,33 @@ import { jobSpecSchema, preprocessStepSchema } from './job-spec.ts'
 
 const time = z.number().describe('Milliseconds since 1970.')
 const sha256 = z.string().regex(/^[0-9a-f]{64}$/)
-const evaluation = z.object({ loss: z.number(), accuracy: z.number().exactOptional(), examples: z.int() })
+const blob = z.object({ sha256, sizeBytes: z.int() })
+const measure = z.number().exactOptional()
+const roundMeans = z.object({ loss: z.number(), accuracy: measure })
+
+const evaluation = z
+  .object({
+    loss: z.number(),
+    examples: z.int(),
+    accuracy: measure,
+    top5: measure.describe('Share of examples whose class is among the five likeliest.'),
+    precision: measure.describe('Mean over the classes; so are recall and f1.'),
+    recall: measure,
+    f1: measure,
+    auc: measure.describe('Each class against the rest, mean over the classes.'),
+    mae: measure,
+    rmse: measure,
+    r2: measure,
+    byClass: z
+      .array(z.object({ examples: z.int(), precision: z.number(), recall: z.number(), f1: z.number(), auc: measure }))
+      .exactOptional(),
+    confusion: z
+      .array(z.array(z.int()))
+      .exactOptional()
+      .describe('By actual class, then by predicted; of few classes.'),
+    report: blob.describe('The whole, as JSON.'),
+  })
+  .meta({ id: 'Evaluation' })
 
 export const jobStates = [
   'submitted',
@@ -27,6 +53,7 @@ export const jobStates = [
   'queued',
   'training',
   'evaluating',
+  'scoring',
   'registering',
   'completed',
   'failed',
@@ -52,6 +79,23 @@ export const jobViewSchema = z
       .exactOptional()
       .describe('Mean over the replicas of the last round.'),
     evaluation: evaluation.exactOptional(),
+    validation: evaluation.exactOptional().describe('The newest on the validation split.'),
+    checkpoints: z
+      .array(
+        z.object({
+          round: z.int(),
+          step: z.int(),
+          weights: blob,
+          metrics: roundMeans.exactOptional(),
+          isBest: z.literal(true).exactOptional(),
+        }),
+      )
+      .describe('Those that can be restored, the oldest first.'),
+    restarts: z.int().exactOptional().describe('With a lower learning rate, after the loss diverged.'),
+    resumed: z
+      .object({ job: z.string(), round: z.int() })
+      .exactOptional()
+      .describe('The checkpoint of another job from which this one went on.'),
     kernelMs: z.number().exactOptional().describe('Time in which workers computed its steps, all together.'),
     traffic: z
       .object({
@@ -99,8 +143,6 @@ export const workerViewSchema = z
     tasks: z.array(z.string()),
   })
   .meta({ id: 'Worker' }) satisfies z.ZodType<WorkerView>
-
-const blob = z.object({ sha256, sizeBytes: z.int() })
 
 export const stageSchema = z.enum(['none', 'staging', 'production', 'archived'] as const satisfies readonly Stage[])
 

@@ -260,6 +260,8 @@ export const STRIPES: JobSpec = {
     labelSmoothing: 0,
     optimizer: { kind: 'adam', learningRate: 0.02, beta1: 0.9, beta2: 0.999, epsilon: 1e-7 },
     schedule: { kind: 'constant', warmupSteps: 0 },
+    checkpoints: { everyRounds: 1, keepLast: 3 },
+    onDivergence: { restart: false, factor: 0.5, times: 3, lossFactor: 1_000 },
     strategy: {
       kind: 'diloco',
       localSteps: 8,

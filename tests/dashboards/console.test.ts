@@ -87,7 +87,12 @@ describe.skipIf(!has('chromium'))('the page in Chromium', () => {
 
   test('models are listed with their accuracy and can be taken home', async () => {
     const weights = await fleet.blobs.put(new TextEncoder().encode('weights'))
-    const evaluation = { loss: 0.03, accuracy: 0.9894, examples: 10_000 }
+    const evaluation = {
+      loss: 0.03,
+      accuracy: 0.9894,
+      examples: 10_000,
+      report: { sha256: 'r'.repeat(64), sizeBytes: 1 },
+    }
     await fleet.models.put('mnist@7', modelOf('mnist', 7, { weights, evaluation }))
 
     const page = await signedIn()

@@ -32,6 +32,7 @@ beforeAll(async () => {
       validate: async () => null,
       prepare: (_, context) => untilAborted(context),
       reduce: (_, context) => untilAborted(context),
+      score: (_, context) => untilAborted(context),
       register: (_, context) => untilAborted(context),
     },
   })

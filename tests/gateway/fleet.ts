@@ -86,6 +86,7 @@ export async function startFleet(options: FleetOptions = {}): Promise<Fleet> {
       validate: async () => null,
       prepare: (_, context) => (options.prepare ?? untilAborted)(context),
       reduce: (_, context) => untilAborted(context),
+      score: (_, context) => untilAborted(context),
       register: (_, context) => untilAborted(context),
     },
   })

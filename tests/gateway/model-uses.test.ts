@@ -97,8 +97,14 @@ test("only a model's owner and admins change how it is used", async () => {
 test('two versions are compared by how they were made and by what they reached', async () => {
   const spec = (epochs: number): ModelVersionView['spec'] =>
     ({ ...SPEC, train: { ...SPEC.train, epochs } }) as unknown as ModelVersionView['spec'] // the parts that are compared
-  const left = modelOf('m', 1, { spec: spec(2), evaluation: { loss: 0.5, accuracy: 0.75, examples: 8 } })
-  const right = modelOf('m', 2, { spec: spec(5), evaluation: { loss: 0.25, accuracy: 0.875, examples: 8 } })
+  const left = modelOf('m', 1, {
+    spec: spec(2),
+    evaluation: { loss: 0.5, accuracy: 0.75, examples: 8, report: { sha256: 'r'.repeat(64), sizeBytes: 1 } },
+  })
+  const right = modelOf('m', 2, {
+    spec: spec(5),
+    evaluation: { loss: 0.25, accuracy: 0.875, examples: 8, report: { sha256: 'r'.repeat(64), sizeBytes: 1 } },
+  })
 
   expect(compareModels(left, right)).toEqual({
     differences: [

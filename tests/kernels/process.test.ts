@@ -46,7 +46,7 @@ describe('a kernel process', () => {
     const { model, data } = request
     const evaluation = await kernel.run({ op: 'evaluate', model, weights: round.weights, data, slice: { index: 0, of: 1 }, batchSize: 64, loss: settings.loss }) // prettier-ignore
     expect(evaluation.examples).toBe(240)
-    expect((evaluation.correct ?? 0) / 240).toBeGreaterThan(0.8)
+    expect((evaluation.classes?.correct ?? 0) / 240).toBeGreaterThan(0.8)
     const rows = { values: new Float32Array(128) }
     const predictions = await kernel.run({ op: 'predict', model, weights: round.weights, rows, pipeline: PIPELINE }) // prettier-ignore
     expect(predictions).toMatchObject({ rows: 2, shape: [3] })

@@ -125,6 +125,8 @@ export const SPEC: JobSpec = {
     labelSmoothing: 0,
     optimizer: { kind: 'adam', learningRate: 0.001, beta1: 0.9, beta2: 0.999, epsilon: 1e-7 },
     schedule: { kind: 'constant', warmupSteps: 0 },
+    checkpoints: { everyRounds: 1, keepLast: 3 },
+    onDivergence: { restart: false, factor: 0.5, times: 3, lossFactor: 1_000 },
     strategy: { kind: 'diloco', localSteps: 4, outer: { kind: 'average' }, precision: 'float32' },
   },
   register: { name: 'digits' },
@@ -151,7 +153,8 @@ export const PLAN = {
   testExamples: 20,
 }
 
-export const newJob = (spec: JobSpec = SPEC): Chart => new Chart('job', jobMachine, { id: 'J', owner: 'ann', spec })
+export const newJob = (spec: JobSpec = SPEC, more: object = {}): Chart =>
+  new Chart('job', jobMachine, { id: 'J', owner: 'ann', spec, ...more })
 
 export const TASK_INPUT: TaskInput = {
   id: 'J.0.1',

@@ -29,6 +29,8 @@ function outputOf(src: string, input: unknown): unknown {
         outerState: null,
       }
     }
+    case 'score':
+      return { loss: 0.1, accuracy: 0.9, examples: 20, report: blob('r') }
     case 'register':
       return { name: 'digits', version: 1 }
     default:
@@ -41,7 +43,7 @@ function runOf({ work }: RunInput): unknown {
     case 'initialise':
       return { kind: 'initialise', weights: blob('w'), elapsedMs: 1 }
     case 'evaluate':
-      return { kind: 'evaluate', slice: work.slice, examples: 10, lossSum: 1, correct: 9, elapsedMs: 1 }
+      return { kind: 'evaluate', slice: work.slice, sums: blob(`s${work.slice}`), elapsedMs: 1 }
     case 'round': {
       const { round, replica, weights, optimizerState } = work
       const name = `${weights.length}.${optimizerState ?? '-'}.${replica}.${round}`

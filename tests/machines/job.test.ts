@@ -33,8 +33,8 @@ const roundDone = (job: Chart, round: number, replica: number): Chart =>
     },
     `worker/${replica}`,
   )
-const evaluated = (job: Chart, slice: number, correct: number): Chart =>
-  done(job, `J.eval.${slice}`, { kind: 'evaluate', slice, examples: 10, lossSum: 5, correct })
+const evaluated = (job: Chart, slice: number): Chart =>
+  done(job, `J.eval.${slice}`, { kind: 'evaluate', slice, sums: blob(`s${slice}`) })
 
 const queued = (): Chart => newJob().finish('validate', null).finish('prepare', PLAN)
 const initialising = (): Chart =>
@@ -48,7 +48,9 @@ const evaluating = (): Chart => {
   for (let round = 0; round < 3; round++) reduced(roundDone(roundDone(job, round, 0), round, 1), round)
   return job
 }
-const registering = (): Chart => evaluated(evaluated(evaluating(), 0, 9), 1, 8)
+const scoring = (): Chart => evaluated(evaluated(evaluating(), 0), 1)
+const SCORE = { loss: 0.5, accuracy: 0.85, examples: 20, report: blob('r') }
+const registering = (): Chart => scoring().finish('score', SCORE)
 
 const WAITING = [
   ['validating', newJob],
@@ -58,6 +60,7 @@ const WAITING = [
   ['collecting', collecting],
   ['reducing', reducing],
   ['evaluating', evaluating],
+  ['scoring', scoring],
   ['registering', registering],
 ] as const
 
@@ -95,7 +98,7 @@ describe('the way of a job', () => {
 
   test('the next round goes on from the checkpoint, each replica from its own optimiser state', () => {
     const job = reduced(reducing(), 0)
-    expect(contextOf(job).checkpoints.at(-1)).toEqual({
+    expect(contextOf(job).checkpoints.at(-1)).toMatchObject({
       round: 1,
       step: 4,
       follows: null,
@@ -132,12 +135,12 @@ describe('the way of a job', () => {
 
   test('the last checkpoints are kept, and no more', () => {
     expect(contextOf(evaluating()).checkpoints.map(({ round }) => round)).toEqual([1, 2, 3])
-    expect(JOB_LIMITS.checkpointsKept).toBe(3)
   })
 
-  test('a trained job is tested in slices, which are added up', () => {
+  test('a trained job is tested in slices, whose sums are scored in their order', () => {
     expect(evaluating().spawned.map(({ to }) => to)).toEqual(['task/J.eval.0', 'task/J.eval.1'])
-    expect(contextOf(registering()).evaluation).toEqual({ loss: 0.5, accuracy: 0.85, examples: 20 })
+    expect(scoring().effects.get('score')?.input).toEqual({ job: 'J', split: 'test', slices: ['s0', 's1'] })
+    expect(contextOf(registering()).evaluation).toEqual(SCORE)
   })
 
   test('without a test split a job is registered at once', () => {
@@ -188,6 +191,7 @@ describe('failing', () => {
     ['validate', newJob],
     ['prepare', () => newJob().finish('validate', null)],
     ['reduce', reducing],
+    ['score', scoring],
     ['register', registering],
   ] as const)('a fault of %s fails the job and says why', (effect, make) => {
     const job = make().fail(effect, FAULTS.user)
@@ -199,7 +203,7 @@ describe('failing', () => {
     const job = collecting().send({ type: 'task.failed', task: 'task/J.0.1', fault: FAULTS.user } as never)
     expect(job.told.map(({ to }) => to)).toEqual(['task/J.0.0'])
     expect(settle(job).value).toBe('failed')
-    expect(contextOf(job).fault).toEqual(FAULTS.user)
+    expect(contextOf(job).fault).toMatchObject({ code: FAULTS.user.code, remedy: FAULTS.user.remedy })
   })
 
   test.each(WAITING)('a job that is %s has a limit to that, and fails by its name', (state, make) => {

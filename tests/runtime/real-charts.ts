@@ -64,7 +64,7 @@ function outputOf(task: string): object {
   const weights = { sha256: `w${task}`, sizeBytes: 1 }
   const slice = Number(place)
   if (round === 'init') return { kind: 'initialise', weights, elapsedMs: 1 }
-  if (round === 'eval') return { kind: 'evaluate', slice, examples: 10, lossSum: 5, correct: 8, elapsedMs: 1 }
+  if (round === 'eval') return { kind: 'evaluate', slice, sums: weights, elapsedMs: 1 }
   return {
     kind: 'round',
     round: Number(round),

@@ -1,0 +1,40 @@
+/**
+ * What validation says of a training: which checkpoint is the best so far, whether it still gets better, and with which
+ * weights it ends. Pure, as training.ts: the same measures lead to the same end.
+ */
+import type { MetricSpec } from './train-spec.ts'
+import type { Checkpoint, Evaluation, TrainingContext } from './training.ts'
+
+const COSTS: ReadonlySet<MetricSpec> = new Set(['loss', 'mae', 'rmse'])
+
+/** Whether the last checkpoint is to be measured: every so many rounds, and at the end. */
+export function isValidationDue({ spec, plan, checkpoints }: TrainingContext): boolean {
+  const { validation } = spec.train
+  const last = checkpoints.at(-1)
+  if (validation === undefined || last === undefined || plan === null || plan.validationExamples === 0) return false
+  return last.round % validation.everyRounds === 0 || last.step >= plan.steps
+}
+
+export function withValidation(context: TrainingContext, validation: Evaluation): Partial<TrainingContext> {
+  const { metric, minDelta } = context.spec.train.earlyStopping ?? { metric: 'loss' as const, minDelta: 0 }
+  const checkpoint = context.checkpoints.at(-1)
+  const value = validation[metric] ?? validation.loss
+  const before = context.best?.value
+  const gain = before === undefined ? Infinity : COSTS.has(metric) ? before - value : value - before
+  if (checkpoint === undefined || !(gain > minDelta)) return { validation, stale: context.stale + 1, results: [] }
+  return { validation, best: { checkpoint, value }, stale: 0, results: [] }
+}
+
+/** Whether it has not got better for as long as the spec has patience. */
+export function hasStalled({ spec, stale }: TrainingContext): boolean {
+  const { earlyStopping } = spec.train
+  return earlyStopping !== undefined && stale >= earlyStopping.patience
+}
+
+/** The checkpoint that becomes the model: the best one where early stopping looks for it, else the last. */
+export function finalCheckpoint({ id, spec, best, checkpoints }: TrainingContext): Checkpoint {
+  const last = checkpoints.at(-1)
+  const chosen = spec.train.earlyStopping === undefined ? last : (best?.checkpoint ?? last)
+  if (chosen === undefined) throw new Error(`Job ${id} ends without a checkpoint`)
+  return chosen
+}

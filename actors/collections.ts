@@ -2,25 +2,8 @@
  * The fleet's documents: what there is beside running actors. Jobs are a projection of the journal and can be rebuilt;
  * models and datasets are facts that effects write once. Each definition names the fields that may be searched by.
  */
-import type { JobView, ModelAliasView, ModelVersionView } from '../machines/views.ts'
+import type { DatasetView, JobView, ModelAliasView, ModelVersionView } from '../machines/views.ts'
 import type { Collection, CollectionDefinition, Documents } from '../stores/mod.ts'
-
-/** A version of a dataset; its id is `<name>@<version>`. */
-export interface DatasetDocument {
-  readonly name: string
-  readonly version: number
-  /** Whose it is: the first version's owner adds the others. */
-  readonly owner: string
-  /** The blob of its manifest. */
-  readonly manifest: string
-  /** Hash of its rows and columns: the same content is the same version. */
-  readonly content: string
-  readonly format: string
-  readonly rows: number
-  /** Of all its shards. */
-  readonly sizeBytes: number
-  readonly createdAt: number
-}
 
 /** Which version each content of a dataset got. Its id is the dataset's name. */
 export interface DatasetNumbers {
@@ -56,7 +39,7 @@ export const modelAliasesDefinition: CollectionDefinition<ModelAliasView> = {
 
 export const modelNumbersDefinition: CollectionDefinition<ModelNumbers> = { name: 'modelNumbers', indexes: [] }
 
-export const datasetsDefinition: CollectionDefinition<DatasetDocument> = {
+export const datasetsDefinition: CollectionDefinition<DatasetView> = {
   name: 'datasets',
   indexes: ['createdAt', ['name', 'version'], ['name', 'content']],
 }
@@ -73,7 +56,7 @@ export interface FleetCollections {
   /** By `<name>:<alias>`. */
   readonly modelAliases: Collection<ModelAliasView>
   readonly modelNumbers: Collection<ModelNumbers>
-  readonly datasets: Collection<DatasetDocument>
+  readonly datasets: Collection<DatasetView>
   readonly datasetNumbers: Collection<DatasetNumbers>
   readonly positions: Collection<Position>
 }

@@ -11,35 +11,31 @@ import { createHash } from 'node:crypto'
 import { createReadStream } from 'node:fs'
 import { stat } from 'node:fs/promises'
 import type * as Kernels from '../kernels/mod.ts'
-import type {
-  DatasetManifest,
-  Ingested,
-  IngestFile,
-  IngestOptions,
-  IngestProgress,
-  SourceFile,
-} from '../kernels/mod.ts'
+import type { DatasetManifest, Ingested, IngestFile, IngestOptions, IngestProgress, SourceFile, SplitManifest, SplitName } from '../kernels/mod.ts' // prettier-ignore
 import type { DatasetRef } from '../machines/spec.ts'
+import type { DatasetDetailView, DatasetView } from '../machines/views.ts'
 import type { Clock } from '../runtime/mod.ts'
 import type * as Stores from '../stores/mod.ts'
 import type { Blobs } from '../stores/mod.ts'
 import type { BuiltInDataset } from './built-in-datasets.ts'
 import { versionedId } from './collections.ts'
-import type { DatasetDocument, FleetCollections } from './collections.ts'
+import type { FleetCollections } from './collections.ts'
 import { FleetError } from './errors.ts'
+import type { Upload, UploadOptions, Uploads } from './uploads.ts'
 
 /** A version with all that its manifest says. */
-export interface ResolvedDataset extends DatasetDocument {
+export interface ResolvedDataset extends DatasetView {
   readonly data: DatasetManifest
 }
 
 export interface DatasetServices {
   readonly blobs: Pick<Blobs, 'put' | 'bytes'>
-  readonly collections: Pick<FleetCollections, 'datasets' | 'datasetNumbers'>
-  readonly kernels: Pick<typeof Kernels, 'ingestFiles'>
+  readonly collections: Pick<FleetCollections, 'datasets' | 'datasetNumbers' | 'jobs' | 'models'>
+  readonly kernels: Pick<typeof Kernels, 'ingestFiles' | 'sampleRows'>
   readonly clock: Pick<Clock, 'now'>
   /** Changes a document by compare-and-set. */
   readonly modify: typeof Stores.modify
+  readonly uploads: Uploads
   readonly builtIn: readonly BuiltInDataset[]
 }
 
@@ -73,12 +69,17 @@ export class Datasets {
   /** The names that a spec may use. */
   async names(): Promise<string[]> {
     const names = new Set(this.#services.builtIn.map(({ name }) => name))
-    for (let cursor: string | undefined; ;) {
-      const page = await this.#services.collections.datasets.find(cursor === undefined ? {} : { cursor })
-      for (const { value } of page.items) names.add(value.name)
-      if (page.next === undefined) return [...names].toSorted()
-      cursor = page.next
-    }
+    for await (const { value } of each(this.#services.collections.datasets)) names.add(value.name)
+    return [...names].toSorted()
+  }
+
+  find(search?: Stores.Search<DatasetView>): Promise<Stores.Page<DatasetView>> {
+    return this.#services.collections.datasets.find(search)
+  }
+
+  /** A place for the files of a new version; it goes when it is disposed of. */
+  receive(options: UploadOptions): Promise<Upload> {
+    return this.#services.uploads.open(options)
   }
 
   /** The names that come with a package; nobody adds versions to them. */
@@ -102,7 +103,7 @@ export class Datasets {
   }
 
   /** Makes a version of files. Gives an older one where that has the same content. */
-  async add(version: NewVersion, options: AddOptions = {}): Promise<{ dataset: DatasetDocument; isNew: boolean }> {
+  async add(version: NewVersion, options: AddOptions = {}): Promise<{ dataset: DatasetView; isNew: boolean }> {
     const { blobs, kernels } = this.#services
     const { name, owner, files } = version
     const signal = options.signal === undefined ? {} : { signal: options.signal }
@@ -119,14 +120,58 @@ export class Datasets {
     return this.#publish({ name, owner, manifest: sha256, content, ...sizesOf(manifest), format: manifest.format })
   }
 
-  /** Removes a version; its number is not given out again. Gives whether there was one. */
-  async remove(name: string, version: number): Promise<boolean> {
-    return this.#services.collections.datasets.delete(versionedId(name, version))
+  /** A version with all that is known of it. */
+  async detail(ref: DatasetRef): Promise<DatasetDetailView> {
+    const { data, ...view } = await this.resolve(ref)
+    const shown = ({ count, shards, statistics }: SplitManifest): DatasetDetailView['splits']['train'] => {
+      return { count, shards: shards.length, statistics }
+    }
+    const { train, validation, test } = data.splits
+    const { columns, target, split, skipped, files } = data
+    const splits = { train: shown(train), ...(validation && { validation: shown(validation) }), ...(test && { test: shown(test) }) } // prettier-ignore
+    return { ...view, columns, target, splits, split, skipped, files }
+  }
+
+  /** Some rows of a split, as they are stored. */
+  async rows(
+    ref: DatasetRef,
+    { split, ...range }: { readonly split: SplitName; readonly offset: number; readonly limit: number },
+  ): Promise<{ rows: Kernels.SampleRow[]; count: number }> {
+    const { blobs, kernels } = this.#services
+    const { data } = await this.resolve(ref)
+    const { shards = [], count = 0 } = data.splits[split] ?? {}
+    return { rows: await kernels.sampleRows(data.columns, shards, range, (sha256) => blobs.bytes(sha256)), count }
+  }
+
+  /** Removes a version that nothing rests on; its number is not given out again. Throws `dataset.in-use`. */
+  async remove(name: string, version: number): Promise<void> {
+    const user = await this.#userOf(name, version)
+    if (user !== null) {
+      throw new FleetError('dataset.in-use', `Cannot remove version ${version} of ${name}: ${user} rests on it`, {
+        user,
+      })
+    }
+    await this.#services.collections.datasets.delete(versionedId(name, version))
+  }
+
+  /** A job under way or a model that rests on a version. A job that names none of its versions means the newest. */
+  async #userOf(name: string, version: number): Promise<string | null> {
+    const { jobs, models } = this.#services.collections
+    for await (const { value } of each(models)) {
+      if (value.dataset.name === name && value.dataset.version === version)
+        return `model ${value.name}@${value.version}`
+    }
+    for await (const { value } of each(jobs)) {
+      const { dataset } = value.spec
+      if (value.endedAt !== undefined || dataset.name !== name) continue
+      if ((dataset.version ?? version) === version) return `job ${value.id}`
+    }
+    return null
   }
 
   async #publish(
-    document: Omit<DatasetDocument, 'version' | 'createdAt'>,
-  ): Promise<{ dataset: DatasetDocument; isNew: boolean }> {
+    document: Omit<DatasetView, 'version' | 'createdAt'>,
+  ): Promise<{ dataset: DatasetView; isNew: boolean }> {
     const { collections, clock, modify } = this.#services
     // The number is remembered under the content: whoever adds the same at the same time gets the same.
     const numbers = await modify(collections.datasetNumbers, document.name, (known) => {
@@ -142,12 +187,12 @@ export class Datasets {
     return { dataset: stored?.value ?? dataset, isNew: written !== undefined }
   }
 
-  async #sameContent(name: string, content: string): Promise<DatasetDocument | null> {
+  async #sameContent(name: string, content: string): Promise<DatasetView | null> {
     const { items } = await this.#services.collections.datasets.find({ where: { name, content }, limit: 1 })
     return items[0]?.value ?? null
   }
 
-  async #stored({ name, version }: DatasetRef): Promise<DatasetDocument | null> {
+  async #stored({ name, version }: DatasetRef): Promise<DatasetView | null> {
     const { items } = await this.#services.collections.datasets.find({
       where: { name, ...(version !== undefined && { version }) },
       order: { by: 'version', direction: 'descending' },
@@ -187,6 +232,19 @@ export class Datasets {
   }
 }
 
+async function* each<T extends object>(
+  collection: Pick<Stores.Collection<T>, 'find'>,
+): AsyncGenerator<Stores.Stored<T>> {
+  for (let cursor: string | undefined; ;) {
+    const page = await collection.find({ limit: PAGE, ...(cursor !== undefined && { cursor }) })
+    yield* page.items
+    if (page.next === undefined) return
+    cursor = page.next
+  }
+}
+
+const PAGE = 500
+
 /** The manifest that a blob holds. It was written by an ingest, and its bytes are verified by their hash. */
 export async function readManifest(blobs: Pick<Blobs, 'bytes'>, sha256: string): Promise<DatasetManifest> {
   return JSON.parse(new TextDecoder().decode(await blobs.bytes(sha256))) as DatasetManifest // see above
@@ -206,7 +264,7 @@ function withTrain(splits: Ingested['splits']): DatasetManifest['splits'] {
   return { ...splits, train }
 }
 
-function sizesOf({ splits }: DatasetManifest): Pick<DatasetDocument, 'rows' | 'sizeBytes'> {
+function sizesOf({ splits }: DatasetManifest): Pick<DatasetView, 'rows' | 'sizeBytes'> {
   const all = Object.values(splits)
   return {
     rows: all.reduce((sum, { count }) => sum + count, 0),

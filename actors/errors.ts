@@ -7,6 +7,10 @@ import type { Remedy } from '../runtime/mod.ts'
 const REMEDIES = {
   'dataset.unknown': 'fix-request',
   'dataset.version-unknown': 'fix-request',
+  /** A job or a model rests on it. */
+  'dataset.in-use': 'fix-request',
+  'dataset.source-unknown': 'fix-request',
+  'dataset.too-large': 'fix-request',
   /** The files of a dataset that comes in a package are not there, or are not readable. */
   'dataset.unreadable': 'give-up',
   /** A blob of the dataset is lost, or its bytes are not what they were: it must be brought in anew. */

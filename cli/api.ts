@@ -5,7 +5,15 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { createParser } from 'eventsource-parser'
 import type { EventSourceMessage } from 'eventsource-parser'
-import type { JobView, LogLine, ModelAliasView, ModelVersionView, WorkerView } from '../machines/views.ts'
+import type {
+  DatasetDetailView,
+  DatasetView,
+  JobView,
+  LogLine,
+  ModelAliasView,
+  ModelVersionView,
+  WorkerView,
+} from '../machines/views.ts'
 import { DataDir } from './data-dir.ts'
 import type { ApiAccess } from './data-dir.ts'
 import { CliError, EXIT } from './errors.ts'
@@ -82,6 +90,32 @@ export class Api {
 
   cancel(id: string): Promise<JobView> {
     return this.#json('POST', `/v1/jobs/${encodeURIComponent(id)}/cancel`)
+  }
+
+  /** Uploads files as a new version; `onEvent` is told of its progress. The files are read as they are sent. */
+  async addDataset(form: FormData, onEvent: (message: EventSourceMessage) => void): Promise<void> {
+    const response = await this.#fetch('POST', '/v1/datasets', { body: form, headers: { accept: 'text/event-stream' } })
+    for await (const message of messagesOf(response)) onEvent(message)
+  }
+
+  datasets(query: { limit?: number } = {}): Promise<readonly DatasetView[]> {
+    return this.#all('/v1/datasets', query)
+  }
+
+  datasetVersions(name: string): Promise<readonly DatasetView[]> {
+    return this.#all(datasetPath(name), {})
+  }
+
+  dataset(name: string, version: string): Promise<DatasetDetailView> {
+    return this.#json('GET', `${datasetPath(name)}/versions/${encodeURIComponent(version)}`)
+  }
+
+  datasetRows(name: string, version: string, limit: number): Promise<{ rows: readonly Record<string, unknown>[] }> {
+    return this.#json('GET', `${datasetPath(name)}/versions/${encodeURIComponent(version)}/rows?limit=${limit}`)
+  }
+
+  async removeDataset(name: string, version: string): Promise<void> {
+    await this.#fetch('DELETE', `${datasetPath(name)}/versions/${encodeURIComponent(version)}`)
   }
 
   models(query: { limit?: number } = {}): Promise<readonly ModelVersionView[]> {
@@ -197,6 +231,10 @@ export class Api {
     if (!response.ok) throw await problemOf(response)
     return response
   }
+}
+
+function datasetPath(name: string): string {
+  return `/v1/datasets/${encodeURIComponent(name)}`
 }
 
 const PAGE = 100

@@ -13,6 +13,7 @@ import {
   Registry,
   schedulerActor,
   taskActor,
+  Uploads,
   workerActor,
   workerViews,
 } from '../actors/mod.ts'
@@ -62,7 +63,9 @@ export async function startControl(options: ControlOptions): Promise<Control> {
   const metrics = new Metrics()
   const client = await openClient({ transport, directory })
   opened.defer(() => client.stop())
-  const datasets = new Datasets({ ...stores, kernels, clock, modify, builtIn: builtInDatasets() })
+  const uploads = new Uploads(data.file('uploads'), stores.blobs)
+  await uploads.removeLeftovers()
+  const datasets = new Datasets({ ...stores, kernels, clock, modify, uploads, builtIn: builtInDatasets() })
 
   const code = await versionOf()
   const registry = new Registry({ ...stores, clock, modify, code })
@@ -149,6 +152,7 @@ function servicesOf(parts: Parts): Services {
     models: stores.collections.models,
     modelAliases: stores.collections.modelAliases,
     registry,
+    datasets,
     blobs: stores.blobs,
     jobView,
     async workers() {

@@ -5,6 +5,7 @@
  */
 import { Command, CommanderError, InvalidArgumentError, Option } from 'commander'
 import type { BackendChoice } from '../kernels/mod.ts'
+import { addDatasetCommands } from './dataset-commands.ts'
 import { addModelCommands } from './model-commands.ts'
 import { addBackendsCommand, backendsDirOf, backendsOption } from './backends.ts'
 import { addCommands } from './commands.ts'
@@ -136,6 +137,7 @@ async function program(): Promise<Command> {
 
   addBackendsCommand(tensorfleet, data, stopping.signal)
   addCommands(tensorfleet, stopping.signal)
+  addDatasetCommands(tensorfleet)
   addModelCommands(tensorfleet)
   return tensorfleet
 }

@@ -6,6 +6,9 @@ export const LIMITS = {
   smallBytesMax: 16_384,
   predictBytesMax: 32 * 1_048_576,
   predictRowsMax: 10_000,
+  /** All files of one upload; the disk may have room for less. */
+  uploadBytesMax: 256 * 1024 ** 3,
+  uploadFilesMax: 1_000,
   /** Errors listed in one problem; more help nobody. */
   errorsMax: 100,
 

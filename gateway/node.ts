@@ -31,6 +31,8 @@ export async function serve(services: Services, options: ServeOptions): Promise<
   const app = createApp(services, { ...settings, hostname, stopping: stopping.signal, page })
   // HTTP/1 is what the adapter makes unless told otherwise.
   const server = createAdaptorServer({ fetch: app.fetch, overrideGlobalObjects: false }) as Server
+  // Large uploads take as long as they take; headers keep their limit, and other requests have a deadline of ours.
+  server.requestTimeout = 0
   await listen(server, hostname, port)
 
   const address = server.address() as AddressInfo // it listens on a port, not on a pipe

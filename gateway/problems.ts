@@ -92,6 +92,10 @@ const FOREIGN: Readonly<Record<string, number>> = {
   'shard.fenced': 503,
   'shard.gone': 404,
   'transition.failed': 500,
+  'dataset.unknown': 404,
+  'dataset.version-unknown': 404,
+  'dataset.in-use': 409,
+  'dataset.too-large': 413,
   'blob.bad-id': 404,
   'blob.bad-range': 416,
   'blob.corrupt': 500,
@@ -178,7 +182,7 @@ export function problemOf(error: unknown): { problem: Problem; headers: Record<s
   if (isCoded(error)) {
     const status = FOREIGN[error.code] ?? BY_REMEDY[error.remedy]
     return {
-      problem: basics(status, error.code, error.message, error.remedy),
+      problem: { ...basics(status, error.code, error.message, error.remedy), ...fieldOf(error) },
       headers: status === 429 || status === 503 ? { 'Retry-After': '1' } : {},
       unforeseen: status === 500,
     }
@@ -208,6 +212,14 @@ function basics(status: number, code: string, detail: string, remedy: Remedy): P
     code,
     remedy,
   }
+}
+
+/** What an error says of the one field that is wrong. */
+function fieldOf(error: Error & { data?: unknown }): Pick<Problem, 'errors'> {
+  const field = fieldErrorSchema.omit({ message: true }).loose().safeParse(error.data)
+  if (!field.success) return {}
+  const { path, expected, found } = field.data
+  return { errors: [{ path, expected, found, message: error.message }] }
 }
 
 /** An error of runtime/, stores/ or kernels/: their classes differ, their shape is one. */

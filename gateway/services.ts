@@ -2,8 +2,16 @@
  * What the gateway needs of the house, and nothing more. The command line puts the real things in; each is as narrow
  * as its use, so that what a route can do is seen here.
  */
-import type { JobSpec } from '../machines/spec.ts'
-import type { JobView, ModelAliasView, ModelVersionView, Stage, WorkerView } from '../machines/views.ts'
+import type { DatasetRef, JobSpec } from '../machines/spec.ts'
+import type {
+  DatasetDetailView,
+  DatasetView,
+  JobView,
+  ModelAliasView,
+  ModelVersionView,
+  Stage,
+  WorkerView,
+} from '../machines/views.ts'
 import type { ActorSnapshot, Client, Health } from '../runtime/client.ts'
 import type { Blobs, Collection } from '../stores/mod.ts'
 import type { Tokens } from './auth.ts'
@@ -19,6 +27,7 @@ export interface Services {
   /** Where aliases point. Searched by `name` and `alias`. */
   readonly modelAliases: Pick<Collection<ModelAliasView>, 'find'>
   readonly registry: Curation
+  readonly datasets: DatasetServices
   readonly blobs: Pick<Blobs, 'get' | 'head'>
   /** A job as its snapshot tells it: fresher than the read model, which a projector writes a moment later. */
   jobView(snapshot: ActorSnapshot): JobView
@@ -40,6 +49,49 @@ export interface Services {
   observeRequest?(route: string, method: string, status: number, seconds: number): void
   /** Told of what the gateway did not foresee, for the log. */
   trouble(where: string, error: unknown): void
+}
+
+export interface DatasetServices {
+  /** Searched by `name`, ordered by either `createdAt` or `version`. */
+  readonly find: Collection<DatasetView>['find']
+  /** Names that come with a package. */
+  isBuiltIn(name: string): boolean
+  resolve(ref: DatasetRef): Promise<DatasetView>
+  detail(ref: DatasetRef): Promise<DatasetDetailView>
+  rows(
+    ref: DatasetRef,
+    range: { readonly split: 'train' | 'validation' | 'test'; readonly offset: number; readonly limit: number },
+  ): Promise<{ readonly rows: readonly object[]; readonly count: number }>
+  /** A place for files, which are gone when it is disposed of. */
+  receive(options: { readonly sizeMaxBytes: number; readonly signal: AbortSignal }): Promise<DatasetUpload>
+  add(
+    version: {
+      readonly name: string
+      readonly owner: string
+      readonly files: DatasetUpload['files']
+      readonly options: object
+    },
+    options: { readonly signal: AbortSignal; readonly onProgress?: (progress: IngestProgress) => void },
+  ): Promise<{ readonly dataset: DatasetView; readonly isNew: boolean }>
+  /** Throws `dataset.in-use`. */
+  remove(name: string, version: number): Promise<void>
+}
+
+export interface DatasetUpload extends AsyncDisposable {
+  readonly files: readonly { readonly path: string; readonly name: string }[]
+  take(file: UploadedFile, bytes: AsyncIterable<Uint8Array>): Promise<void>
+  takeFrom(url: string, file: UploadedFile): Promise<void>
+}
+
+export interface UploadedFile {
+  readonly name: string
+  readonly split?: 'train' | 'validation' | 'test'
+}
+
+export interface IngestProgress {
+  readonly bytes: number
+  readonly bytesTotal: number
+  readonly rows: number
 }
 
 /** How registered versions are used, and changed. */

@@ -131,6 +131,55 @@ export interface ColumnView {
   readonly categories?: { readonly count: number; readonly names?: readonly string[] }
 }
 
+export interface DatasetView {
+  readonly name: string
+  readonly version: number
+  /** Whose it is: the first version's owner adds the others. */
+  readonly owner: string
+  /** The blob of its manifest. */
+  readonly manifest: string
+  /** Hash of its rows and columns: the same content is the same version. */
+  readonly content: string
+  readonly format: string
+  readonly rows: number
+  /** Of all its shards. */
+  readonly sizeBytes: number
+  readonly createdAt: number
+}
+
+export interface ColumnStatisticsView {
+  readonly count: number
+  readonly missing: number
+  readonly min: readonly number[]
+  readonly max: readonly number[]
+  readonly mean: readonly number[]
+  readonly std: readonly number[]
+  readonly distinct?: number
+  readonly classes?: readonly number[]
+}
+
+export interface SplitView {
+  readonly count: number
+  readonly shards: number
+  /** Of each column, in the order of the columns. */
+  readonly statistics: readonly ColumnStatisticsView[]
+}
+
+export interface DatasetDetailView extends DatasetView {
+  readonly columns: readonly ColumnView[]
+  readonly target: string | null
+  readonly splits: { readonly train: SplitView; readonly validation?: SplitView; readonly test?: SplitView }
+  /** How rows were dealt; null where the files had a split of their own. */
+  readonly split: { readonly seed: number; readonly validation: number; readonly test: number } | null
+  readonly skipped: number
+  readonly files: readonly {
+    readonly name: string
+    readonly sizeBytes: number
+    readonly sha256: string
+    readonly split?: 'train' | 'validation' | 'test'
+  }[]
+}
+
 export interface ModelVersionView {
   readonly name: string
   readonly version: number

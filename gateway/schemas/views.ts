@@ -16,8 +16,8 @@ import type {
 } from '../../machines/views.ts'
 import { jobSpecSchema, preprocessStepSchema } from './job-spec.ts'
 
-const time = z.number().describe('Milliseconds since 1970.')
-const sha256 = z.string().regex(/^[0-9a-f]{64}$/)
+export const time = z.number().describe('Milliseconds since 1970.')
+export const sha256 = z.string().regex(/^[0-9a-f]{64}$/)
 const blob = z.object({ sha256, sizeBytes: z.int() })
 const measure = z.number().exactOptional()
 const roundMeans = z.object({ loss: z.number(), accuracy: measure })

@@ -1,10 +1,11 @@
 import { rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { cars, Datasets, iris, mnist } from '../../actors/mod.ts'
-import type { BuiltInDataset, DatasetDocument } from '../../actors/mod.ts'
+import { cars, Datasets, iris, mnist, Uploads } from '../../actors/mod.ts'
+import type { BuiltInDataset } from '../../actors/mod.ts'
 import * as kernels from '../../kernels/mod.ts'
 import type { IngestOptions } from '../../kernels/mod.ts'
+import type { DatasetView } from '../../machines/views.ts'
 import { systemClock } from '../../runtime/mod.ts'
 import { modify } from '../../stores/mod.ts'
 import { House } from './house.ts'
@@ -16,13 +17,21 @@ beforeAll(async () => {
 afterAll(() => house.stop())
 
 const withBuiltIn = (...builtIn: BuiltInDataset[]): Datasets =>
-  new Datasets({ blobs: house.blobs, collections: house.collections, kernels, clock: systemClock, modify, builtIn })
+  new Datasets({
+    blobs: house.blobs,
+    collections: house.collections,
+    kernels,
+    clock: systemClock,
+    modify,
+    uploads: new Uploads(join(house.folder, 'uploads'), house.blobs),
+    builtIn,
+  })
 
 async function add(
   name: string,
   text: string,
   options: IngestOptions = {},
-): Promise<{ dataset: DatasetDocument; isNew: boolean }> {
+): Promise<{ dataset: DatasetView; isNew: boolean }> {
   const path = join(house.folder, `${name}.csv`)
   await writeFile(path, text)
   try {
@@ -92,7 +101,7 @@ describe('a dataset made of files', () => {
   test('keeps its numbers when a version is removed', async () => {
     await add('gone', 'x\n1\n1\n')
     await add('gone', 'x\n2\n2\n')
-    expect(await house.datasets.remove('gone', 2)).toBe(true)
+    await house.datasets.remove('gone', 2)
     expect((await add('gone', 'x\n3\n3\n')).dataset.version).toBe(3)
     await expect(house.datasets.resolve({ name: 'gone', version: 2 })).rejects.toMatchObject({
       code: 'dataset.version-unknown',

@@ -14,6 +14,7 @@ import {
   schedulerActor,
   taskActor,
   workerActor,
+  Uploads,
 } from '../../actors/mod.ts'
 import type { BuiltInDataset, FleetCollections } from '../../actors/mod.ts'
 import * as kernels from '../../kernels/mod.ts'
@@ -44,7 +45,16 @@ export class House {
     this.blobs = blobs
     this.documents = documents
     this.collections = fleetCollections(documents)
-    this.datasets = new Datasets({ blobs, collections: this.collections, kernels, clock: systemClock, modify, builtIn })
+    const uploads = new Uploads(join(folder, 'uploads'), blobs)
+    this.datasets = new Datasets({
+      blobs,
+      collections: this.collections,
+      kernels,
+      clock: systemClock,
+      modify,
+      uploads,
+      builtIn,
+    })
     this.registry = new Registry({ blobs, collections: this.collections, clock: systemClock, modify, code: 'test' })
   }
 

@@ -10,7 +10,8 @@ import { mintToken, newSecret, Tokens, type Role } from '../../gateway/auth.ts'
 import { pageFrom } from '../../gateway/page.ts'
 import { checkOf } from '../../gateway/services.ts'
 import type { Services, Settings } from '../../gateway/services.ts'
-import { fleetCollections, jobView, Projector, Registry } from '../../actors/mod.ts'
+import { Datasets, fleetCollections, jobView, Projector, Registry, Uploads } from '../../actors/mod.ts'
+import * as kernels from '../../kernels/mod.ts'
 import { jobMachine } from '../../machines/job.ts'
 import type { JobSpec } from '../../machines/spec.ts'
 import type { JobView, ModelVersionView } from '../../machines/views.ts'
@@ -33,6 +34,8 @@ export interface Fleet extends AsyncDisposable {
   readonly jobs: Collection<JobView>
   readonly models: Collection<ModelVersionView>
   readonly blobs: Blobs
+  /** Where blobs, documents and uploads lie. */
+  readonly folder: string
   readonly node: Node
   readonly server: MemoryServer
   readonly secret: Uint8Array
@@ -112,6 +115,15 @@ export async function startFleet(options: FleetOptions = {}): Promise<Fleet> {
     models,
     modelAliases,
     registry: new Registry({ blobs, collections, clock: systemClock, modify, code: '0.0.0-test' }),
+    datasets: new Datasets({
+      blobs,
+      collections,
+      kernels,
+      clock: systemClock,
+      modify,
+      uploads: new Uploads(join(folder, 'uploads'), blobs),
+      builtIn: [],
+    }),
     blobs,
     jobView,
     workers: async () => [],
@@ -143,6 +155,7 @@ export async function startFleet(options: FleetOptions = {}): Promise<Fleet> {
     jobs,
     models,
     blobs,
+    folder,
     node,
     server,
     secret,

@@ -2,10 +2,11 @@
  * A gateway as Deno runs it, for deno.test.ts: the real client on a real Redis, real stores in the folder that the
  * environment names. It says where it listens in one line of JSON, and stops when its standard input ends.
  */
-import { fleetCollections, jobView, Registry } from '../../../actors/mod.ts'
+import { Datasets, fleetCollections, jobView, Registry, Uploads } from '../../../actors/mod.ts'
 import { Tokens } from '../../../gateway/auth.ts'
 import { serve } from '../../../gateway/deno.ts'
 import { checkOf } from '../../../gateway/services.ts'
+import * as kernels from '../../../kernels/mod.ts'
 import { openClient, redisTransport, systemClock } from '../../../runtime/mod.ts'
 import { modify, openFileSystemBlobs, openSqliteDocuments } from '../../../stores/mod.ts'
 
@@ -27,6 +28,15 @@ const gateway = await serve(
     models,
     modelAliases,
     registry: new Registry({ blobs, collections, clock: systemClock, modify, code: 'deno' }),
+    datasets: new Datasets({
+      blobs,
+      collections,
+      kernels,
+      clock: systemClock,
+      modify,
+      uploads: new Uploads(`${FOLDER}/uploads`, blobs),
+      builtIn: [],
+    }),
     blobs,
     jobView,
     workers: async () => [],

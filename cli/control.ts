@@ -100,9 +100,11 @@ export async function startControl(options: ControlOptions): Promise<Control> {
   projector.start()
   opened.defer(() => projector.stop())
 
-  const predictor = new Predictor(stores.blobs, {
+  const predictor = new Predictor({
+    blobs: stores.blobs,
     cacheDir: data.file('predict', 'cache'),
     scratchDir: data.file('predict', 'scratch'),
+    observeRun: (requests, seconds) => metrics.observePrediction(requests, seconds),
   })
   opened.defer(() => predictor.stop())
 

@@ -3,7 +3,7 @@
  * through the model in inference mode, in batches; values that were scaled for training are turned back.
  */
 import { setImmediate as nextTurn } from 'node:timers/promises'
-import { forward, writeWeights } from './compiled.ts'
+import { forward } from './compiled.ts'
 import type { CompiledModel } from './compiled.ts'
 import { elementsOf } from './data/column.ts'
 import type { Pipeline } from './data/pipeline.ts'
@@ -27,7 +27,6 @@ export interface Predictions {
 
 export async function predictRows(
   compiled: CompiledModel,
-  weights: Uint8Array,
   { values }: RawRows,
   pipeline: Pipeline,
   { signal }: { signal?: AbortSignal } = {},
@@ -38,7 +37,6 @@ export async function predictRows(
   if (values.length % width !== 0) {
     throw new KernelError('request.invalid', `rows: expected ${width} values for each, found ${values.length} in all`)
   }
-  writeWeights(compiled, weights)
   const rows = values.length / width
   const outputs = new Float32Array(rows * elementCount(outputShape))
   for (let at = 0; at < rows; at += BATCH_ROWS) {

@@ -6,7 +6,7 @@ import { createHash } from 'node:crypto'
 import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import type { Backend } from './backend.ts'
-import { compileModel } from './compiled.ts'
+import { compileModel, writeWeights } from './compiled.ts'
 import type { CompiledModel } from './compiled.ts'
 import { ChunkCache } from './data/chunks.ts'
 import type { FeatureSpec } from './data/column.ts'
@@ -43,12 +43,21 @@ export async function serveKernel(start: () => Promise<Backend>, scratchDir: str
   }
 }
 
+/** A slot trains one job for long; predictions go to and fro between models. */
+const MODELS_KEPT = 4
+
+interface WarmModel {
+  readonly compiled: CompiledModel
+  /** sha256 of the weights in it; null when anything may be there. */
+  holds: string | null
+}
+
 class Kernel {
   readonly #backend: Backend
   readonly #scratchDir: string
   readonly #chunks = new ChunkCache()
-  /** The last model only: a slot works on one job for long. */
-  #model: { key: string; compiled: CompiledModel } | undefined
+  /** By topology and input, the one used least recently first. */
+  readonly #models = new Map<string, WarmModel>()
   #running: { id: number; abort: AbortController; ear: Ear } | undefined
 
   constructor(backend: Backend, scratchDir: string) {
@@ -89,7 +98,7 @@ class Kernel {
         return { weights: this.#write(id, 'weights', initialise(request.model, request.seed, request.input)) }
       case 'round':
       case 'sync': {
-        const compiled = await this.#compiled(request.model, request.data.pipeline.input)
+        const { compiled } = await this.#compiled(request.model, request.data.pipeline.input)
         const state = request.optimizerState && readVerified(request.optimizerState)
         const dataset = openDataset(request.data, this.#chunks)
         const onStep = progressSender(id)
@@ -109,7 +118,7 @@ class Kernel {
         }
       }
       case 'evaluate': {
-        const compiled = await this.#compiled(request.model, request.data.pipeline.input)
+        const { compiled } = await this.#compiled(request.model, request.data.pipeline.input)
         const dataset = openDataset(request.data, this.#chunks)
         const onBatch = throttled(() => send({ type: 'alive', id, rssBytes: process.memoryUsage.rss() }))
         return await evaluateSlice(compiled, readVerified(request.weights), dataset, request, { signal, onBatch })
@@ -128,8 +137,11 @@ class Kernel {
         return { chunk: this.#write(id, 'chunk', new Uint8Array(values.buffer)), mode }
       }
       case 'predict': {
-        const compiled = await this.#compiled(request.model, request.pipeline.input)
-        return await predictRows(compiled, readVerified(request.weights), request.rows, request.pipeline, { signal })
+        const { model, weights, rows, pipeline } = request
+        const entry = await this.#compiled(model, pipeline.input, weights.sha256)
+        if (entry.holds === null) writeWeights(entry.compiled, readVerified(weights))
+        entry.holds = weights.sha256
+        return await predictRows(entry.compiled, rows, pipeline, { signal })
       }
       default:
         throw new KernelError(
@@ -139,14 +151,20 @@ class Kernel {
     }
   }
 
-  async #compiled(model: ModelTopology, input: FeatureSpec): Promise<CompiledModel> {
+  /** The model, built; with these weights in it already where an earlier request has put them there. */
+  async #compiled(model: ModelTopology, input: FeatureSpec, weights?: string): Promise<WarmModel> {
     const key = JSON.stringify([model, input])
-    if (this.#model?.key === key) return this.#model.compiled
-    this.#model?.compiled.dispose()
-    this.#model = undefined
-    const compiled = await compileModel(this.#backend, model, input)
-    this.#model = { key, compiled }
-    return compiled
+    let warm = this.#models.get(key)
+    this.#models.delete(key)
+    warm ??= { compiled: await compileModel(this.#backend, model, input), holds: null }
+    if (warm.holds !== weights) warm.holds = null
+    this.#models.set(key, warm)
+    for (const [oldest, { compiled }] of this.#models) {
+      if (this.#models.size <= MODELS_KEPT) break
+      compiled.dispose()
+      this.#models.delete(oldest)
+    }
+    return warm
   }
 
   #write(id: number, kind: string, bytes: Uint8Array): OutputFile {

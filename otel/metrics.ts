@@ -24,6 +24,8 @@ export class Metrics {
   readonly registry = new Registry()
   readonly #requests: Counter<'route' | 'method' | 'status'>
   readonly #requestSeconds: Histogram<'route' | 'method'>
+  readonly #predictSeconds: Histogram
+  readonly #predictRequests: Histogram
   readonly #listeners: Listeners
 
   constructor() {
@@ -33,6 +35,18 @@ export class Metrics {
       name: 'tensorfleet_http_requests_total',
       help: 'Requests that the gateway answered.',
       labelNames: ['route', 'method', 'status'],
+      registers,
+    })
+    this.#predictSeconds = new Histogram({
+      name: 'tensorfleet_predict_run_seconds',
+      help: 'Time of one run of the prediction kernel.',
+      buckets: REQUEST_SECONDS,
+      registers,
+    })
+    this.#predictRequests = new Histogram({
+      name: 'tensorfleet_predict_run_requests',
+      help: 'Requests that one run of the prediction kernel served.',
+      buckets: BATCH_MESSAGES,
       registers,
     })
     this.#requestSeconds = new Histogram({
@@ -58,6 +72,12 @@ export class Metrics {
     const known = METHODS.has(method) ? method : 'other' // a client may send any word as its method
     this.#requests.inc({ route, method: known, status: String(status) })
     this.#requestSeconds.observe({ route, method: known }, seconds)
+  }
+
+  /** One run of the prediction kernel: how many requests it served. */
+  observePrediction(requests: number, seconds: number): void {
+    this.#predictRequests.observe(requests)
+    this.#predictSeconds.observe(seconds)
   }
 
   /** What Prometheus reads. */

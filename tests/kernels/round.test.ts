@@ -1,5 +1,5 @@
 import { beforeAll, describe, expect, it } from 'vitest'
-import { compileModel, decodeTensors, evaluateSlice, initialise, mergeEvaluations, predictRows, startBackend, summarize, trainRound } from '../../kernels/mod.ts' // prettier-ignore
+import { compileModel, decodeTensors, evaluateSlice, initialise, mergeEvaluations, predictRows, startBackend, summarize, trainRound, writeWeights } from '../../kernels/mod.ts' // prettier-ignore
 import type { Backend, CompiledModel, OptimizerSettings, RoundResult, TrainSettings } from '../../kernels/mod.ts'
 import { IMAGES, PIPELINE, layer, sequential, settings, smallCnn, stripedDataset } from './models.ts'
 
@@ -113,7 +113,8 @@ describe("a replica's round", () => {
     expect(merged.loss).toBeCloseTo(whole.loss, 5)
     const { features, targets } = dataset.read(Uint32Array.of(0, 1, 2, 3))
     const raw = { values: features.map((value) => Math.round(value * 255)) }
-    const outputs = await predictRows(compiled, trained.weights, raw, PIPELINE)
+    writeWeights(compiled, trained.weights)
+    const outputs = await predictRows(compiled, raw, PIPELINE)
     const best = [...targets.keys()]
       .map((row) => outputs.values.subarray(row * 3, row * 3 + 3))
       .map((p) => p.indexOf(Math.max(...p)))

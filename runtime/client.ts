@@ -323,7 +323,7 @@ class RuntimeClient implements Client {
   #send(envelope: Envelope, options: SendOptions, done: (outcome: Outcome) => void, wanted?: () => boolean): void {
     const body = encodeEnvelope(envelope)
     const lane: Lane = options.control === true ? 'hi' : 'in'
-    const delivery = { source: this.#id, incarnation: 1, seq: ++this.#sent, body }
+    const delivery = { source: this.#id, incarnation: 1, seq: ++this.#sent, id: envelope.id, lineage: '', body }
     this.#courier.send(shardOf(envelope.to, this.#directory), lane, delivery, done, wanted)
   }
 }

@@ -88,7 +88,7 @@ export class Consequences {
   readonly #at: Standing
   readonly #touched = new Map<ActorAddress, { cell: Cell; before: ActorRecord | null }>()
   readonly #sends: Send[] = []
-  readonly #outbox: { seq: number; shard: ShardName; lane: Lane; body: string }[] = []
+  readonly #outbox: { seq: number; id: string; shard: ShardName; lane: Lane; body: string }[] = []
   readonly #timersSet: TimerEntry[] = []
   readonly #timersCleared: Omit<TimerEntry, 'due'>[] = []
   readonly #fired: TimerEntry[] = []
@@ -175,7 +175,7 @@ export class Consequences {
     const lane: Lane = message.control === true ? 'hi' : 'in'
     const shard = shardOf(to, this.#directory)
     if (shard === this.#at.shard || this.#at.reach === 'every shard') this.#sends.push({ shard, lane, body })
-    else this.#outbox.push({ seq: ++this.#outSeq, shard, lane, body })
+    else this.#outbox.push({ seq: ++this.#outSeq, id: envelope.id, shard, lane, body })
   }
 
   /** A message that is run again may send more or less than before: what it says in the same words keeps its id. */

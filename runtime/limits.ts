@@ -16,6 +16,10 @@ export const LIMITS = {
   streamEntriesMax: 50_000,
   /** Commits per shard of which an owner can still say whom they concerned, should a failover lose them. */
   commitsRememberedMax: 256,
+  /** Sends of other shards that a shard can still name, should a failover make one of these send them again. */
+  takenRememberedMax: 10_000,
+  /** Claims of a shard of which it is known where they stood. */
+  lineageMax: 16,
   /** Timers taken from a shard at once. */
   timersDueMax: 1_000,
   /** Tells scheduled at one actor: they stand in its record. */

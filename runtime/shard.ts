@@ -536,9 +536,10 @@ export class Shard {
   #carry(entries: readonly OutboxEntry[]): void {
     const { courier } = this.#options
     const outbox = this.#outbox
-    for (const { seq, incarnation, shard, lane, body } of entries) {
+    const { lineage } = this.#claim
+    for (const { seq, incarnation, id, shard, lane, body } of entries) {
       outbox.add(seq)
-      courier.send(shard, lane, { source: `s${this.name}`, incarnation, seq, body }, (outcome) => {
+      courier.send(shard, lane, { source: `s${this.name}`, incarnation, seq, id, lineage, body }, (outcome) => {
         outbox.delivered(seq)
         if (outcome !== 'ok') this.#undeliverable({ shard, lane, body })
       })

@@ -8,6 +8,8 @@
  * T3. `deliver` takes each (source, seq) once, in order of seq.
  * T4. Entries of a lane are read in the order in which they were added.
  * T5. Commands of one shard take effect in the order in which they were issued, unless one of them throws.
+ * T6. A send that its source makes again, since a failover of the source alone has lost the first one, is taken once:
+ *     ids tell (`cause.ts`), within the last `takenRememberedMax` sends.
  */
 import type { ActorAddress, ShardName } from './address.ts'
 import type { Lane } from './envelope.ts'
@@ -35,6 +37,8 @@ export interface Claim {
   readonly outSeq: number
   /** Higher than at any claim before: after a rollback seqs come again, and must not be taken for sends already seen. */
   readonly incarnation: number
+  /** Where this claim and those before it stood: `lineage.ts`. */
+  readonly lineage: string
   /** How many owners before, one after the other, have ended soon after their claim without giving it back. */
   readonly crashes: number
   /** What the last of them was trying (care.ts), '' for nothing. */
@@ -54,6 +58,8 @@ export interface ClaimRequest {
 export interface OutboxEntry {
   readonly seq: number
   readonly incarnation: number
+  /** Of the envelope in `body`. */
+  readonly id: string
   readonly shard: ShardName
   readonly lane: Lane
   readonly body: string
@@ -136,6 +142,10 @@ export interface Delivery {
   readonly source: string
   readonly incarnation: number
   readonly seq: number
+  /** Of the envelope in `body`. */
+  readonly id: string
+  /** The source's, as its claim told it; a client, which no failover throws back, has none. */
+  readonly lineage: string
   readonly body: string
 }
 

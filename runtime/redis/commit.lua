@@ -6,7 +6,7 @@
 --       11 records set  12 records deleted  13 sends  14 outbox  15 timers set  16 timers cleared
 --       17 effects begun  18 effects over  19 dead letters  20 other shards  21 answers  22 held  23 first held id to keep
 --       24 entries of each lane to look for afterwards (0: does not look)
---       then the values of each, in this order: body | - | key of the lane, body | id, shard, lane, body | due, member |
+--       then the values of each, in this order: body | - | key of the lane, body | place, id, shard, lane, body | due, member |
 --       member | actor | actor | body | channel, body | body | '1' if it must exist, its doorbell
 -- Reply: {'ok', {index of each send whose shard is gone...}, mail as `look` finds it} | {'fenced', seq} | {'seq', seq}
 local call = redis.call
@@ -62,8 +62,8 @@ for i = 1, tonumber(ARGV[13]) do
   arg = arg + 2
 end
 for _ = 1, tonumber(ARGV[14]) do
-  call('XADD', KEYS[5], ARGV[arg], 's', ARGV[arg + 1], 'l', ARGV[arg + 2], 'e', ARGV[arg + 3])
-  arg = arg + 4
+  call('XADD', KEYS[5], ARGV[arg], 'i', ARGV[arg + 1], 's', ARGV[arg + 2], 'l', ARGV[arg + 3], 'e', ARGV[arg + 4])
+  arg = arg + 5
 end
 for _ = 1, tonumber(ARGV[15]) do
   call('ZADD', KEYS[6], ARGV[arg], ARGV[arg + 1])

@@ -37,8 +37,8 @@ export function commitArguments(commit: Commit, names: Keys): Argument[] {
   for (const { shard: to, lane, body } of commit.sends) {
     values.push((lanes.get(to) ?? 0) + (lane === 'hi' ? 0 : 1), body)
   }
-  for (const { seq, shard: to, lane, body } of commit.outbox) {
-    values.push(`${seq}-${commit.incarnation}`, to, lane, body)
+  for (const { seq, id, shard: to, lane, body } of commit.outbox) {
+    values.push(`${seq}-${commit.incarnation}`, id, to, lane, body)
   }
   for (const timer of commit.timersSet) values.push(timer.due, timerMember(timer))
   for (const timer of commit.timersCleared) values.push(timerMember(timer))

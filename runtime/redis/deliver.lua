@@ -1,58 +1,131 @@
 -- Adds messages to one lane of a shard, each (source, seq) once (transport T3), and rings the doorbell if the owner sleeps.
 -- A shard's marks stand in one hash; a client's mark is a key of its own that expires, since clients come and go.
--- KEYS  1 meta  2 lane  3 dd (hash)  4 the client's mark, when ARGV[4] is '1'
+--
+-- A source that a failover threw back sends again, under a new incarnation, what was taken before (T6). A capped log of
+-- what shards sent, ids and behind them `>source incarnation seq`, tells which of it the source no longer knows; these
+-- are its orphans, and what comes with the id of one is dropped, once.
+-- KEYS  1 meta  2 lane  3 dd (hash)  4 the client's mark, when ARGV[4] is '1'  5 tk (list: what was taken)
+--       6 or (zset: orphans by age, as `source id`)
 -- ARGV  1 cap (0: none)  2 '1' when the shard must exist  3 doorbell channel  4 '1' when the source is a client
---       5 lane's name  6 the client's mark ttl in s, then for each message: source, incarnation, seq, body
+--       5 lane's name  6 the client's mark ttl in s  7 log cap  8 sources
+--       then for each source: its name, its lineage; then for each message: which source, incarnation, seq, id, body
 -- Reply: 'ok' | 'busy' (nothing was added) | 'gone'
-if ARGV[2] == '1' and redis.call('EXISTS', KEYS[1]) == 0 then
+local call = redis.call
+if ARGV[2] == '1' and call('EXISTS', KEYS[1]) == 0 then
   return 'gone'
 end
 local cap = tonumber(ARGV[1])
 local client = ARGV[4] == '1'
-local marks = {}
-local added = {}
-for i = 7, #ARGV, 4 do
-  local source = ARGV[i]
+
+local sources = {}
+local arg = 9
+for i = 1, tonumber(ARGV[8]) do
+  local source = { name = ARGV[arg], lineage = ARGV[arg + 1], incarnation = 0, seq = 0, moved = false }
+  local text
+  if client then
+    text = call('GET', KEYS[4])
+  else
+    text = call('HGET', KEYS[3], source.name .. ':' .. ARGV[5])
+  end
+  if text then
+    local colon = string.find(text, ':', 1, true)
+    source.incarnation = tonumber(string.sub(text, 1, colon - 1))
+    source.seq = tonumber(string.sub(text, colon + 1))
+  end
+  sources[i] = source
+  arg = arg + 2
+end
+
+-- As `isForgotten` in `lineage.ts`.
+local function forgotten(lineage, incarnation, seq)
+  for of, from in string.gmatch(lineage, '(%d+):(%d+)') do
+    if tonumber(of) > incarnation then
+      return tonumber(from) < seq
+    end
+  end
+  return false
+end
+
+local function orphan(source, incarnation)
+  local ids = {}
+  for _, line in ipairs(call('LRANGE', KEYS[5], 0, -1)) do
+    local name, of, seq = string.match(line, '^>(%S+) (%d+) (%d+)$')
+    if not name then
+      ids[#ids + 1] = line
+    else
+      if name == source.name and forgotten(source.lineage, tonumber(of), tonumber(seq)) then
+        for _, id in ipairs(ids) do
+          call('ZADD', KEYS[6], incarnation, name .. ' ' .. id)
+        end
+      end
+      ids = {}
+    end
+  end
+  call('ZREMRANGEBYRANK', KEYS[6], 0, -1 - ARGV[7])
+end
+
+-- First what is to be done, then all of it: a batch that is refused has left no mark.
+local bodies = {}
+local returned = {}
+local log = {}
+local orphans = not client and call('EXISTS', KEYS[6]) == 1
+local last
+for i = arg, #ARGV, 5 do
+  local source = sources[tonumber(ARGV[i])]
   local incarnation = tonumber(ARGV[i + 1])
   local seq = tonumber(ARGV[i + 2])
-  local mark = marks[source]
-  if mark == nil then
-    local text
-    if client then
-      text = redis.call('GET', KEYS[4])
+  if incarnation > source.incarnation or (incarnation == source.incarnation and seq > source.seq) then
+    if not client and incarnation > source.incarnation and forgotten(source.lineage, source.incarnation, source.seq) then
+      orphan(source, ARGV[i + 1])
+      orphans = true
+    end
+    source.incarnation = incarnation
+    source.seq = seq
+    source.moved = true
+    local named = orphans and source.name .. ' ' .. ARGV[i + 3]
+    if named and call('ZSCORE', KEYS[6], named) then
+      returned[#returned + 1] = named
     else
-      text = redis.call('HGET', KEYS[3], source .. ':' .. ARGV[5])
-    end
-    mark = { 0, 0 }
-    if text then
-      local colon = string.find(text, ':', 1, true)
-      mark = { tonumber(string.sub(text, 1, colon - 1)), tonumber(string.sub(text, colon + 1)) }
-    end
-    marks[source] = mark
-  end
-  if incarnation > mark[1] or (incarnation == mark[1] and seq > mark[2]) then
-    -- Only what is new can be refused: a delivery that is repeated since its answer was lost has been taken.
-    if #added == 0 and cap > 0 and redis.call('XLEN', KEYS[2]) >= cap then
-      return 'busy'
-    end
-    mark[1] = incarnation
-    mark[2] = seq
-    mark[3] = true
-    added[#added + 1] = redis.call('XADD', KEYS[2], '*', 'e', ARGV[i + 3])
-    added[#added + 1] = ARGV[i + 3]
-  end
-end
-for source, mark in pairs(marks) do
-  if mark[3] then
-    local text = string.format('%d:%d', mark[1], mark[2])
-    if client then
-      redis.call('SET', KEYS[4], text, 'EX', ARGV[6])
-    else
-      redis.call('HSET', KEYS[3], source .. ':' .. ARGV[5], text)
+      -- Only what is new can be refused: a delivery that is repeated since its answer was lost has been taken.
+      if #bodies == 0 and cap > 0 and call('XLEN', KEYS[2]) >= cap then
+        return 'busy'
+      end
+      bodies[#bodies + 1] = ARGV[i + 4]
+      if not client then
+        if last and (last.name ~= source.name or last.incarnation ~= ARGV[i + 1]) then
+          log[#log + 1] = '>' .. last.name .. ' ' .. last.incarnation .. ' ' .. last.seq
+        end
+        log[#log + 1] = ARGV[i + 3]
+        last = { name = source.name, incarnation = ARGV[i + 1], seq = ARGV[i + 2] }
+      end
     end
   end
 end
-local parked = #added > 0 and redis.call('HGET', KEYS[1], 'parked')
+
+local added = {}
+for _, body in ipairs(bodies) do
+  added[#added + 1] = call('XADD', KEYS[2], '*', 'e', body)
+  added[#added + 1] = body
+end
+for _, named in ipairs(returned) do
+  call('ZREM', KEYS[6], named)
+end
+if last then
+  log[#log + 1] = '>' .. last.name .. ' ' .. last.incarnation .. ' ' .. last.seq
+  call('RPUSH', KEYS[5], unpack(log))
+  call('LTRIM', KEYS[5], -ARGV[7], -1)
+end
+for _, source in ipairs(sources) do
+  if source.moved then
+    local text = string.format('%d:%d', source.incarnation, source.seq)
+    if client then
+      call('SET', KEYS[4], text, 'EX', ARGV[6])
+    else
+      call('HSET', KEYS[3], source.name .. ':' .. ARGV[5], text)
+    end
+  end
+end
+local parked = #added > 0 and call('HGET', KEYS[1], 'parked')
 if parked then
   local control = ARGV[5] == 'hi'
   ring(KEYS[1], ARGV[3], parked, control and added or {}, control and {} or added)

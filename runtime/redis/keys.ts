@@ -7,7 +7,21 @@ import type { ActorAddress, ShardName } from '../address.ts'
 import type { TimerEntry } from '../transport.ts'
 
 /** What a shard consists of, beside its records. */
-export const SHARD_PARTS = ['meta', 'lease', 'hi', 'in', 'ev', 'out', 'tm', 'dlq', 'fx', 'held', 'dd'] as const
+export const SHARD_PARTS = [
+  'meta',
+  'lease',
+  'hi',
+  'in',
+  'ev',
+  'out',
+  'tm',
+  'dlq',
+  'fx',
+  'held',
+  'dd',
+  'tk',
+  'or',
+] as const
 
 export type ShardPart = (typeof SHARD_PARTS)[number]
 

@@ -9,6 +9,7 @@ import type { Clock } from '../clock.ts'
 import type { Lane } from '../envelope.ts'
 import { RuntimeError } from '../errors.ts'
 import { LIMITS } from '../limits.ts'
+import { extended, isForgotten } from '../lineage.ts'
 import { encodeRing, RING_ENTRIES_MAX } from '../ring.ts'
 import { compareIds, CURSOR_START, deadLetterStream, doorbell, heldStream, journalStream } from '../transport.ts'
 import type {
@@ -97,7 +98,12 @@ interface ShardData {
   readonly records: Map<ActorAddress, string>
   readonly timers: Map<string, TimerEntry>
   readonly effects: Set<ActorAddress>
+  lineage: string
   readonly seen: Map<string, { incarnation: number; seq: number }>
+  /** What other shards sent and this one took: the latest. */
+  taken: { readonly source: string; readonly incarnation: number; readonly seq: number; readonly id: string }[]
+  /** What was taken and its source no longer knows: `source id`. */
+  readonly orphans: Set<string>
 }
 
 export class MemoryServer {
@@ -133,6 +139,7 @@ export class MemoryServer {
         cursor: CURSOR_START,
         outSeq: 0,
         incarnation: 0,
+        lineage: '',
         claimedAt: -Infinity,
         crashes: 0,
         released: false,
@@ -144,6 +151,8 @@ export class MemoryServer {
         timers: new Map(),
         effects: new Set(),
         seen: new Map(),
+        taken: [],
+        orphans: new Set(),
       }
       this.shards.set(name, shard)
     }
@@ -185,15 +194,22 @@ export class MemoryServer {
     this.publish(doorbell(name), encodeRing({ epoch: shard.epoch, after, mail }))
   }
 
-  /** Remembers everything. What it returns puts it back, once: a failover to a replica that stood here. */
-  checkpoint(): () => void {
-    const shards = [...this.shards].map(([name, shard]) => [name, copyOf(shard)] as const)
-    const streams = [...this.streams].map(([name, stream]) => [name, stream.copy()] as const)
+  /**
+   * Remembers everything, or what `of` says: a shard by its name, what belongs to no shard by null. What it returns puts
+   * it back, once: a failover to a replica that stood here.
+   */
+  checkpoint(of: (shard: ShardName | null) => boolean = () => true): () => void {
+    const ofStream = (name: string): boolean => of((/^shard\/(.+)\/\w+$/.exec(name)?.[1] ?? null) as ShardName | null) // as journalStream names it
+    const shards = [...this.shards].filter(([name]) => of(name)).map(([name, shard]) => [name, copyOf(shard)] as const)
+    const streams = [...this.streams]
+      .filter(([name]) => ofStream(name))
+      .map(([name, each]) => [name, each.copy()] as const)
     const nodes = [...this.nodes]
     const needs = [...this.needs]
     return () => {
-      refill(this.shards, shards)
-      refill(this.streams, streams)
+      refill(this.shards, shards, of)
+      refill(this.streams, streams, ofStream)
+      if (!of(null)) return
       refill(this.nodes, nodes)
       refill(this.needs, needs)
     }
@@ -257,15 +273,16 @@ class MemoryTransport implements Transport {
     shard.owner = owner
     shard.leaseUntil = now + ttlMs
     shard.parkedAt = null
-    shard.incarnation = Math.max(now, shard.incarnation + 1)
-    const { epoch, seq, cursor, outSeq, incarnation } = shard
-    if (anew) return { epoch, seq, cursor, outSeq, incarnation, crashes: 0, trial: '' }
+    shard.incarnation = Math.max(Math.floor(now), shard.incarnation + 1)
+    shard.lineage = extended(shard.lineage, shard.incarnation, shard.outSeq)
+    const { epoch, seq, cursor, outSeq, incarnation, lineage } = shard
+    if (anew) return { epoch, seq, cursor, outSeq, incarnation, lineage, crashes: 0, trial: '' }
     const hasCrashed = !shard.released && now - shard.claimedAt < crashWindowMs
     shard.crashes = hasCrashed ? shard.crashes + 1 : 0
     shard.claimedAt = now
     shard.released = false
     const { crashes } = shard
-    return { epoch, seq, cursor, outSeq, incarnation, crashes, trial: hasCrashed ? shard.trial : '' }
+    return { epoch, seq, cursor, outSeq, incarnation, lineage, crashes, trial: hasCrashed ? shard.trial : '' }
   }
 
   async attempt(name: ShardName, epoch: string, trial: string): Promise<void> {
@@ -398,7 +415,7 @@ class MemoryTransport implements Transport {
     const shard = this.#server.shard(name)
     const stream = shard.lanes[lane]
     let added = 0
-    for (const { source, incarnation, seq, body } of batch) {
+    for (const { source, incarnation, seq, id, lineage, body } of batch) {
       const key = `${source}:${lane}`
       const seen = shard.seen.get(key)
       if (
@@ -407,11 +424,21 @@ class MemoryTransport implements Transport {
       ) {
         continue
       }
+      if (seen !== undefined && incarnation > seen.incarnation && isForgotten(lineage, seen)) {
+        orphan(shard, source, lineage)
+      }
+      const returned = shard.orphans.has(`${source} ${id}`)
       // Only what is new can be refused: a delivery that is repeated since its answer was lost has been taken.
-      if (added === 0 && lane === 'in' && stream.rows.length >= cap) return 'busy'
+      if (!returned && added === 0 && lane === 'in' && stream.rows.length >= cap) return 'busy'
       shard.seen.set(key, { incarnation, seq })
+      shard.orphans.delete(`${source} ${id}`)
+      if (returned) continue
       stream.add(body)
+      if (lineage !== '') shard.taken.push({ source, incarnation, seq, id })
       added++
+    }
+    if (shard.taken.length > 2 * LIMITS.takenRememberedMax) {
+      shard.taken = shard.taken.slice(-LIMITS.takenRememberedMax)
     }
     if (added > 0) this.#server.ring(name)
     return 'ok'
@@ -448,8 +475,19 @@ class MemoryTransport implements Transport {
   }
 }
 
+/** T6. What was taken from a source that no longer knows it must not be taken again. */
+function orphan(shard: ShardData, source: string, lineage: string): void {
+  for (const each of shard.taken) {
+    if (each.source === source && isForgotten(lineage, each)) shard.orphans.add(`${source} ${each.id}`)
+  }
+  for (const oldest of shard.orphans) {
+    if (shard.orphans.size <= LIMITS.takenRememberedMax) break
+    shard.orphans.delete(oldest)
+  }
+}
+
 function copyOf(shard: ShardData): ShardData {
-  const { lanes, outbox, records, timers, effects, seen } = shard
+  const { lanes, outbox, records, timers, effects, seen, taken, orphans } = shard
   return {
     ...shard,
     lanes: { hi: lanes.hi.copy(), in: lanes.in.copy() },
@@ -458,11 +496,13 @@ function copyOf(shard: ShardData): ShardData {
     timers: new Map(timers),
     effects: new Set(effects),
     seen: new Map(seen),
+    taken: [...taken],
+    orphans: new Set(orphans),
   }
 }
 
-function refill<K, V>(map: Map<K, V>, entries: Iterable<readonly [K, V]>): void {
-  map.clear()
+function refill<K, V>(map: Map<K, V>, entries: Iterable<readonly [K, V]>, of: (key: K) => boolean = () => true): void {
+  for (const key of map.keys()) if (of(key)) map.delete(key)
   for (const [key, value] of entries) map.set(key, value)
 }
 

@@ -11,6 +11,7 @@ import { kindOf, parseAddress } from '../address.ts'
 import type { ActorAddress, ShardName } from '../address.ts'
 import type { Lane } from '../envelope.ts'
 import { RuntimeError } from '../errors.ts'
+import { LIMITS } from '../limits.ts'
 import { commitArguments, commitOutcome, mailOf } from '../redis/commit.ts'
 import { amiss, checkVersions } from '../redis/condition.ts'
 import { Connection } from '../redis/connection.ts'
@@ -54,7 +55,7 @@ const SCRIPTS = {
   release: script('release', 2),
   announce: script('announce', 3),
   park: script('park', 4),
-  deliver: script('deliver', 4),
+  deliver: script('deliver', 6),
   append: script('append', 1),
   commit: script('commit', null),
   drop: script('drop', null),
@@ -136,8 +137,9 @@ class RedisTransport implements Transport {
     const { owner, ttlMs, nonce, anew, crashWindowMs } = request
     if (shard.startsWith('@')) await this.#redis.sadd(this.#keys.global('pinned'), shard)
     const keys = [this.#keys.of(shard, 'meta'), this.#keys.of(shard, 'lease')]
-    const reply = await this.#redis.tf_claim(...keys, owner, ttlMs, nonce, anew ? '1' : '0', crashWindowMs)
-    const [epoch, seq, hi, normal, outSeq, incarnation, crashes, trial] = reply as string[]
+    const settings = [LIMITS.lineageMax, anew ? '1' : '0', crashWindowMs]
+    const reply = await this.#redis.tf_claim(...keys, owner, ttlMs, nonce, ...settings)
+    const [epoch, seq, hi, normal, outSeq, incarnation, lineage = '', crashes, trial] = reply as string[]
     if (epoch === undefined) return null
     return {
       epoch,
@@ -145,6 +147,7 @@ class RedisTransport implements Transport {
       cursor: { hi: hi ?? '0-0', in: normal ?? '0-0' },
       outSeq: Number(outSeq),
       incarnation: Number(incarnation),
+      lineage,
       crashes: Number(crashes),
       trial: trial ?? '',
     }
@@ -236,10 +239,11 @@ class RedisTransport implements Transport {
     const rows = await this.#redis.xrange(this.#keys.of(shard, 'out'), '-', '+')
     return rows.map(([id, fields]) => {
       const [seq, incarnation] = id.split('-').map(Number)
-      const [, to = '', , lane = '', , body = ''] = fields
+      const [, of = '', , to = '', , lane = '', , body = ''] = fields
       return {
         seq: seq ?? 0,
         incarnation: incarnation ?? 0,
+        id: of,
         shard: to as ShardName, // written by commit
         lane: lane as Lane,
         body,
@@ -255,19 +259,28 @@ class RedisTransport implements Transport {
   ): Promise<'ok' | 'busy' | 'gone'> {
     const source = batch[0]?.source ?? ''
     const client = !source.startsWith('s')
+    const lineages = new Map(batch.map((each) => [each.source, each.lineage]))
+    const places = new Map([...lineages.keys()].map((name, i) => [name, i + 1]))
     const values: Argument[] = []
-    for (const { source: from, incarnation, seq, body } of batch) values.push(from, incarnation, seq, body)
+    for (const { source: from, incarnation, seq, id, body } of batch) {
+      values.push(places.get(from) ?? 0, incarnation, seq, id, body)
+    }
     const reply = await this.#redis.tf_deliver(
       this.#keys.of(shard, 'meta'),
       this.#keys.of(shard, lane),
       this.#keys.of(shard, 'dd'),
       client ? this.#keys.clientMark(shard, source, lane) : this.#keys.of(shard, 'dd'),
+      this.#keys.of(shard, 'tk'),
+      this.#keys.of(shard, 'or'),
       lane === 'in' ? cap : 0,
       shard.startsWith('@') ? '1' : '0',
       this.#keys.channel(doorbell(shard)),
       client ? '1' : '0',
       lane,
       CLIENT_MARK_S,
+      LIMITS.takenRememberedMax,
+      lineages.size,
+      ...[...lineages].flat(),
       ...values,
     )
     return reply as 'ok' | 'busy' | 'gone' // the script's replies

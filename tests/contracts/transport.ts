@@ -2,9 +2,10 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { numberedShard, pinnedShard, address } from '../../runtime/address.ts'
 import type { ShardName } from '../../runtime/address.ts'
+import { LIMITS } from '../../runtime/limits.ts'
 import { decodeRing } from '../../runtime/ring.ts'
 import { CURSOR_START, deadLetterStream, doorbell, heldStream, journalStream } from '../../runtime/transport.ts'
-import type { Claim, ClaimRequest, Commit, Member, Transport } from '../../runtime/transport.ts'
+import type { Claim, ClaimRequest, Commit, Delivery, Member, Transport } from '../../runtime/transport.ts'
 
 export interface TransportFixture {
   /** A new, started connection to the same server. */
@@ -38,7 +39,7 @@ export function transportContract(name: string, available: boolean, start: () =>
       return claim
     }
     const deliver = (shard: ShardName, seq: number, body: string, source = 's99', incarnation = 1) =>
-      transport.deliver(shard, 'in', [{ source, incarnation, seq, body }], 1_000)
+      transport.deliver(shard, 'in', [parcel({ source, incarnation, seq, body })], 1_000)
     const bodies = async (shard: ShardName): Promise<string[]> =>
       (await transport.read(shard, CURSOR_START, 100)).map((entry) => entry.body)
 
@@ -62,7 +63,7 @@ export function transportContract(name: string, available: boolean, start: () =>
         outSeq: 1,
         records: [{ actor, body: 'state' }],
         sends: [{ shard, lane: 'hi', body: 'to myself' }],
-        outbox: [{ seq: 1, shard: numberedShard(63), lane: 'in', body: 'to another' }],
+        outbox: [{ seq: 1, id: 'a', shard: numberedShard(63), lane: 'in', body: 'to another' }],
         timersSet: [timer],
         effects: [{ actor, active: true }],
         journal: '[1]',
@@ -72,7 +73,7 @@ export function transportContract(name: string, available: boolean, start: () =>
       expect(await transport.load(shard, [actor, address('counter', 'b')])).toEqual(['state', null])
       expect(await bodies(shard)).toEqual(['to myself'])
       expect(await transport.outbox(shard)).toEqual([
-        { seq: 1, incarnation: 1, shard: '63', lane: 'in', body: 'to another' },
+        { seq: 1, incarnation: 1, id: 'a', shard: '63', lane: 'in', body: 'to another' },
       ])
       expect(await transport.due(shard, 4_999, 10)).toEqual({ timers: [], next: 5_000 })
       expect(await transport.due(shard, 5_000, 10)).toEqual({ timers: [timer], next: null })
@@ -136,7 +137,13 @@ export function transportContract(name: string, available: boolean, start: () =>
         ...empty(shard, epoch, 0),
         outSeq: 2,
         records: [{ actor, body: 'state' }],
-        outbox: [1, 2].map((seq) => ({ seq, shard: numberedShard(63), lane: 'in' as const, body: `m${seq}` })),
+        outbox: [1, 2].map((seq) => ({
+          seq,
+          id: `i${seq}`,
+          shard: numberedShard(63),
+          lane: 'in' as const,
+          body: `m${seq}`,
+        })),
         timersSet: [timer],
         effects: [{ actor, active: true }],
       })
@@ -239,7 +246,7 @@ export function transportContract(name: string, available: boolean, start: () =>
     test("a client's messages are taken once too, in each lane", async () => {
       const shard = freshShard()
       for (const lane of ['hi', 'in'] as const) {
-        const batch = [{ source: 'c1', incarnation: 1, seq: 1, body: lane }]
+        const batch = [parcel({ source: 'c1', seq: 1, body: lane })]
         await transport.deliver(shard, lane, batch, 1_000)
         await transport.deliver(shard, lane, batch, 1_000)
       }
@@ -248,7 +255,7 @@ export function transportContract(name: string, available: boolean, start: () =>
 
     test('a full lane takes nothing more, and the control lane knows no cap', async () => {
       const shard = freshShard()
-      const batch = [1, 2].map((seq) => ({ source: 's1', incarnation: 1, seq, body: `m${seq}` }))
+      const batch = [1, 2].map((seq) => parcel({ source: 's1', seq, body: `m${seq}` }))
       expect(await transport.deliver(shard, 'in', batch, 2)).toBe('ok')
       expect(await transport.deliver(shard, 'in', [{ ...batch[0]!, seq: 3 }], 2)).toBe('busy')
       expect(await transport.deliver(shard, 'hi', [{ ...batch[0]!, seq: 4, body: 'control' }], 2)).toBe('ok')
@@ -257,10 +264,84 @@ export function transportContract(name: string, available: boolean, start: () =>
 
     test('a delivery that is repeated into a full lane has been taken, not refused', async () => {
       const shard = freshShard()
-      const batch = [1, 2].map((seq) => ({ source: 's1', incarnation: 1, seq, body: `m${seq}` }))
+      const batch = [1, 2].map((seq) => parcel({ source: 's1', seq, body: `m${seq}` }))
       await transport.deliver(shard, 'in', batch, 2)
       expect(await transport.deliver(shard, 'in', batch, 2)).toBe('ok')
       expect(await bodies(shard)).toEqual(['m1', 'm2'])
+    })
+
+    describe('a source that a failover has thrown back', () => {
+      /** What it sent in its first life, of which it remembers no more than the first. */
+      const sent = async (shard: ShardName): Promise<void> => {
+        const life = { source: 's1', incarnation: 100, lineage: '100:0' }
+        const batch = ['a', 'b', 'c'].map((id, i) => parcel({ ...life, seq: i + 1, id, body: id }))
+        await transport.deliver(shard, 'in', batch, 1_000)
+      }
+      const again = (seq: number, id: string, lineage = '100:0 200:1', incarnation = 200) =>
+        parcel({ source: 's1', incarnation, lineage, seq, id, body: `${id} again` })
+
+      test('may send again what was taken, in any order, and it is not taken again', async () => {
+        const shard = freshShard()
+        await sent(shard)
+        await transport.deliver(shard, 'in', [again(2, 'c'), again(3, 'd')], 1_000)
+        await transport.deliver(shard, 'in', [again(4, 'b')], 1_000)
+        await transport.deliver(shard, 'in', [again(4, 'b'), again(5, 'e')], 1_000)
+        expect(await bodies(shard)).toEqual(['a', 'b', 'c', 'd again', 'e again'])
+      })
+
+      test('is known as such even if its first claim after that sent nothing here', async () => {
+        const shard = freshShard()
+        await sent(shard)
+        await transport.deliver(shard, 'in', [again(10, 'b', '100:0 200:1 300:9', 300)], 1_000)
+        expect(await bodies(shard)).toEqual(['a', 'b', 'c'])
+      })
+
+      test('is not refused, even by a full lane, what was taken already', async () => {
+        const shard = freshShard()
+        await sent(shard)
+        expect(await transport.deliver(shard, 'in', [again(2, 'b'), again(3, 'd')], 3)).toBe('busy')
+        expect(await transport.deliver(shard, 'in', [again(2, 'b')], 3)).toBe('ok')
+        await transport.deliver(shard, 'in', [again(2, 'b'), again(3, 'd')], 1_000)
+        expect(await bodies(shard)).toEqual(['a', 'b', 'c', 'd again'])
+      })
+
+      test('does not throw back what others sent', async () => {
+        const shard = freshShard()
+        await sent(shard)
+        await transport.deliver(
+          shard,
+          'in',
+          [parcel({ source: 's2', seq: 1, id: 'b', lineage: '1:0', body: 'of s2' })],
+          1_000,
+        )
+        await transport.deliver(shard, 'in', [again(2, 'b')], 1_000)
+        const other = { source: 's2', incarnation: 2, seq: 2, lineage: '1:0 2:1' }
+        await transport.deliver(shard, 'in', [parcel({ ...other, id: 'c', body: 'of s2 too' })], 1_000)
+        expect(await bodies(shard)).toEqual(['a', 'b', 'c', 'of s2', 'of s2 too'])
+      })
+    })
+
+    test('a claim tells where those before it stood, as far as it matters', async () => {
+      const shard = freshShard()
+      const claims = [await claimed(shard)]
+      for (const [seq, outSeq] of [4, 4, 9].entries()) {
+        await transport.commit({ ...empty(shard, claims.at(-1)?.epoch ?? '', seq), outSeq })
+        claims.push(await claimed(shard))
+      }
+      const at = (place: number, outSeq: number) => `${claims[place]?.incarnation}:${outSeq}`
+      expect(claims.map(({ lineage }) => lineage)).toEqual([
+        at(0, 0),
+        `${at(0, 0)} ${at(1, 4)}`,
+        `${at(0, 0)} ${at(2, 4)}`,
+        `${at(0, 0)} ${at(2, 4)} ${at(3, 9)}`,
+      ])
+      for (let outSeq = 10; outSeq < 40; outSeq++) {
+        await transport.commit({ ...empty(shard, claims.at(-1)?.epoch ?? '', outSeq - 7), outSeq })
+        claims.push(await claimed(shard))
+      }
+      const [oldest, ...others] = claims.at(-1)?.lineage.split(' ') ?? []
+      expect(others).toHaveLength(LIMITS.lineageMax - 1)
+      expect(oldest).toBe(at(claims.length - LIMITS.lineageMax, 0))
     })
 
     test('a parked owner is rung for a delivery, and is not let park over news', async () => {
@@ -271,7 +352,7 @@ export function transportContract(name: string, available: boolean, start: () =>
       expect(await transport.park(shard, epoch, CURSOR_START, 10, 0)).toBe('parked')
       await deliver(shard, 1, 'news')
       await rung.promise
-      await transport.deliver(shard, 'hi', [{ source: 's1', incarnation: 1, seq: 1, body: 'urgent' }], 1_000)
+      await transport.deliver(shard, 'hi', [parcel({ source: 's1', seq: 1, body: 'urgent' })], 1_000)
       const news = await transport.park(shard, epoch, CURSOR_START, 10, 0)
       expect(news).toMatchObject([
         { lane: 'hi', body: 'urgent' },
@@ -292,7 +373,7 @@ export function transportContract(name: string, available: boolean, start: () =>
       const [entry] = await transport.read(shard, CURSOR_START, 10)
       const cursor = { hi: '0-0', in: entry?.id ?? '' }
       await transport.commit({ ...empty(shard, epoch, 0), cursor, look: 10 })
-      await transport.deliver(shard, 'hi', [{ source: 's1', incarnation: 1, seq: 1, body: 'urgent' }], 0)
+      await transport.deliver(shard, 'hi', [parcel({ source: 's1', seq: 1, body: 'urgent' })], 0)
       const [urgent] = await transport.read(shard, cursor, 10)
       const further = { hi: urgent?.id ?? '', in: cursor.in }
       await transport.park(shard, epoch, further, 10, 0)
@@ -426,6 +507,10 @@ export function transportContract(name: string, available: boolean, start: () =>
       await other.stop()
     })
   })
+}
+
+function parcel(given: Partial<Delivery> & Pick<Delivery, 'source' | 'seq' | 'body'>): Delivery {
+  return { incarnation: 1, id: `${given.source}.${given.seq}`, lineage: '', ...given }
 }
 
 function empty(shard: ShardName, epoch: string, seq: number): Commit {

@@ -36,7 +36,7 @@ async function house(): Promise<{
   await transport.subscribe(doorbell(shard), (ring) => mailbox.hear(ring))
   let seq = 0
   const send = async (body: string): Promise<void> => {
-    await inner.deliver(shard, 'in', [{ source: 's9', incarnation: 1, seq: ++seq, body }], 1_000)
+    await inner.deliver(shard, 'in', [{ source: 's9', incarnation: 1, seq: ++seq, id: body, lineage: '', body }], 1_000)
     await Promise.resolve() // the ring is on its way
   }
   return { mailbox, claim, clock, send, asked: () => calls.splice(0) }

@@ -23,7 +23,16 @@ export const MUTATIONS = {
     find: "if (shard.seq !== commit.seq) return { ok: false, why: 'seq', seq: shard.seq }",
     put: '',
   },
-  dedupe: { file: 'runtime/transports/memory.ts', find: 'seen !== undefined &&', put: 'false &&' },
+  dedupe: {
+    file: 'runtime/transports/memory.ts',
+    find: '(incarnation < seen.incarnation || (incarnation === seen.incarnation && seq <= seen.seq))',
+    put: 'false',
+  },
+  'orphan-dedupe': {
+    file: 'runtime/transports/memory.ts',
+    find: 'const returned = shard.orphans.has(`${source} ${id}`)',
+    put: 'const returned = false',
+  },
   'timer-generation': { file: 'runtime/plan.ts', find: 'row.gen !== timer.gen', put: 'false' },
   'effect-restart': {
     file: 'runtime/shard.ts',

@@ -121,6 +121,7 @@ class RealWorld {
         calm: false,
         adoptions: this.#adoptions,
         lostBefore: -Infinity,
+        partial: false,
         automaton: this.#automaton,
       }),
     ]

@@ -47,7 +47,8 @@ export async function simulate(scenario: Scenario, traced = false): Promise<RunR
     const evidence = evidenceOf(remainsIn(world.server))
     const { rollback, adoptions, automaton } = world
     const lostBefore = rollback === null ? -Infinity : rollback.at
-    for (const fault of check({ sent, runs, evidence, calm, adoptions, lostBefore, automaton }))
+    const partial = rollback !== null && world.server.reach === 'own shard'
+    for (const fault of check({ sent, runs, evidence, calm, adoptions, lostBefore, partial, automaton }))
       history.violation(fault)
   }
   reported(world)

@@ -4,7 +4,7 @@
  */
 import type { AnyStateMachine } from 'xstate'
 import { pinnedShard } from '../../runtime/address.ts'
-import type { ActorAddress, Directory } from '../../runtime/address.ts'
+import type { ActorAddress, Directory, ShardName } from '../../runtime/address.ts'
 import { openClient } from '../../runtime/client.ts'
 import type { Client } from '../../runtime/client.ts'
 import { RuntimeEvents } from '../../runtime/events.ts'
@@ -20,7 +20,7 @@ import type { ProcessFault } from './faults.ts'
 import { History } from './history.ts'
 import { SimConnection } from './network.ts'
 import { SimProcess } from './process.ts'
-import { reachOf } from './scenario.ts'
+import { isThrownBack, reachOf } from './scenario.ts'
 import type { Scenario } from './scenario.ts'
 
 export interface Rollback {
@@ -232,10 +232,11 @@ export class World {
     }
   }
 
-  /** A failover to a replica that lagged: the server is again as it was a while ago, and all connections break. */
+  /** A failover to a replica that lagged: its shards are again as they were a while ago, and all connections break. */
   #rollBackAt(timeMs: number, { id, forMs }: ProcessFault): void {
     this.clock.at(timeMs - forMs, () => {
-      const putBack = this.server.checkpoint()
+      const isOf = (shard: ShardName | null): boolean => isThrownBack(this.scenario.seed, shard)
+      const putBack = this.server.checkpoint(isOf)
       this.clock.at(timeMs, () => {
         const before = new Map([...this.server.shards].map(([name, { seq }]) => [name, seq]))
         this.history.fault(id)

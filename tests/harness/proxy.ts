@@ -1,8 +1,11 @@
-/** Stands between a client and a server's unix socket, and can be told to fail as networks do. */
+/** Stands between a client and a server, and can be told to fail as networks do. */
 import { once } from 'node:events'
 import { rm } from 'node:fs/promises'
 import { connect, createServer } from 'node:net'
 import type { Server, Socket } from 'node:net'
+
+/** The path of a socket, or an address. */
+export type Upstream = string | { readonly host: string; readonly port: number }
 
 interface Pair {
   readonly near: Socket
@@ -13,20 +16,28 @@ export class Proxy {
   readonly url: string
   readonly #server: Server
   readonly #pairs = new Set<Pair>()
+  #upstream: Upstream
   #stalled = false
 
-  private constructor(url: string, server: Server) {
+  private constructor(url: string, server: Server, upstream: Upstream) {
     this.url = url
     this.#server = server
+    this.#upstream = upstream
   }
 
-  static async start(path: string, upstream: string): Promise<Proxy> {
+  static async start(path: string, upstream: Upstream): Promise<Proxy> {
     const server = createServer()
-    const proxy = new Proxy(path, server)
-    server.on('connection', (near) => proxy.#pair(near, connect(upstream)))
+    const proxy = new Proxy(path, server, upstream)
+    server.on('connection', (near) => proxy.#pair(near, proxy.#connect()))
     server.listen(path)
     await once(server, 'listening')
     return proxy
+  }
+
+  /** From now on it leads to another server, as a name does that was given to another machine. */
+  redirect(upstream: Upstream): void {
+    this.#upstream = upstream
+    this.cut()
   }
 
   /** Breaks all connections. */
@@ -69,6 +80,10 @@ export class Proxy {
     this.cut()
     await closed
     await rm(this.url, { force: true })
+  }
+
+  #connect(): Socket {
+    return typeof this.#upstream === 'string' ? connect(this.#upstream) : connect({ ...this.#upstream })
   }
 
   #pair(near: Socket, far: Socket): void {

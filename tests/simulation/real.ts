@@ -1,10 +1,9 @@
 /**
  * The scenarios of the simulator on a real Redis, in real time: the same actors, loads and checker; kinder faults, those
- * that a network can be made to have. Each node and client reaches the server through a proxy of its own, which breaks
- * connections, loses answers and stalls; a node that crashes is one that never reaches the server again.
+ * that a network and a server can be made to have (`grounds.ts`). A node that crashes is one that never reaches the server
+ * again.
  */
-import { join } from 'node:path'
-import { Redis } from 'ioredis'
+import type { Cluster, Redis } from 'ioredis'
 import type { AnyStateMachine } from 'xstate'
 import type { Directory } from '../../runtime/address.ts'
 import { openClient } from '../../runtime/client.ts'
@@ -17,12 +16,11 @@ import { Node } from '../../runtime/node.ts'
 import { SeededRandom } from '../../runtime/testing/seeded-random.ts'
 import type { Transport } from '../../runtime/transport.ts'
 import { redisTransport } from '../../runtime/transports/redis.ts'
-import { Proxy } from '../harness/proxy.ts'
-import type { TestRedis } from '../harness/redis.ts'
 import { simulatedActors } from './actors.ts'
 import { automatonOf } from './automaton.ts'
 import { check } from './checker.ts'
 import { evidenceOf, restless } from './evidence.ts'
+import type { Ground, Upset, Way } from './grounds.ts'
 import { History } from './history.ts'
 import { remainsInRedis } from './redis-remains.ts'
 import { scenarioOf } from './scenario.ts'
@@ -42,13 +40,14 @@ const LIMITS_REAL: Limits = {
 }
 
 interface Member {
-  readonly proxy: Proxy
+  readonly way: Way
   readonly transport: Transport
   readonly node: Node | null
 }
 
-export async function runOnRedis(redis: TestRedis, folder: string, seed: number): Promise<readonly string[]> {
-  const world = new RealWorld(redis, folder, scenarioOf(seed))
+/** Runs it, and returns what is wrong with what came of it. */
+export async function runOnRedis(ground: Ground, seed: number): Promise<readonly string[]> {
+  const world = new RealWorld(ground, scenarioOf(seed))
   try {
     return await world.run()
   } finally {
@@ -57,8 +56,7 @@ export async function runOnRedis(redis: TestRedis, folder: string, seed: number)
 }
 
 class RealWorld {
-  readonly #redis: TestRedis
-  readonly #folder: string
+  readonly #ground: Ground
   readonly #scenario: Scenario
   readonly #namespace: string
   readonly #limits: Limits
@@ -68,14 +66,14 @@ class RealWorld {
   readonly #members = new Map<string, Member>()
   readonly #gone: Member[] = []
   readonly #lostStations = new Set<string>()
-  readonly #look: Redis
+  readonly #look: Redis | Cluster
+  readonly #rolledBack = new Set<string>()
   readonly #automaton: AnyStateMachine
   #adoptions = 0
   #lives = 0
 
-  constructor(redis: TestRedis, folder: string, scenario: Scenario) {
-    this.#redis = redis
-    this.#folder = folder
+  constructor(ground: Ground, scenario: Scenario) {
+    this.#ground = ground
     this.#scenario = scenario
     this.#namespace = `sim${scenario.seed}`
     const { batchMax, commitsInFlightMax, deliveryMax, timersDueMax, cellsMax, mailboxMax } = scenario.limits
@@ -84,7 +82,7 @@ class RealWorld {
     this.#directory = { shards: scenario.shards, pinned: new Set(['station']) }
     this.#random = new SeededRandom(scenario.seed, 'real')
     this.#history = new History(() => systemClock.now(), false)
-    this.#look = new Redis({ path: redis.url, maxRetriesPerRequest: null })
+    this.#look = ground.look()
   }
 
   async run(): Promise<readonly string[]> {
@@ -100,8 +98,9 @@ class RealWorld {
     const [first] = clients
     for (const actor of actors) await first?.spawn(actor, { self: actor }, { timeoutMs: 10_000 })
 
-    const faults = this.#disturb()
     const begun = systemClock.now()
+    const faults = this.#disturb()
+    const upheaval = this.#ground.upheaval(this.#namespace, this.#random, begun + LOAD_MS)
     for (const operation of operations) {
       const wait = begun + (operation.atMs / healAtMs) * LOAD_MS - systemClock.now()
       if (wait > 0) await systemClock.sleep(wait)
@@ -109,19 +108,21 @@ class RealWorld {
       if (client !== undefined) perform(this.#history, client, operation)
     }
     await faults
+    const upset = await upheaval
     const unrest = await this.#peace()
     const evidence = evidenceOf(await remainsInRedis(this.#look, this.#namespace))
     const { sent, runs } = this.#history
     return [
       ...unrest,
+      ...this.#unreported(upset),
       ...check({
         sent,
         runs,
         evidence,
         calm: false,
         adoptions: this.#adoptions,
-        lostBefore: -Infinity,
-        partial: false,
+        lostBefore: upset?.lostBefore ?? -Infinity,
+        partial: upset?.partial ?? false,
         automaton: this.#automaton,
       }),
     ]
@@ -132,23 +133,33 @@ class RealWorld {
     const members = [...this.#members.values(), ...this.#gone]
     for (const { transport } of members) await transport.stop()
     await Promise.all(members.flatMap(({ node }) => (node === null ? [] : [node.stop()])))
-    for (const { proxy } of this.#members.values()) await proxy.stop()
+    for (const { way } of this.#members.values()) await way.proxy?.stop()
   }
 
-  async #connect(role: string): Promise<{ proxy: Proxy; transport: Transport; name: string }> {
+  /** A loss is never silent. */
+  #unreported(upset: Upset | null): string[] {
+    if (upset === null) return []
+    if (upset.lost.size === 0) return ['the failover has lost nothing, and so shows nothing']
+    return [...upset.lost]
+      .filter((shard) => !this.#rolledBack.has(shard))
+      .map((shard) => `shard ${shard} has lost acknowledged commits, and nobody said so`)
+  }
+
+  async #connect(role: string): Promise<{ way: Way; transport: Transport; name: string }> {
     const name = `${role}-${++this.#lives}`
-    const proxy = await Proxy.start(join(this.#folder, `${this.#namespace}-${name}.sock`), this.#redis.url)
-    const transport = redisTransport({ url: proxy.url, namespace: this.#namespace })
+    const way = await this.#ground.way(`${this.#namespace}-${name}`)
+    const transport = redisTransport({ url: way.url, namespace: this.#namespace })
     await transport.start({ shards: this.#scenario.shards })
-    return { proxy, transport, name }
+    return { way, transport, name }
   }
 
   async #startNode(role: string, hosts: 'sharded' | 'pinned' = 'sharded'): Promise<Member> {
-    const { proxy, transport, name } = await this.#connect(role)
+    const { way, transport, name } = await this.#connect(role)
     const events = new RuntimeEvents()
     events.on('lease.claimed', ({ adopted }) => {
       if (adopted) this.#adoptions++
     })
+    events.on('shard.rolled-back', ({ shard }) => this.#rolledBack.add(shard))
     const node = new Node({
       transport,
       actors: simulatedActors(systemClock, name, this.#history.runs, this.#automaton),
@@ -159,14 +170,14 @@ class RealWorld {
       limits: this.#limits,
     })
     await node.start()
-    const member = { proxy, transport, node }
+    const member = { way, transport, node }
     this.#members.set(role, member)
     return member
   }
 
   async #startClient(role: string): Promise<Client> {
-    const { proxy, transport } = await this.#connect(role)
-    this.#members.set(role, { proxy, transport, node: null })
+    const { way, transport } = await this.#connect(role)
+    this.#members.set(role, { way, transport, node: null })
     return openClient({ transport, directory: this.#directory, limits: this.#limits })
   }
 
@@ -182,18 +193,19 @@ class RealWorld {
     }
   }
 
-  async #befall(role: string, { proxy, node }: Member): Promise<void> {
-    const kind = this.#random.pick(['cut', 'cut', 'answers', 'answers', 'stall', 'crash', 'leave'] as const)
+  async #befall(role: string, { way: { proxy, faults }, node }: Member): Promise<void> {
+    if (faults.length === 0) return
+    const kind = this.#random.pick(faults)
     this.#history.fault(`${role}:${kind}`)
-    if (kind === 'cut') proxy.cut()
+    if (kind === 'cut') proxy?.cut()
     else if (kind === 'answers') {
-      proxy.loseAnswers()
+      proxy?.loseAnswers()
       await systemClock.sleep(this.#random.int(5, 60))
-      proxy.cut()
+      proxy?.cut()
     } else if (kind === 'stall') {
-      proxy.stall()
+      proxy?.stall()
       await systemClock.sleep(this.#random.int(50, 900))
-      proxy.resume()
+      proxy?.resume()
     } else if (node !== null) {
       await this.#lose(role, kind)
     }
@@ -207,18 +219,25 @@ class RealWorld {
     if (role.startsWith('station')) this.#lostStations.add(role)
     if (kind === 'leave') await member.node?.stop()
     // What is under way may still take effect; nothing comes back, and nothing more goes out.
-    member.proxy.loseAnswers()
+    member.way.proxy?.loseAnswers()
     await member.transport.stop()
-    await member.proxy.stop()
+    await member.way.proxy?.stop()
     if (role.startsWith('node')) await this.#startNode(role)
+  }
+
+  async #unrest(): Promise<readonly string[]> {
+    try {
+      return restless(await remainsInRedis(this.#look, this.#namespace), [...this.#lostStations])
+    } catch (error) {
+      return [`nobody can look: ${String(error)}`] // just after a failover
+    }
   }
 
   /** Resolves when all is at rest; what is not, in words, when that takes too long. */
   async #peace(): Promise<readonly string[]> {
     const deadline = systemClock.now() + PEACE_MS
     for (;;) {
-      const remains = await remainsInRedis(this.#look, this.#namespace)
-      const unrest = restless(remains, [...this.#lostStations])
+      const unrest = await this.#unrest()
       const pending = this.#history.sent.some(({ outcome }) => outcome.kind === 'pending')
       if ((unrest.length === 0 && !pending) || systemClock.now() > deadline) return unrest
       await systemClock.sleep(100)

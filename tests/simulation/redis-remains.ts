@@ -1,10 +1,12 @@
-/** What a run has left in a real Redis, in the words of `evidence.ts`. It reads the keys as `runtime/transports/redis.ts` writes them. */
+/** What a run has left in a real Redis, in the words of `evidence.ts`. It reads the keys as `runtime/redis/keys.ts` names them. */
+import { Cluster } from 'ioredis'
 import type { Redis } from 'ioredis'
 import { compareIds } from '../../runtime/transport.ts'
 import type { ShardRemains } from './evidence.ts'
 
-export async function remainsInRedis(redis: Redis, namespace: string): Promise<ShardRemains[]> {
-  const keys = await redis.keys(`{${namespace}:*`)
+export async function remainsInRedis(redis: Redis | Cluster, namespace: string): Promise<ShardRemains[]> {
+  const servers = redis instanceof Cluster ? redis.nodes('master') : [redis]
+  const keys = (await Promise.all(servers.map((server) => server.keys(`{${namespace}:*`)))).flat()
   const byShard = new Map<string, string[]>()
   for (const key of keys) {
     const shard = key.slice(namespace.length + 2, key.indexOf('}'))
@@ -13,7 +15,12 @@ export async function remainsInRedis(redis: Redis, namespace: string): Promise<S
   return Promise.all([...byShard].map(([shard, own]) => remainsOf(redis, `{${namespace}:${shard}}:`, shard, own)))
 }
 
-async function remainsOf(redis: Redis, prefix: string, name: string, keys: readonly string[]): Promise<ShardRemains> {
+async function remainsOf(
+  redis: Redis | Cluster,
+  prefix: string,
+  name: string,
+  keys: readonly string[],
+): Promise<ShardRemains> {
   const cursor = await redis.hmget(`${prefix}meta`, 'hi', 'in')
   const rows = async (part: string) =>
     (await redis.xrange(prefix + part, '-', '+')).map(([id, fields]) => ({ id, fields }))

@@ -1,24 +1,64 @@
+/** The same scenarios on real servers, which are disturbed for real. */
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { afterAll, beforeAll, expect, test } from 'vitest'
+import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest'
+import { has } from '../harness/parts.ts'
+import { TestCluster } from '../harness/redis-cluster.ts'
+import { freePorts, LOOPBACK, until } from '../harness/redis-process.ts'
+import { startServer, TestSentinels } from '../harness/redis-sentinel.ts'
 import { TestRedis } from '../harness/redis.ts'
+import { behindProxies, movingSlots, oneMasterLost, promotedByHand, promotedBySentinel } from './grounds.ts'
+import type { Ground } from './grounds.ts'
 import { runOnRedis } from './real.ts'
 
-let redis: TestRedis
-let folder: string
-beforeAll(async () => {
-  redis = await TestRedis.start()
-  folder = await mkdtemp(join(tmpdir(), 'tf-sim-'))
-})
-afterAll(async () => {
-  await redis.stop()
-  await rm(folder, { recursive: true, force: true })
-})
+const LIMIT_MS = 120_000
 
-const SEEDS = [1, 2, 3, 4, 5, 6, 7, 8]
+describe.skipIf(!has('redis'))('no promise is broken', () => {
+  let folder: string
+  beforeAll(async () => {
+    folder = await mkdtemp(join(tmpdir(), 'tf-sim-'))
+  })
+  afterAll(() => rm(folder, { recursive: true, force: true }))
 
-test('no promise is broken on a real Redis, while connections break, answers get lost and nodes die', async () => {
-  const found = await Promise.all(SEEDS.map(async (seed) => ({ seed, broken: await runOnRedis(redis, folder, seed) })))
-  expect(found.filter(({ broken }) => broken.length > 0)).toEqual([])
+  async function broken(ground: Ground, seeds: readonly number[]): Promise<unknown[]> {
+    const found = await Promise.all(seeds.map(async (seed) => ({ seed, broken: await runOnRedis(ground, seed) })))
+    return found.filter((each) => each.broken.length > 0)
+  }
+
+  test('on a real Redis, while connections break, answers get lost and nodes die', { timeout: LIMIT_MS }, async () => {
+    const redis = await TestRedis.start()
+    onTestFinished(() => redis.stop())
+    expect(await broken(behindProxies(redis, folder), [1, 2, 3, 4, 5, 6, 7, 8])).toEqual([])
+  })
+
+  test('on a real Cluster, while slots move and nodes die', { timeout: LIMIT_MS }, async () => {
+    const cluster = await TestCluster.start()
+    onTestFinished(() => cluster.stop())
+    const ground = movingSlots(cluster)
+    expect(await broken(ground, [1, 2, 4, 5])).toEqual([])
+    expect(ground.moved()).toBeGreaterThan(20)
+  })
+
+  test('when a replica that lagged is promoted by hand, and the loss is told', { timeout: LIMIT_MS }, async () => {
+    const [masterPort = 0, replicaPort = 0] = await freePorts(2)
+    const master = await startServer(join(folder, 'master'), masterPort)
+    onTestFinished(() => master.stop())
+    const replica = await startServer(join(folder, 'replica'), replicaPort, '--replicaof', LOOPBACK, String(masterPort))
+    onTestFinished(() => replica.stop())
+    await until(async () => (await replica.admin.info('replication')).includes('master_link_status:up'))
+    expect(await broken(promotedByHand(master, replica, folder), [2])).toEqual([])
+  })
+
+  test('when a replica that lagged is promoted by Sentinels, and the loss is told', { timeout: LIMIT_MS }, async () => {
+    const sentinels = await TestSentinels.start()
+    onTestFinished(() => sentinels.stop())
+    expect(await broken(promotedBySentinel(sentinels), [2])).toEqual([])
+  })
+
+  test('when one master of a Cluster is lost with what its replica had missed', { timeout: LIMIT_MS }, async () => {
+    const cluster = await TestCluster.start({ replicas: true })
+    onTestFinished(() => cluster.stop())
+    expect(await broken(oneMasterLost(cluster), [2])).toEqual([])
+  })
 })

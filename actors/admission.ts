@@ -5,9 +5,11 @@
  */
 import type * as Kernels from '../kernels/mod.ts'
 import type { Problem } from '../kernels/mod.ts'
+import type { PresetSpec } from '../machines/preset-spec.ts'
 import type { JobSpec } from '../machines/spec.ts'
 import type { Datasets, ResolvedDataset } from './datasets.ts'
 import { FleetError } from './errors.ts'
+import { expandPreset } from './presets.ts'
 
 export interface AdmissionServices {
   readonly datasets: Datasets
@@ -27,6 +29,14 @@ export async function admit(services: AdmissionServices, spec: JobSpec): Promise
     ...pool,
   ]
 }
+
+/** A preset as a whole specification, from the dataset that it names. */
+export async function expand({ datasets }: Pick<AdmissionServices, 'datasets'>, preset: PresetSpec): Promise<Expanded> {
+  const dataset = await datasets.resolve(preset.dataset).catch(problemOfDataset)
+  return 'path' in dataset ? { problems: [dataset] } : expandPreset(preset, dataset.data)
+}
+
+type Expanded = ReturnType<typeof expandPreset>
 
 function checkPool({ pools }: AdmissionServices, { pool }: JobSpec): readonly Problem[] {
   return pools.includes(pool) ? [] : [problem('pool', `one of ${pools.join(', ')}`, pool)]

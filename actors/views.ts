@@ -2,6 +2,7 @@
 import type { WorkerRow } from '../machines/book.ts'
 import type { JobContext } from '../machines/job.ts'
 import { roundsOf } from '../machines/training.ts'
+import type { ResumePoint } from '../machines/training.ts'
 import type { SchedulerContext } from '../machines/scheduler.ts'
 import type { CheckpointView, JobState, JobView, WorkerView } from '../machines/views.ts'
 import { idOf } from '../runtime/mod.ts'
@@ -44,6 +45,14 @@ export function jobView(snapshot: ActorSnapshot): JobView {
     ),
     ...(fault !== null && { error: { code: fault.code, message: fault.message, remedy: fault.remedy } }),
   }
+}
+
+/** From where another job goes on as this one would have; null where it has no such checkpoint. */
+export function resumePoint(snapshot: ActorSnapshot, round: number): ResumePoint | null {
+  const context = snapshot.context as unknown as JobContext // a snapshot of the kind `job`, at its version
+  const { id, checkpoints, best, fingerprint, firstLoss, rateFactor } = context
+  const checkpoint = [...checkpoints, ...(best === null ? [] : [best.checkpoint])].find((each) => each.round === round)
+  return checkpoint === undefined ? null : { job: id, checkpoint, fingerprint, firstLoss, rateFactor }
 }
 
 /** Kept ones and the best, by round. */

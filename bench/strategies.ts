@@ -9,10 +9,12 @@ import type { Benchmark } from './bench.ts'
 import { startFleet, trainToEnd } from './fleet.ts'
 
 const EPOCHS = 4
+/** DiLoCo as in its paper (2311.08105). */
+const OUTER = { kind: 'nesterov', learningRate: 0.7, momentum: 0.9 }
 const STRATEGIES = {
   sync: { kind: 'sync', roundSteps: 50 },
-  diloco: { kind: 'diloco', localSteps: 50, outer: { kind: 'average' } },
-  int8: { kind: 'diloco', localSteps: 50, outer: { kind: 'average' }, precision: 'int8' },
+  diloco: { kind: 'diloco', localSteps: 50, outer: OUTER },
+  int8: { kind: 'diloco', localSteps: 50, outer: OUTER, precision: 'int8' },
 }
 
 export const run: Benchmark = async (say) => {

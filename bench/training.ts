@@ -15,7 +15,7 @@ import { CNN } from './plain-training.ts'
 
 const BATCH = 128
 const REPLICAS = 2
-const PLAIN_STEPS = 100
+const PLAIN_STEPS = 60
 const STRATEGIES = {
   diloco: { kind: 'diloco', localSteps: 50 },
   sync: { kind: 'sync', roundSteps: 50 },
@@ -80,7 +80,7 @@ async function throughput(api: Api, workers: number, strategy: object): Promise<
     model: CNN,
     train: {
       replicas: REPLICAS,
-      epochs: 2,
+      epochs: 1,
       batchSize: BATCH,
       loss: 'sparseCategoricalCrossentropy',
       strategy,

@@ -118,6 +118,15 @@ export class Api {
     await this.#fetch('DELETE', `${datasetPath(name)}/versions/${encodeURIComponent(version)}`)
   }
 
+  restore(id: string, round: string): Promise<JobView> {
+    return this.#json('POST', `/v1/jobs/${encodeURIComponent(id)}/checkpoints/${encodeURIComponent(round)}/restore`)
+  }
+
+  checkpoint(id: string, round: string, file: 'weights' | 'topology'): Promise<Response> {
+    const at = `/v1/jobs/${encodeURIComponent(id)}/checkpoints/${encodeURIComponent(round)}/download?file=${file}`
+    return this.#fetch('GET', at)
+  }
+
   models(query: { limit?: number } = {}): Promise<readonly ModelVersionView[]> {
     return this.#all('/v1/models', query)
   }

@@ -1,14 +1,11 @@
 /** The commands that talk to a running fleet through its API. Each prints a table, or JSON with `--json`. */
-import { styleText } from 'node:util'
 import type { Command } from 'commander'
 import type { JobView, LogLine } from '../machines/views.ts'
-import type { Api } from './api.ts'
 import { onApi } from './api-command.ts'
-import type { CommonOptions } from './api-command.ts'
 import { CliError, EXIT } from './errors.ts'
-import { ago, duration, fixed, note, percent, print, printJson, table } from './output.ts'
+import { ago, fixed, note, percent, print, printJson, table } from './output.ts'
 import { readSpecFile } from './spec-file.ts'
-import { failureOf, watchJob } from './watch.ts'
+import { watchToEnd } from './watch-command.ts'
 
 /** Adds the commands to the program. `signal` is aborted by Ctrl-C. */
 export function addCommands(program: Command, signal: AbortSignal): void {
@@ -84,32 +81,6 @@ export function addCommands(program: Command, signal: AbortSignal): void {
     else if (workers.length === 0) note('No workers. Start one with "tensorfleet worker".')
     else print(table(['ID', 'STATE', 'SLOTS', 'BACK END', 'HOST', 'PID', 'JOINED'], rows))
   })
-}
-
-async function watchToEnd(api: Api, id: string, options: CommonOptions, signal: AbortSignal): Promise<void> {
-  const job = await watchJob(api, id, { signal, json: options.json === true })
-  if (signal.aborted) {
-    throw new CliError(`Interrupted. The job goes on: see it again with "tensorfleet watch ${id}"`, {
-      exitCode: EXIT.interrupted,
-    })
-  }
-  const failure = failureOf(job)
-  if (failure !== null) throw failure
-  if (options.json !== true) print(summary(job))
-}
-
-/** What a completed job has to show. */
-export function summary(job: JobView): string {
-  const { evaluation, model, endedAt } = job
-  const took = duration((endedAt ?? job.changedAt) - job.createdAt)
-  const tested = evaluation === undefined ? '' : `, tested on ${evaluation.examples} examples`
-  const lines = [`${styleText('green', '✔')} ${job.name} completed in ${took}${tested}`]
-  if (evaluation !== undefined)
-    lines.push(`  accuracy  ${percent(evaluation.accuracy)}   loss ${fixed(evaluation.loss)}`)
-  if (model !== undefined) lines.push(`  model     ${model.name}@${model.version}`)
-  const workers = Object.entries(job.workers).map(([id, rounds]) => `${id} (${rounds} rounds)`)
-  if (workers.length > 0) lines.push(`  trained by ${workers.join(', ')}`)
-  return lines.join('\n')
 }
 
 function logText({ at, level, source, message }: LogLine): string {

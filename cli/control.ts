@@ -4,6 +4,8 @@
  */
 import {
   admit,
+  expand,
+  resumePoint,
   builtInDatasets,
   Datasets,
   jobActor,
@@ -157,11 +159,13 @@ function servicesOf(parts: Parts): Services {
     datasets,
     blobs: stores.blobs,
     jobView,
+    resumePoint,
     async workers() {
       const scheduler = await client.read(address('scheduler', POOL))
       return scheduler === null ? [] : workerViews(scheduler)
     },
     admit: (spec) => admit({ datasets, kernels, pools: [POOL] }, spec),
+    expand: (preset) => expand({ datasets }, preset),
     exportModel: (model) => exportModel(stores.blobs, model),
     predict: predictor.predict,
     newJobId: () => ulid(),

@@ -6,6 +6,7 @@
 import { Command, CommanderError, InvalidArgumentError, Option } from 'commander'
 import type { BackendChoice } from '../kernels/mod.ts'
 import { addDatasetCommands } from './dataset-commands.ts'
+import { addTrainCommands } from './train-commands.ts'
 import { addModelCommands } from './model-commands.ts'
 import { addBackendsCommand, backendsDirOf, backendsOption } from './backends.ts'
 import { addCommands } from './commands.ts'
@@ -138,6 +139,7 @@ async function program(): Promise<Command> {
   addBackendsCommand(tensorfleet, data, stopping.signal)
   addCommands(tensorfleet, stopping.signal)
   addDatasetCommands(tensorfleet)
+  addTrainCommands(tensorfleet, stopping.signal)
   addModelCommands(tensorfleet)
   return tensorfleet
 }

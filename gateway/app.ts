@@ -12,6 +12,7 @@ import { edge, isLoopback } from './edge.ts'
 import { openApiRoute } from './openapi.ts'
 import { servePage } from './page.ts'
 import { GatewayError, problemOf, problemResponse } from './problems.ts'
+import { checkpointRoutes } from './routes/checkpoints.ts'
 import { datasetRoutes } from './routes/datasets.ts'
 import { jobEventRoutes } from './routes/job-events.ts'
 import { jobRoutes } from './routes/jobs.ts'
@@ -41,6 +42,7 @@ export function createApp(services: Services, settings: Settings): Hono<Env> {
   const api = new Api(app, services, settings)
   sessionRoutes(api, services)
   jobRoutes(api, services)
+  checkpointRoutes(api, services)
   jobEventRoutes(api, services, settings)
   datasetRoutes(api, services, settings)
   modelRoutes(api, services)

@@ -2,7 +2,9 @@
  * What the gateway needs of the house, and nothing more. The command line puts the real things in; each is as narrow
  * as its use, so that what a route can do is seen here.
  */
+import type { PresetSpec } from '../machines/preset-spec.ts'
 import type { DatasetRef, JobSpec } from '../machines/spec.ts'
+import type { ResumePoint } from '../machines/training.ts'
 import type {
   DatasetDetailView,
   DatasetView,
@@ -31,9 +33,13 @@ export interface Services {
   readonly blobs: Pick<Blobs, 'get' | 'head'>
   /** A job as its snapshot tells it: fresher than the read model, which a projector writes a moment later. */
   jobView(snapshot: ActorSnapshot): JobView
+  /** From where a new job goes on as this one would; null where it has no such checkpoint. */
+  resumePoint(snapshot: ActorSnapshot, round: number): ResumePoint | null
   workers(): Promise<readonly WorkerView[]>
   /** What speaks against this job, found before it starts: an unknown dataset, shapes that do not fit. */
   admit(spec: JobSpec, signal: AbortSignal): Promise<readonly FieldError[]>
+  /** A preset as a whole specification, not yet checked; or what speaks against it. */
+  expand(preset: PresetSpec, signal: AbortSignal): Promise<Expanded>
   /** The model as `tf.loadLayersModel` reads it. Its topology names `weights.bin` beside it. */
   exportModel(model: ModelVersionView): Promise<{ readonly model: object; readonly weights: Uint8Array<ArrayBuffer> }>
   predict(model: ModelVersionView, rows: Rows, signal: AbortSignal): Promise<Predictions>
@@ -108,6 +114,10 @@ export interface ModelRef {
   readonly name: string
   readonly version: number
 }
+
+export type Expanded =
+  | { readonly spec: Readonly<Record<string, unknown>> }
+  | { readonly problems: readonly FieldError[] }
 
 export interface Check {
   readonly ok: boolean

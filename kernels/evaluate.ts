@@ -33,13 +33,14 @@ export async function evaluateSlice(
   const { start, end } = evaluationRange(dataset.count, index, of)
   const { target } = dataset
   const evaluation = emptyEvaluation(target)
+  const unit = target.kind === 'value' ? (target.unscale?.factor ?? 1) : 1
   for (let at = start; at < end; at += settings.batchSize) {
     signal?.throwIfAborted()
     const rows = Uint32Array.from({ length: Math.min(settings.batchSize, end - at) }, (_, i) => at + i)
     const batch = dataset.read(rows)
     const outputs = await forward(compiled, batch.features, batch.rows)
     const expected = expectedOutputs(batch.targets, batch.rows, target, { loss: settings.loss })
-    addBatch(evaluation, settings.loss, batch.rows, { outputs, expected, targets: batch.targets })
+    addBatch(evaluation, settings.loss, batch.rows, { outputs, expected, targets: batch.targets }, unit)
     onBatch?.(evaluation)
     await nextTurn()
   }

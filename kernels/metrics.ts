@@ -108,10 +108,12 @@ export function addBatch(
   loss: LossName,
   rows: number,
   { outputs, expected, targets }: { outputs: Float32Array; expected: Float32Array; targets: Float32Array },
+  /** What a scaled target is multiplied by to be the data's: errors are told in the data's unit. */
+  unit = 1,
 ): void {
   evaluation.lossSum += lossSum(loss, outputs, expected, rows)
   if (evaluation.classes) addClasses(evaluation.classes, outputs, targets, rows)
-  if (evaluation.values) addValues(evaluation.values, evaluation.examples, outputs, expected, rows)
+  if (evaluation.values) addValues(evaluation.values, evaluation.examples, outputs, expected, { rows, unit })
   evaluation.examples += rows
 }
 
@@ -151,13 +153,19 @@ function binOf(score: number): number {
   return Math.min(BINS - 1, Math.max(0, Number.isNaN(place) ? 0 : place))
 }
 
-function addValues(sums: ValueSums, before: number, outputs: Float32Array, expected: Float32Array, rows: number): void {
+function addValues(
+  sums: ValueSums,
+  before: number,
+  outputs: Float32Array,
+  expected: Float32Array,
+  { rows, unit }: { rows: number; unit: number },
+): void {
   const width = outputs.length / rows
   if (before === 0 && width <= R2_OUTPUTS_MAX) Object.assign(sums, { means: zeros(width), spreads: zeros(width) })
   const { means, spreads } = sums
   for (let i = 0; i < outputs.length; i++) {
-    const value = expected[i] ?? 0
-    const off = (outputs[i] ?? 0) - value
+    const value = (expected[i] ?? 0) * unit
+    const off = (outputs[i] ?? 0) * unit - value
     sums.absolute += Math.abs(off) / width
     sums.squares += (off * off) / width
     if (!means || !spreads) continue

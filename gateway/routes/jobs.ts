@@ -1,6 +1,7 @@
 /** `/v1/jobs`: submit, list, look, cancel, read the log. What happens while a job runs is in job-events.ts. */
 import { z } from 'zod'
 import type { JobInput } from '../../machines/training.ts'
+import type { JobSpec } from '../../machines/spec.ts'
 import type { JobView, LogLine } from '../../machines/views.ts'
 import type { Answer as ActorAnswer } from '../../runtime/client.ts'
 import { RuntimeError } from '../../runtime/errors.ts'
@@ -13,6 +14,7 @@ import { isOver } from '../job-events.ts'
 import { LIMITS } from '../limits.ts'
 import { GatewayError } from '../problems.ts'
 import { jobSpecSchema } from '../schemas/job-spec.ts'
+import { presetSpecSchema } from '../schemas/preset-spec.ts'
 import { jobStates, jobViewSchema, logLineSchema, pageOf } from '../schemas/views.ts'
 import type { Services } from '../services.ts'
 import { traceOf } from '../trace.ts'
@@ -33,7 +35,7 @@ export function jobRoutes(api: Api, services: Services): void {
       summary: 'Submit a job. With an Idempotency-Key, sending it again gives the same job.',
       access: 'user',
       headers: { 'Idempotency-Key': 'Names this submission among those of its owner.' },
-      body: { schema: jobSpecSchema, types: SPEC_TYPES },
+      body: { schema: z.union([jobSpecSchema, presetSpecSchema]), types: SPEC_TYPES },
       answers: { 201: { description: 'The job. `Location` is its address.', content: jobViewSchema } },
     },
     (c) => submit(c, services),
@@ -131,7 +133,7 @@ export function jobRoutes(api: Api, services: Services): void {
 
 async function submit(c: Context, services: Services): Promise<Response> {
   const { subject: owner } = principalOf(c)
-  const spec = checkBody(jobSpecSchema, await readBody(c, SPEC_TYPES, LIMITS.specBytesMax), 'spec.invalid')
+  const spec = await specOf(c, services)
   const key = c.req.header('idempotency-key')
   const id = key === undefined ? services.newJobId() : await jobIdOf(owner, key)
   if (key !== undefined) {
@@ -147,6 +149,19 @@ async function submit(c: Context, services: Services): Promise<Response> {
   const { answer, job } = await spawn(c, services, { id, owner, spec })
   const headers = { ...locationOf(id), ...(!answer.handled && { 'Idempotency-Replayed': 'true' }) }
   return c.json(answer.handled ? job : sameJob(job, spec), 201, headers)
+}
+
+/** What was sent, as a whole specification. */
+async function specOf(c: Context, services: Services): Promise<JobSpec> {
+  const body = await readBody(c, SPEC_TYPES, LIMITS.specBytesMax)
+  if (typeof body !== 'object' || body === null || !('preset' in body)) {
+    return checkBody(jobSpecSchema, body, 'spec.invalid')
+  }
+  const preset = checkBody(presetSpecSchema, body, 'spec.invalid')
+  const expanded = await services.expand(preset, c.get('signal'))
+  if ('spec' in expanded) return checkBody(jobSpecSchema, expanded.spec, 'spec.invalid')
+  const errors = expanded.problems
+  throw new GatewayError('spec.not-admitted', `This job cannot run: ${errors[0]?.message ?? ''}`, { errors })
 }
 
 async function spawn(c: Context, services: Services, job: JobInput): Promise<{ answer: ActorAnswer; job: JobView }> {

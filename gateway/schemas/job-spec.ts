@@ -72,6 +72,9 @@ const modelSchema = z
   })
   .describe('Keras-style JSON topology: what `model.toJSON()` and Keras write.')
 
+/** What other specifications have too. */
+export const jobSpecFields = { name, dataset: datasetSchema }
+
 export const jobSpecSchema = z
   .strictObject({
     name,

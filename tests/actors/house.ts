@@ -59,11 +59,11 @@ export class House {
   }
 
   /** Stores alone. */
-  static async stores(): Promise<House> {
+  static async stores(...more: readonly BuiltInDataset[]): Promise<House> {
     const folder = await mkdtemp(join(tmpdir(), 'tf-actors-'))
     const blobs = await openFileSystemBlobs(join(folder, 'blobs'))
     const documents = await openSqliteDocuments(':memory:')
-    return new House(folder, blobs, documents, [await stripes(join(folder, 'stripes'))])
+    return new House(folder, blobs, documents, [await stripes(join(folder, 'stripes')), ...more])
   }
 
   /** Everything but workers: they join by `worker()`. */
@@ -167,8 +167,8 @@ export class RunningHouse {
     this.client = client
   }
 
-  submit(id: string, spec: JobSpec): Promise<unknown> {
-    return this.client.spawn(address('job', id), { id, owner: 'ann', spec })
+  submit(id: string, spec: JobSpec, more: object = {}): Promise<unknown> {
+    return this.client.spawn(address('job', id), { id, owner: 'ann', spec, ...more })
   }
 
   /** Resolves when the job has come to a state (or phase) of these. */

@@ -1,7 +1,7 @@
 import { chmod, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { jobView, logsStream, metricsStream, workerViews } from '../../actors/mod.ts'
+import { jobView, logsStream, resumePoint, metricsStream, workerViews } from '../../actors/mod.ts'
 import type { JobSpec } from '../../machines/spec.ts'
 import { address } from '../../runtime/mod.ts'
 import { House, STRIPES } from './house.ts'
@@ -138,6 +138,51 @@ describe.each([
     await shaking.until('shaken', 'completed', 'failed')
     expect(jobView(await shaking.snapshot(address('job', 'shaken'))).weights).toBe(together.weights)
   })
+})
+
+describe('a checkpoint', () => {
+  test('is gone on from by another job, which ends with the weights of the first', async () => {
+    const snapshot = await fleet.snapshot(address('job', 'base'))
+    const { checkpoints } = jobView(snapshot)
+    expect(checkpoints.map(({ round }) => round)).toEqual([3, 4, 5])
+    const resume = resumePoint(snapshot, 3)
+    await fleet.submit('resumed', STRIPES, { resume })
+    await fleet.until('resumed', 'completed', 'failed')
+    const view = jobView(await fleet.snapshot(address('job', 'resumed')))
+    expect(view).toMatchObject({ state: 'completed', weights, resumed: { job: 'base', round: 3 } })
+  })
+
+  test('that is not there cannot be', async () => {
+    expect(resumePoint(await fleet.snapshot(address('job', 'base')), 1)).toBeNull()
+  })
+})
+
+describe('a loss that diverges', () => {
+  const wild = { kind: 'sgd', learningRate: 1e38, momentum: 0, nesterov: false } as const
+
+  test('is gone on from with a lower rate where the spec says so, and the job says how often', async () => {
+    const onDivergence = { restart: true, factor: 1e-20, times: 2, lossFactor: 1_000 }
+    const view = jobView(await fleet.train('calmed', withTrain({ optimizer: wild, onDivergence })))
+    expect(view).toMatchObject({ state: 'completed', restarts: 1 })
+    const again = jobView(await fleet.train('calmed-again', withTrain({ optimizer: wild, onDivergence })))
+    expect(again.weights).toBe(view.weights)
+  })
+
+  test('ends the job after so many times, with step and checkpoint named', async () => {
+    const onDivergence = { restart: true, factor: 0.5, times: 1, lossFactor: 1_000 }
+    const view = jobView(await fleet.train('wild', withTrain({ optimizer: wild, onDivergence })))
+    expect(view).toMatchObject({ state: 'failed', error: { code: 'loss.not-finite' } })
+    expect(view.error?.message).toMatch(/step \d+ .*after 1 restarts.*checkpoint is that of round 0/)
+  })
+})
+
+test('what a model is taken for is told: measures by class, and who was taken for whom', async () => {
+  const { evaluation } = jobView(await fleet.snapshot(address('job', 'base')))
+  expect(evaluation?.confusion?.flat().reduce((sum, count) => sum + count)).toBe(60)
+  expect(evaluation?.f1).toBeGreaterThan(0.9)
+  expect(evaluation?.auc).toBeGreaterThan(0.9)
+  const report = new TextDecoder().decode(await house.blobs.bytes(evaluation?.report.sha256 ?? ''))
+  expect(JSON.parse(report)).toMatchObject({ examples: 60, byClass: [{}, {}, {}], accuracy: evaluation?.accuracy })
 })
 
 describe('bad input', () => {

@@ -10,7 +10,7 @@ import { mintToken, newSecret, Tokens, type Role } from '../../gateway/auth.ts'
 import { pageFrom } from '../../gateway/page.ts'
 import { checkOf } from '../../gateway/services.ts'
 import type { Services, Settings } from '../../gateway/services.ts'
-import { Datasets, fleetCollections, jobView, Projector, Registry, Uploads } from '../../actors/mod.ts'
+import { Datasets, fleetCollections, jobView, Projector, Registry, resumePoint, Uploads } from '../../actors/mod.ts'
 import * as kernels from '../../kernels/mod.ts'
 import { jobMachine } from '../../machines/job.ts'
 import type { JobSpec } from '../../machines/spec.ts'
@@ -128,6 +128,8 @@ export async function startFleet(options: FleetOptions = {}): Promise<Fleet> {
     jobView,
     workers: async () => [],
     admit: async () => [],
+    expand: async () => ({ problems: [] }),
+    resumePoint,
     exportModel: async () => ({ model: { format: 'layers-model' }, weights: new Uint8Array([1, 2, 3, 4]) }),
     predict: async () => ({ rows: 0, shape: [2], values: new Float32Array() }),
     newJobId: () => `JOB${++ids}`,

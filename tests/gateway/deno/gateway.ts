@@ -2,7 +2,7 @@
  * A gateway as Deno runs it, for deno.test.ts: the real client on a real Redis, real stores in the folder that the
  * environment names. It says where it listens in one line of JSON, and stops when its standard input ends.
  */
-import { Datasets, fleetCollections, jobView, Registry, Uploads } from '../../../actors/mod.ts'
+import { Datasets, fleetCollections, jobView, Registry, resumePoint, Uploads } from '../../../actors/mod.ts'
 import { Tokens } from '../../../gateway/auth.ts'
 import { serve } from '../../../gateway/deno.ts'
 import { checkOf } from '../../../gateway/services.ts'
@@ -41,6 +41,8 @@ const gateway = await serve(
     jobView,
     workers: async () => [],
     admit: async () => [],
+    expand: async () => ({ problems: [] }),
+    resumePoint,
     exportModel: async () => ({ model: {}, weights: new Uint8Array() }),
     predict: async () => ({ rows: 1, shape: [2], values: new Float32Array([0.25, 0.75]) }),
     newJobId: () => `DENO${++ids}`,

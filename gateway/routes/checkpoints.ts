@@ -1,0 +1,89 @@
+/**
+ * `/v1/jobs/:id/checkpoints`: go on from a checkpoint with a new job, or take it home. Which checkpoints there are
+ * stands in the job's view. A restored job goes on exactly as the first one would have: it ends with the same weights.
+ */
+import { z } from 'zod'
+import type { CheckpointView, JobView } from '../../machines/views.ts'
+import { RuntimeError } from '../../runtime/errors.ts'
+import { pathParam, principalOf, queryOf, type Api, type Context } from '../api.ts'
+import { findJob, jobFor } from '../job-access.ts'
+import { jobAddress } from '../job-address.ts'
+import { LIMITS } from '../limits.ts'
+import { GatewayError } from '../problems.ts'
+import { jobViewSchema } from '../schemas/views.ts'
+import type { Services } from '../services.ts'
+import { traceOf } from '../trace.ts'
+
+const downloadQuery = z.strictObject({ file: z.enum(['weights', 'topology']).default('weights') })
+
+export function checkpointRoutes(api: Api, services: Services): void {
+  api.on(
+    {
+      method: 'post',
+      path: '/v1/jobs/:id/checkpoints/:round/restore',
+      tag: 'jobs',
+      summary: 'A new job that goes on from this checkpoint, with the same specification.',
+      access: 'user',
+      answers: { 201: { description: 'The new job. `Location` is its address.', content: jobViewSchema } },
+    },
+    (c) => restore(c, services),
+  )
+
+  api.on(
+    {
+      method: 'get',
+      path: '/v1/jobs/:id/checkpoints/:round/download',
+      tag: 'jobs',
+      summary: 'The weights (safetensors) of a checkpoint, or the topology (Keras-style JSON) that they fit.',
+      access: 'viewer',
+      deadline: 'none',
+      query: downloadQuery,
+      answers: {
+        200: {
+          description: 'The file.',
+          content: { 'application/octet-stream': 'binary', 'application/json': z.record(z.string(), z.unknown()) },
+        },
+      },
+    },
+    async (c) => {
+      const { job, checkpoint } = await checkpointAt(c, services)
+      if (queryOf(c, downloadQuery).file === 'topology') return c.json(job.spec.model)
+      const { sha256, sizeBytes } = checkpoint.weights
+      return new Response(await services.blobs.get(sha256, { signal: c.req.raw.signal }), {
+        headers: {
+          ETag: `"${sha256}"`,
+          'Content-Type': 'application/octet-stream',
+          'Content-Length': String(sizeBytes),
+          'Content-Disposition': `attachment; filename="${job.name}-round-${checkpoint.round}.safetensors"`,
+        },
+      })
+    },
+  )
+}
+
+async function restore(c: Context, services: Services): Promise<Response> {
+  const { job, checkpoint } = await checkpointAt(c, services)
+  const snapshot = await services.client.read(jobAddress(job.id))
+  const resume = snapshot === null ? null : services.resumePoint(snapshot, checkpoint.round)
+  if (resume === null) {
+    throw new GatewayError('resource.unknown', `Job ${job.id} is only remembered: its checkpoints can be taken home`)
+  }
+  const id = services.newJobId()
+  const input = { id, owner: principalOf(c).subject, spec: job.spec, resume }
+  const options = { ...traceOf(c.req), signal: c.get('signal'), timeoutMs: LIMITS.askMs }
+  await services.client.spawn(jobAddress(id), input, options)
+  const view = await findJob(services, id)
+  if (view === null) throw new RuntimeError('actor.unknown', `Job ${id} was brought to life and is not there`, { remedy: 'retry' }) // prettier-ignore
+  return c.json(view, 201, { Location: `/v1/jobs/${id}` })
+}
+
+async function checkpointAt(c: Context, services: Services): Promise<{ job: JobView; checkpoint: CheckpointView }> {
+  const job = await jobFor(services, pathParam(c, 'id'), principalOf(c))
+  const text = pathParam(c, 'round')
+  const isBest = text === 'best'
+  const checkpoint = job.checkpoints.find((each) => (isBest ? each.isBest === true : String(each.round) === text))
+  if (checkpoint !== undefined) return { job, checkpoint }
+  const rounds = job.checkpoints.map(({ round }) => round).join(', ')
+  const there = rounds === '' ? 'there are none' : `there are those of the rounds ${rounds}`
+  throw new GatewayError('resource.unknown', `Job ${job.id} has no checkpoint ${JSON.stringify(text.slice(0, 20))}; ${there}`) // prettier-ignore
+}

@@ -1,0 +1,19 @@
+/**
+ * A job in a few words: a preset, a dataset and a column to predict. The rest of a specification follows from the data
+ * (actors/presets.ts); what comes out is a whole one, and that is what is stored and shown.
+ */
+import type { DatasetRef, JobSpec } from './spec.ts'
+
+export const PRESETS = ['linear', 'logistic', 'mlp', 'cnn', 'autoencoder'] as const
+export type PresetName = (typeof PRESETS)[number]
+
+export interface PresetSpec {
+  readonly preset: PresetName
+  readonly name?: string
+  readonly dataset: DatasetRef
+  /** Instead of the preset's own. */
+  readonly train?: Readonly<Record<string, unknown>>
+  readonly register?: JobSpec['register']
+  readonly pool?: string
+  readonly priority?: JobSpec['priority']
+}

@@ -1,0 +1,90 @@
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { expand, jobView } from '../../actors/mod.ts'
+import { cars, iris } from '../../actors/built-in-datasets.ts'
+import { jobSpecSchema } from '../../gateway/schemas/job-spec.ts'
+import type { PresetSpec } from '../../machines/preset-spec.ts'
+import type { JobSpec } from '../../machines/spec.ts'
+import type { JobView } from '../../machines/views.ts'
+import { House } from './house.ts'
+import type { RunningHouse } from './house.ts'
+
+let house: House
+let fleet: RunningHouse
+beforeAll(async () => {
+  house = await House.stores(iris(), cars())
+  fleet = await house.start()
+  await house.worker(fleet, 1)
+})
+afterAll(() => house.stop())
+
+async function whole(preset: PresetSpec): Promise<JobSpec> {
+  const expanded = await expand({ datasets: house.datasets }, preset)
+  if ('problems' in expanded) throw new Error(expanded.problems.map(({ message }) => message).join('; '))
+  return jobSpecSchema.parse(expanded.spec)
+}
+
+async function trained(preset: PresetSpec): Promise<JobView> {
+  return jobView(await fleet.train(`${preset.dataset.name}-${preset.preset}`, await whole(preset)))
+}
+
+const problemsOf = async (preset: PresetSpec): Promise<string[]> => {
+  const expanded = await expand({ datasets: house.datasets }, preset)
+  return 'problems' in expanded ? expanded.problems.map(({ message }) => message) : []
+}
+
+describe('a preset', () => {
+  test.each(['logistic', 'mlp'] as const)('%s knows the flowers of a fifth that it has not seen', async (preset) => {
+    const view = await trained({ preset, dataset: { name: 'iris', target: 'species' } })
+    expect(view).toMatchObject({ state: 'completed' })
+    expect(view.evaluation?.examples).toBeGreaterThanOrEqual(30)
+    expect(view.evaluation?.accuracy).toBeGreaterThanOrEqual(0.95)
+  })
+
+  test.each([
+    ['linear', 0.78],
+    ['mlp', 0.82],
+  ] as const)('%s says how far cars go, though some horsepowers are missing', async (preset, r2) => {
+    const view = await trained({ preset, dataset: { name: 'cars' } })
+    expect(view).toMatchObject({ state: 'completed' })
+    expect(view.evaluation?.r2).toBeGreaterThan(r2)
+    // In miles a gallon, although the target was scaled.
+    expect(view.evaluation?.rmse).toBeGreaterThan(1.5)
+    expect(view.evaluation?.rmse).toBeLessThan(4)
+  })
+
+  test('autoencoder gives back what it was given', async () => {
+    const view = await trained({ preset: 'autoencoder', dataset: { name: 'iris', features: ['sepal_length', 'sepal_width', 'petal_length', 'petal_width'] } }) // prettier-ignore
+    expect(view).toMatchObject({ state: 'completed', spec: { dataset: { target: null } } })
+    expect(view.evaluation?.r2).toBeGreaterThan(0.8)
+  })
+
+  test('cnn trains on pictures, and its fields may be told otherwise', async () => {
+    const preset = { preset: 'cnn', dataset: { name: 'stripes' }, name: 'mine', train: { epochs: 1, seed: 9 } } as const
+    const spec = await whole(preset)
+    expect(spec).toMatchObject({ name: 'mine', register: { name: 'mine' }, train: { epochs: 1, seed: 9 } })
+    expect(jobView(await fleet.train('cnn', spec))).toMatchObject({ state: 'completed' })
+  })
+
+  test('gives the same specification for the same data, and trains to the same weights', async () => {
+    const preset = { preset: 'linear', dataset: { name: 'cars' }, train: { epochs: 3 } } as const
+    expect(await whole(preset)).toEqual(await whole(preset))
+  })
+
+  test('that does not suit the data is refused by its field, with those that do', async () => {
+    expect(await problemsOf({ preset: 'linear', dataset: { name: 'iris' } })).toEqual([
+      'preset: expected logistic, mlp or cnn: species is a category, found linear',
+    ])
+    expect(await problemsOf({ preset: 'logistic', dataset: { name: 'cars' } })).toEqual([
+      'preset: expected linear or mlp: mpg is a number, found logistic',
+    ])
+    expect(await problemsOf({ preset: 'cnn', dataset: { name: 'iris' } })).toEqual([
+      expect.stringMatching(/^preset: expected .* no pictures/),
+    ])
+    expect(await problemsOf({ preset: 'mlp', dataset: { name: 'iris', target: 'colour' } })).toEqual([
+      expect.stringMatching(/^dataset.target: expected the column to predict, one of .*species, found colour/),
+    ])
+    expect(await problemsOf({ preset: 'mlp', dataset: { name: 'nist' } })).toEqual([
+      expect.stringMatching(/^dataset.name: expected one of/),
+    ])
+  })
+})

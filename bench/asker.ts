@@ -77,8 +77,7 @@ async function answer(url: string): Promise<void> {
   await transport.start({ shards: directory.shards })
   const client = await openClient({ transport, directory })
   process.on('message', (task: Task) => {
-    const asking = task === 'capacity' ? capacity(client) : evenly(client, task)
-    void asking.then((done) => process.send?.(done))
+    void (async () => process.send?.(await (task === 'capacity' ? capacity(client) : evenly(client, task))))()
   })
   process.on('disconnect', () => process.exit())
   process.send?.('ready')

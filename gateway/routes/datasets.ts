@@ -152,14 +152,16 @@ async function add(c: Context, services: Services, settings: Settings): Promise<
   const files = held.move()
   const onProgress = (data: IngestProgress): void => void channel.send(() => ({ event: 'progress', data }))
   const working = datasets.add(version, { signal: channel.signal, onProgress })
-  void tellEnd(channel, working, services).finally(async () => {
-    channel.close()
-    await files.disposeAsync()
-  })
+  void tellEnd(channel, working, files, services)
   return channel.response()
 }
 
-async function tellEnd(channel: EventChannel, working: Promise<object>, services: Services): Promise<void> {
+async function tellEnd(
+  channel: EventChannel,
+  working: Promise<object>,
+  files: AsyncDisposable,
+  services: Services,
+): Promise<void> {
   try {
     const data = await working
     await channel.send(() => ({ event: 'done', data }))
@@ -167,6 +169,9 @@ async function tellEnd(channel: EventChannel, working: Promise<object>, services
     const { problem, unforeseen } = problemOf(error)
     if (unforeseen && !channel.signal.aborted) services.trouble('adding a dataset', error)
     await channel.send(() => ({ event: 'problem', data: problem }))
+  } finally {
+    channel.close()
+    await files[Symbol.asyncDispose]()
   }
 }
 

@@ -214,7 +214,7 @@ export interface Transport {
   ): Promise<{ readonly timers: readonly TimerEntry[]; readonly next: number | null }>
   outbox(shard: ShardName): Promise<readonly OutboxEntry[]>
 
-  /** `busy`: the lane is at its cap and nothing was added. `gone`: a pinned shard that does not exist (any more). */
+  /** `busy`: the lane is at its cap, or the server is full, and nothing was added. `gone`: a pinned shard that does not exist (any more). */
   deliver(shard: ShardName, lane: Lane, batch: readonly Delivery[], cap: number): Promise<'ok' | 'busy' | 'gone'>
 
   /**

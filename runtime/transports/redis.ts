@@ -15,7 +15,7 @@ import { LIMITS } from '../limits.ts'
 import { commitArguments, commitOutcome, mailOf } from '../redis/commit.ts'
 import { amiss, checkVersions } from '../redis/condition.ts'
 import { Connection } from '../redis/connection.ts'
-import type { Argument, Commands } from '../redis/connection.ts'
+import type { Argument, Commands, Script } from '../redis/connection.ts'
 import { parseEndpoint } from '../redis/endpoint.ts'
 import { Keys, outboxFloor, SHARD_PARTS, timerEntry } from '../redis/keys.ts'
 import { doorbell, previousId } from '../transport.ts'
@@ -47,7 +47,10 @@ export interface RedisTransportOptions {
 /** A client's mark is kept so long after its last message: longer than any retry. */
 const CLIENT_MARK_S = 3_600
 
-/** The scripts, and how many keys each has. */
+/**
+ * The scripts, and how many keys each has. When Redis is full (maxmemory, noeviction) it refuses those that bring something
+ * in, before they begin: nothing is half done. What owners do goes on, since that takes messages out of mailboxes.
+ */
 const SCRIPTS = {
   claim: script('claim', 2),
   attempt: script('attempt', 1),
@@ -55,8 +58,8 @@ const SCRIPTS = {
   release: script('release', 2),
   announce: script('announce', 3),
   park: script('park', 4),
-  deliver: script('deliver', 6),
-  append: script('append', 1),
+  deliver: script('deliver', 6, 'refused when full'),
+  append: script('append', 1, 'refused when full'),
   commit: script('commit', null),
   drop: script('drop', null),
 }
@@ -265,24 +268,26 @@ class RedisTransport implements Transport {
     for (const { source: from, incarnation, seq, id, body } of batch) {
       values.push(places.get(from) ?? 0, incarnation, seq, id, body)
     }
-    const reply = await this.#redis.tf_deliver(
-      this.#keys.of(shard, 'meta'),
-      this.#keys.of(shard, lane),
-      this.#keys.of(shard, 'dd'),
-      client ? this.#keys.clientMark(shard, source, lane) : this.#keys.of(shard, 'dd'),
-      this.#keys.of(shard, 'tk'),
-      this.#keys.of(shard, 'or'),
-      lane === 'in' ? cap : 0,
-      shard.startsWith('@') ? '1' : '0',
-      this.#keys.channel(doorbell(shard)),
-      client ? '1' : '0',
-      lane,
-      CLIENT_MARK_S,
-      LIMITS.takenRememberedMax,
-      lineages.size,
-      ...[...lineages].flat(),
-      ...values,
-    )
+    const reply = await this.#redis
+      .tf_deliver(
+        this.#keys.of(shard, 'meta'),
+        this.#keys.of(shard, lane),
+        this.#keys.of(shard, 'dd'),
+        client ? this.#keys.clientMark(shard, source, lane) : this.#keys.of(shard, 'dd'),
+        this.#keys.of(shard, 'tk'),
+        this.#keys.of(shard, 'or'),
+        lane === 'in' ? cap : 0,
+        shard.startsWith('@') ? '1' : '0',
+        this.#keys.channel(doorbell(shard)),
+        client ? '1' : '0',
+        lane,
+        CLIENT_MARK_S,
+        LIMITS.takenRememberedMax,
+        lineages.size,
+        ...[...lineages].flat(),
+        ...values,
+      )
+      .catch(busyWhenFull)
     return reply as 'ok' | 'busy' | 'gone' // the script's replies
   }
 
@@ -319,13 +324,20 @@ class RedisTransport implements Transport {
   }
 }
 
+/** A full server has refused the script before it began. */
+function busyWhenFull(error: Error): 'busy' {
+  if (error.message.startsWith('OOM')) return 'busy'
+  throw error
+}
+
 /** A flat list of names and values, as Redis answers. */
 function pairs(list: readonly string[]): (readonly [string, string])[] {
   return Array.from({ length: list.length / 2 }, (_, i) => [list[2 * i] ?? '', list[2 * i + 1] ?? ''] as const)
 }
 
-function script(name: string, keys: number | null): { readonly lua: string; readonly keys: number | null } {
-  return { lua: textOf('mailbox') + textOf(name), keys }
+function script(name: string, keys: number | null, full: 'refused when full' | 'goes on' = 'goes on'): Script {
+  const head = full === 'goes on' ? '#!lua flags=allow-oom\n' : '#!lua\n'
+  return { lua: head + textOf('mailbox') + textOf(name), keys }
 }
 
 function textOf(file: string): string {

@@ -513,7 +513,8 @@ function parcel(given: Partial<Delivery> & Pick<Delivery, 'source' | 'seq' | 'bo
   return { incarnation: 1, id: `${given.source}.${given.seq}`, lineage: '', ...given }
 }
 
-function empty(shard: ShardName, epoch: string, seq: number): Commit {
+/** A commit of nothing. */
+export function empty(shard: ShardName, epoch: string, seq: number): Commit {
   return {
     shard,
     epoch,

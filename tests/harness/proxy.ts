@@ -65,6 +65,14 @@ export class Proxy {
     }
   }
 
+  /** The connections that are open carry nothing any more, and nobody is told: a half-open socket. New ones do. */
+  blackhole(): void {
+    for (const { near, far } of this.#pairs) {
+      near.unpipe(far)
+      far.unpipe(near)
+    }
+  }
+
   resume(): void {
     this.#stalled = false
     for (const { near, far } of this.#pairs) {

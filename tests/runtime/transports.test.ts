@@ -1,12 +1,13 @@
 import { readFile, mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { describe, expect, test } from 'vitest'
-import { SHARDS_DEFAULT } from '../../runtime/address.ts'
+import { describe, expect, onTestFinished, test } from 'vitest'
+import { address, numberedShard, SHARDS_DEFAULT } from '../../runtime/address.ts'
+import { CURSOR_START } from '../../runtime/transport.ts'
 import type { Transport } from '../../runtime/transport.ts'
 import { MemoryServer } from '../../runtime/transports/memory.ts'
 import { redisTransport } from '../../runtime/transports/redis.ts'
-import { transportContract } from '../contracts/transport.ts'
+import { empty as emptyCommit, transportContract } from '../contracts/transport.ts'
 import type { TransportFixture } from '../contracts/transport.ts'
 import { makeCertificates } from '../harness/certificates.ts'
 import { has } from '../harness/parts.ts'
@@ -32,6 +33,47 @@ transportContract('Redis by Sentinel', has('redis'), async () => fixtureAt(await
 transportContract('Redis Cluster', has('redis'), async () => fixtureAt(await TestCluster.start()))
 
 transportContract('Redis with TLS and a password', has('redis'), async () => fixtureAt(await startTls()))
+
+describe.skipIf(!has('redis'))('a server that is full', () => {
+  test('takes nothing in, not even a part, and lets owners work off what is there', async () => {
+    const redis = await TestRedis.start()
+    onTestFinished(() => redis.stop())
+    const transport = redisTransport({ url: redis.url })
+    onTestFinished(() => transport.stop())
+    await transport.start({ shards: 1 })
+    const shard = numberedShard(0)
+    const claim = await transport.claim(shard, { owner: 'a', ttlMs: 60_000, nonce: 'n', anew: false, crashWindowMs: 0 })
+    const batch = Array.from({ length: 100 }, (_, i) => ({
+      source: 's1',
+      incarnation: 1,
+      seq: i + 1,
+      id: `i${i}`,
+      lineage: '1:0',
+      body: `m${i}`,
+    }))
+    await transport.deliver(shard, 'in', batch.slice(0, 1), 1_000)
+    const [first] = await transport.read(shard, CURSOR_START, 10)
+
+    await redis.admin.config('SET', 'maxmemory', '1mb')
+    expect(await transport.deliver(shard, 'in', batch, 1_000)).toBe('busy')
+    await expect(transport.append('job:1:logs', ['a', 'b'], 10)).rejects.toThrow(/OOM/)
+    const cursor = { hi: '0-0', in: first?.id ?? '' }
+    const records = [{ actor: address('counter', 'a'), body: 'x'.repeat(10_000) }]
+    const commit = { ...emptyCommit(shard, claim?.epoch ?? '', 0), cursor, records }
+    expect(await transport.commit(commit)).toMatchObject({ ok: true })
+    expect(await transport.renew(shard, claim?.epoch ?? '', 'a', 60_000)).toBe(1)
+    expect(await transport.probe()).toMatch(/^Redis is full: /)
+    expect(await transport.read(shard, cursor, 1_000)).toEqual([])
+    expect(await transport.range('job:1:logs', '0-0', 10)).toEqual([])
+
+    await redis.admin.config('SET', 'maxmemory', '0')
+    expect(await transport.deliver(shard, 'in', batch, 1_000)).toBe('ok')
+    expect((await transport.read(shard, cursor, 1_000)).map(({ body }) => body)).toEqual(
+      batch.slice(1).map(({ body }) => body),
+    )
+    expect(await transport.probe()).toBeNull()
+  })
+})
 
 describe.skipIf(!has('redis'))('a server that does not suit', () => {
   test('a certificate that nobody vouches for is refused, and the reason is said', async () => {

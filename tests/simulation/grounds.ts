@@ -4,6 +4,7 @@
  */
 import { join } from 'node:path'
 import { Cluster, Redis } from 'ioredis'
+import type { RedisOptions } from 'ioredis'
 import { systemClock } from '../../runtime/clock.ts'
 import type { SeededRandom } from '../../runtime/testing/seeded-random.ts'
 import { Proxy } from '../harness/proxy.ts'
@@ -37,6 +38,8 @@ export interface Ground {
   /** For looking at what remains. */
   look(): Redis | Cluster
   way(name: string): Promise<Way>
+  /** How the worst state is called that every process must see, and leave again by itself. */
+  readonly fares?: 'degraded' | 'unreachable'
   /** What befalls the server itself, until then; what it lost by that, or null. */
   upheaval(namespace: string, random: SeededRandom, untilMs: number): Promise<Upset | null>
 }
@@ -47,12 +50,49 @@ const IN_FLIGHT_MAX = 4
 /** One server. Ways break, lose answers and stall; processes die. */
 export function behindProxies(redis: TestRedis, folder: string): Ground {
   return {
-    look: () => new Redis({ path: redis.url, maxRetriesPerRequest: null }),
+    look: () => lookInto({ path: redis.url }),
     async way(name) {
       const proxy = await Proxy.start(join(folder, `${name}.sock`), redis.url)
       return { url: proxy.url, proxy, faults: ['cut', 'cut', 'answers', 'answers', 'stall', 'crash', 'leave'] }
     },
     upheaval: async () => null,
+  }
+}
+
+/** One server, which is in trouble once, for a while. */
+export function inTrouble(
+  redis: TestRedis,
+  fares: 'degraded' | 'unreachable',
+  trouble: (redis: TestRedis) => Promise<void>,
+): Ground {
+  return {
+    look: () => lookInto({ path: redis.url }),
+    way: async () => ({ url: redis.url, proxy: null, faults: [] }),
+    fares,
+    async upheaval() {
+      await systemClock.sleep(800)
+      await trouble(redis)
+      return null
+    },
+  }
+}
+
+/** One server, and all connections to it go dead without a word. */
+export function halfOpen(redis: TestRedis, folder: string): Ground {
+  const proxies: Proxy[] = []
+  return {
+    look: () => lookInto({ path: redis.url }),
+    async way(name) {
+      const proxy = await Proxy.start(join(folder, `${name}.sock`), redis.url)
+      proxies.push(proxy)
+      return { url: proxy.url, proxy, faults: [] }
+    },
+    fares: 'degraded',
+    async upheaval() {
+      await systemClock.sleep(800)
+      for (const proxy of proxies) proxy.blackhole()
+      return null
+    },
   }
 }
 
@@ -81,7 +121,7 @@ export function promotedByHand(master: RedisProcess, replica: RedisProcess, fold
   const proxies: Proxy[] = []
   const at = (process: RedisProcess) => ({ host: LOOPBACK, port: process.port })
   return {
-    look: () => new Redis(at(replica)),
+    look: () => lookInto(at(replica)),
     async way(name) {
       const proxy = await Proxy.start(join(folder, `${name}.sock`), at(master))
       proxies.push(proxy)
@@ -100,7 +140,7 @@ export function promotedByHand(master: RedisProcess, replica: RedisProcess, fold
 export function promotedBySentinel(sentinels: TestSentinels): Ground {
   const { master, replica } = sentinels
   return {
-    look: () => new Redis({ host: LOOPBACK, port: replica.port }),
+    look: () => lookInto({ host: LOOPBACK, port: replica.port }),
     way: async () => ({ url: sentinels.url, proxy: null, faults: [] }),
     upheaval: (namespace) => failover({ namespace, master, replica, partial: false }, () => sentinels.failover()),
   }
@@ -144,6 +184,11 @@ async function standing({ admin }: RedisProcess, namespace: string): Promise<Map
   const keys = await admin.keys(`{${namespace}:*}:meta`)
   const seqs = await Promise.all(keys.map((key) => admin.hget(key, 'seq')))
   return new Map(keys.map((key, i) => [key.slice(namespace.length + 2, key.indexOf('}')), Number(seqs[i] ?? 0)]))
+}
+
+function lookInto(at: RedisOptions): Redis {
+  const redis = new Redis({ ...at, maxRetriesPerRequest: null })
+  return redis.on('error', () => {}) // it may be down for a while
 }
 
 function lookAt(cluster: TestCluster): Cluster {

@@ -10,6 +10,7 @@ import { openClient } from '../../runtime/client.ts'
 import type { Client } from '../../runtime/client.ts'
 import { systemClock } from '../../runtime/clock.ts'
 import { RuntimeEvents } from '../../runtime/events.ts'
+import type { Health } from '../../runtime/health.ts'
 import { LIMITS } from '../../runtime/limits.ts'
 import type { Limits } from '../../runtime/limits.ts'
 import { Node } from '../../runtime/node.ts'
@@ -68,6 +69,9 @@ class RealWorld {
   readonly #lostStations = new Set<string>()
   readonly #look: Redis | Cluster
   readonly #rolledBack = new Set<string>()
+  /** The states in which each process has seen its transport, and how it sees it now. */
+  readonly #seen = new Map<string, Set<Health['state']>>()
+  readonly #health = new Map<string, () => Health>()
   readonly #automaton: AnyStateMachine
   #adoptions = 0
   #lives = 0
@@ -115,6 +119,7 @@ class RealWorld {
     return [
       ...unrest,
       ...this.#unreported(upset),
+      ...this.#unseen(),
       ...check({
         sent,
         runs,
@@ -145,6 +150,21 @@ class RealWorld {
       .map((shard) => `shard ${shard} has lost acknowledged commits, and nobody said so`)
   }
 
+  /** Nor is trouble. */
+  #unseen(): string[] {
+    const { fares } = this.#ground
+    if (fares === undefined) return []
+    return [...this.#seen]
+      .filter(([, states]) => !states.has(fares) && !states.has('unreachable'))
+      .map(([name, states]) => `${name} has seen its transport ${[...states].join(', ')}, and never ${fares}`)
+  }
+
+  #watch(name: string, events: RuntimeEvents): void {
+    const states = new Set<Health['state']>()
+    this.#seen.set(name, states)
+    events.on('health', ({ state }) => states.add(state))
+  }
+
   async #connect(role: string): Promise<{ way: Way; transport: Transport; name: string }> {
     const name = `${role}-${++this.#lives}`
     const way = await this.#ground.way(`${this.#namespace}-${name}`)
@@ -169,16 +189,22 @@ class RealWorld {
       events,
       limits: this.#limits,
     })
+    this.#watch(name, events)
     await node.start()
+    this.#health.set(role, () => node.health)
     const member = { way, transport, node }
     this.#members.set(role, member)
     return member
   }
 
   async #startClient(role: string): Promise<Client> {
-    const { way, transport } = await this.#connect(role)
+    const { way, transport, name } = await this.#connect(role)
     this.#members.set(role, { way, transport, node: null })
-    return openClient({ transport, directory: this.#directory, limits: this.#limits })
+    const events = new RuntimeEvents()
+    this.#watch(name, events)
+    const client = await openClient({ transport, directory: this.#directory, events, limits: this.#limits })
+    this.#health.set(role, () => client.health())
+    return client
   }
 
   /** One fault after the other, until the load is over. */
@@ -226,6 +252,8 @@ class RealWorld {
   }
 
   async #unrest(): Promise<readonly string[]> {
+    const unwell = [...this.#health].filter(([, health]) => health().state !== 'healthy')
+    if (unwell.length > 0) return unwell.map(([role, health]) => `${role} sees its transport ${health().state}`)
     try {
       return restless(await remainsInRedis(this.#look, this.#namespace), [...this.#lostStations])
     } catch (error) {

@@ -3,12 +3,21 @@ import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest'
+import { systemClock } from '../../runtime/clock.ts'
 import { has } from '../harness/parts.ts'
 import { TestCluster } from '../harness/redis-cluster.ts'
 import { freePorts, LOOPBACK, until } from '../harness/redis-process.ts'
 import { startServer, TestSentinels } from '../harness/redis-sentinel.ts'
 import { TestRedis } from '../harness/redis.ts'
-import { behindProxies, movingSlots, oneMasterLost, promotedByHand, promotedBySentinel } from './grounds.ts'
+import {
+  behindProxies,
+  halfOpen,
+  inTrouble,
+  movingSlots,
+  oneMasterLost,
+  promotedByHand,
+  promotedBySentinel,
+} from './grounds.ts'
 import type { Ground } from './grounds.ts'
 import { runOnRedis } from './real.ts'
 
@@ -38,6 +47,53 @@ describe.skipIf(!has('redis'))('no promise is broken', () => {
     const ground = movingSlots(cluster)
     expect(await broken(ground, [1, 2, 4, 5])).toEqual([])
     expect(ground.moved()).toBeGreaterThan(20)
+  })
+
+  test.each([
+    {
+      name: 'freezes for two seconds',
+      fares: 'degraded' as const,
+      async trouble(redis: TestRedis) {
+        redis.freeze()
+        await systemClock.sleep(2_000)
+        redis.thaw()
+      },
+    },
+    {
+      name: 'pauses all commands for two seconds',
+      fares: 'degraded' as const,
+      async trouble(redis: TestRedis) {
+        await redis.admin.client('PAUSE', 2_000)
+      },
+    },
+    {
+      name: 'is killed and comes back with its append-only file',
+      fares: 'unreachable' as const,
+      async trouble(redis: TestRedis) {
+        await redis.kill()
+        await systemClock.sleep(4_500)
+        await redis.start()
+      },
+    },
+    {
+      name: 'is full for two seconds, and evicts nothing',
+      fares: 'degraded' as const,
+      async trouble(redis: TestRedis) {
+        await redis.admin.config('SET', 'maxmemory', '1mb')
+        await systemClock.sleep(2_000)
+        await redis.admin.config('SET', 'maxmemory', '0')
+      },
+    },
+  ])('when Redis $name', { timeout: LIMIT_MS }, async ({ fares, trouble }) => {
+    const redis = await TestRedis.start()
+    onTestFinished(() => redis.stop())
+    expect(await broken(inTrouble(redis, fares, trouble), [2])).toEqual([])
+  })
+
+  test('when all connections are half-open', { timeout: LIMIT_MS }, async () => {
+    const redis = await TestRedis.start()
+    onTestFinished(() => redis.stop())
+    expect(await broken(halfOpen(redis, folder), [2])).toEqual([])
   })
 
   test('when a replica that lagged is promoted by hand, and the loss is told', { timeout: LIMIT_MS }, async () => {

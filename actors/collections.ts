@@ -3,6 +3,7 @@
  * models and datasets are facts that effects write once. Each definition names the fields that may be searched by.
  */
 import type { DatasetView, JobView, ModelAliasView, ModelVersionView } from '../machines/views.ts'
+import type { KernelJobView } from '../machines/kernel-spec.ts'
 import type { Collection, CollectionDefinition, Documents } from '../stores/mod.ts'
 
 /** Which version each content of a dataset got. Its id is the dataset's name. */
@@ -25,6 +26,11 @@ export interface Position {
 export const jobsDefinition: CollectionDefinition<JobView> = {
   name: 'jobs',
   indexes: ['createdAt', ['owner', 'createdAt'], ['state', 'createdAt'], ['owner', 'state', 'createdAt']],
+}
+
+export const kernelJobsDefinition: CollectionDefinition<KernelJobView> = {
+  name: 'kernelJobs',
+  indexes: ['createdAt', ['owner', 'createdAt']],
 }
 
 export const modelsDefinition: CollectionDefinition<ModelVersionView> = {
@@ -51,6 +57,7 @@ export const positionsDefinition: CollectionDefinition<Position> = { name: 'posi
 export interface FleetCollections {
   /** By job id. */
   readonly jobs: Collection<JobView>
+  readonly kernelJobs: Collection<KernelJobView>
   /** By `<name>@<version>`. */
   readonly models: Collection<ModelVersionView>
   /** By `<name>:<alias>`. */
@@ -64,6 +71,7 @@ export interface FleetCollections {
 export function fleetCollections(documents: Documents): FleetCollections {
   return {
     jobs: documents.collection(jobsDefinition),
+    kernelJobs: documents.collection(kernelJobsDefinition),
     models: documents.collection(modelsDefinition),
     modelAliases: documents.collection(modelAliasesDefinition),
     modelNumbers: documents.collection(modelNumbersDefinition),

@@ -10,17 +10,24 @@
 import type { JobView } from '../machines/views.ts'
 import { address, kindOf, numberedShard } from '../runtime/mod.ts'
 import type { ActorAddress, Client, Clock, Directory, ReadFrom, ShardName } from '../runtime/mod.ts'
+import type { Collection } from '../stores/mod.ts'
 import type { FleetCollections } from './collections.ts'
 import type { Trouble } from './streams.ts'
+import { kernelJobView } from './kernel-view.ts'
 import { jobView } from './views.ts'
 
 export interface ProjectorOptions {
   readonly client: Pick<Client, 'read' | 'journal'>
   readonly directory: Directory
-  readonly collections: Pick<FleetCollections, 'jobs' | 'positions'>
+  readonly collections: Pick<FleetCollections, 'jobs' | 'kernelJobs' | 'positions'>
   readonly clock: Clock
   readonly trouble: Trouble
 }
+
+const PROJECTED: ReadonlySet<string> = new Set(['job', 'kernel'])
+
+/** What the views of all kinds have in common. */
+type View = Pick<JobView, 'id' | 'seq' | 'endedAt'>
 
 const SAVE_EVERY_MS = 1_000
 const RETRY_MS = 1_000
@@ -56,7 +63,9 @@ export class Projector {
   async project(actor: ActorAddress): Promise<void> {
     const snapshot = await this.#options.client.read(actor)
     if (snapshot === null) return // it has left the runtime; its document stays
-    await this.#write(jobView(snapshot))
+    const { jobs, kernelJobs } = this.#options.collections
+    if (kindOf(actor) === 'kernel') await write(kernelJobs, kernelJobView(snapshot))
+    else await write(jobs, jobView(snapshot))
     this.#remember(actor, snapshot.seq)
   }
 
@@ -93,7 +102,7 @@ export class Projector {
           await this.#refresh()
           continue
         }
-        if (kindOf(line.actor) === 'job' && line.seq > (this.#seen.get(line.actor) ?? -1))
+        if (PROJECTED.has(kindOf(line.actor)) && line.seq > (this.#seen.get(line.actor) ?? -1))
           await this.project(line.actor)
         done = line.position
         if (clock.now() - savedAt >= SAVE_EVERY_MS) await save()
@@ -105,26 +114,22 @@ export class Projector {
 
   /** Lines were trimmed before they were read: every job that the read model holds for unfinished is read again. */
   async #refresh(): Promise<void> {
-    const { jobs } = this.#options.collections
+    const { jobs, kernelJobs } = this.#options.collections
+    await this.#refreshAll('job', (cursor) => jobs.find(cursor))
+    await this.#refreshAll('kernel', (cursor) => kernelJobs.find(cursor))
+  }
+
+  async #refreshAll(
+    kind: 'job' | 'kernel',
+    find: (cursor: { cursor?: string }) => Promise<{ items: readonly { id: string; value: View }[]; next?: string }>,
+  ): Promise<void> {
     for (let cursor: string | undefined; ;) {
-      const page = await jobs.find(cursor === undefined ? {} : { cursor })
+      const page = await find(cursor === undefined ? {} : { cursor })
       for (const { id, value } of page.items) {
-        if (value.endedAt === undefined) await this.project(address('job', id))
+        if (value.endedAt === undefined) await this.project(address(kind, id))
       }
       if (page.next === undefined) return
       cursor = page.next
-    }
-  }
-
-  async #write(view: JobView): Promise<void> {
-    const { jobs } = this.#options.collections
-    for (;;) {
-      const stored = await jobs.get(view.id)
-      if (stored !== undefined && stored.value.seq >= view.seq) return
-      const written = await (stored === undefined
-        ? jobs.insert(view.id, view)
-        : jobs.update(view.id, stored.version, view))
-      if (written !== undefined) return // else another projector was faster: look again
     }
   }
 
@@ -135,5 +140,16 @@ export class Projector {
       if (this.#seen.size <= SEEN_MAX) return
       this.#seen.delete(oldest)
     }
+  }
+}
+
+async function write<V extends View>(collection: Collection<V>, view: V): Promise<void> {
+  for (;;) {
+    const stored = await collection.get(view.id)
+    if (stored !== undefined && stored.value.seq >= view.seq) return
+    const written = await (stored === undefined
+      ? collection.insert(view.id, view)
+      : collection.update(view.id, stored.version, view))
+    if (written !== undefined) return // else another projector was faster: look again
   }
 }

@@ -15,6 +15,8 @@ import { readManifest } from './datasets.ts'
 import { FleetError } from './errors.ts'
 import { readPipeline } from './registry.ts'
 import type { Kernel, KernelSlots } from './kernel-slots.ts'
+import { runChunk } from './map-chunk.ts'
+import type { MapServices } from './map-chunk.ts'
 import { RoundRunner } from './round.ts'
 import type { RoundWork } from './round.ts'
 import { jobLog, MetricBatch } from './streams.ts'
@@ -44,12 +46,22 @@ export class TaskRunner {
   readonly #services: RunServices
   readonly #cache: BlobCache
   readonly #rounds: RoundRunner
+  readonly #chunks: MapServices
   readonly #bases = new Map<string, Promise<Basis>>()
 
   constructor(services: RunServices) {
     this.#services = services
     this.#cache = new BlobCache(services.blobs, services.cacheDir)
     this.#rounds = new RoundRunner(services, this.#cache)
+    this.#chunks = {
+      blobs: services.blobs,
+      cache: this.#cache,
+      slice: async (manifest, pipeline, split) => {
+        const basis = { manifest: await readManifest(services.blobs, manifest), pipeline }
+        return this.#slice({ dataset: `with the manifest ${manifest}` }, basis, split)
+      },
+      store: (file) => this.#store(file),
+    }
   }
 
   async run(input: RunInput, worker: string, signal: AbortSignal): Promise<WorkOutput> {
@@ -80,6 +92,8 @@ export class TaskRunner {
         return this.#round(work, input, worker, kernel, signal)
       case 'evaluate':
         return this.#evaluate(work, kernel, signal)
+      case 'map':
+        return runChunk(this.#chunks, work, kernel, signal)
     }
   }
 
@@ -177,7 +191,11 @@ export class TaskRunner {
     return { model, manifest, pipeline }
   }
 
-  async #slice(recipe: Recipe, { manifest, pipeline }: Basis, split: SplitName): Promise<Kernels.DatasetSlice> {
+  async #slice(
+    recipe: Pick<Recipe, 'dataset'>,
+    { manifest, pipeline }: Pick<Basis, 'manifest' | 'pipeline'>,
+    split: SplitName,
+  ): Promise<Kernels.DatasetSlice> {
     const paths = new Map<string, string>()
     for (const { sha256 } of manifest.splits[split]?.shards ?? []) {
       paths.set(sha256, (await this.#shard(recipe, sha256)).path)
@@ -185,7 +203,7 @@ export class TaskRunner {
     return this.#services.kernels.datasetSlice(manifest, pipeline, split, ({ sha256 }) => paths.get(sha256) ?? '')
   }
 
-  async #shard({ dataset }: Recipe, sha256: string): Promise<CachedFile> {
+  async #shard({ dataset }: Pick<Recipe, 'dataset'>, sha256: string): Promise<CachedFile> {
     try {
       return await this.#cache.keep(sha256)
     } catch (error) {

@@ -14,6 +14,7 @@ import type {
   ModelVersionView,
   WorkerView,
 } from '../machines/views.ts'
+import type { KernelJobView } from '../machines/kernel-spec.ts'
 import { DataDir } from './data-dir.ts'
 import type { ApiAccess } from './data-dir.ts'
 import { CliError, EXIT } from './errors.ts'
@@ -78,6 +79,31 @@ export class Api {
         ...(idempotencyKey !== undefined && { 'idempotency-key': idempotencyKey }),
       },
     })
+  }
+
+  submitKernel(
+    spec: string,
+    type: 'application/yaml' | 'application/json',
+    idempotencyKey?: string,
+  ): Promise<KernelJobView> {
+    const key = idempotencyKey === undefined ? {} : { 'idempotency-key': idempotencyKey }
+    return this.#json('POST', '/v1/kernels', { body: spec, headers: { 'content-type': type, ...key } })
+  }
+
+  kernelJob(id: string): Promise<KernelJobView> {
+    return this.#json('GET', `/v1/kernels/${encodeURIComponent(id)}`)
+  }
+
+  kernelJobs(query: { limit?: number } = {}): Promise<readonly KernelJobView[]> {
+    return this.#all('/v1/kernels', query)
+  }
+
+  cancelKernel(id: string): Promise<KernelJobView> {
+    return this.#json('POST', `/v1/kernels/${encodeURIComponent(id)}/cancel`)
+  }
+
+  kernelOutput(id: string): Promise<Response> {
+    return this.#fetch('GET', `/v1/kernels/${encodeURIComponent(id)}/output`)
   }
 
   job(id: string): Promise<JobView> {

@@ -3,6 +3,7 @@ import type { Command } from 'commander'
 import type { JobView, LogLine } from '../machines/views.ts'
 import { onApi } from './api-command.ts'
 import { CliError, EXIT } from './errors.ts'
+import { isKernelId, isKernelSpec, kernelRow, watchKernelToEnd } from './kernel-jobs.ts'
 import { ago, fixed, note, percent, print, printJson, table } from './output.ts'
 import { readSpecFile } from './spec-file.ts'
 import { watchToEnd } from './watch-command.ts'
@@ -18,7 +19,15 @@ export function addCommands(program: Command, signal: AbortSignal): void {
       .option('--key <key>', 'submit at most once under this key'),
     async (api, options, file) => {
       const spec = await readSpecFile(file)
-      const job = await api.submit(spec.text, spec.type, options['key'] as string | undefined)
+      const key = options['key'] as string | undefined
+      if (isKernelSpec(spec)) {
+        const kernel = await api.submitKernel(spec.text, spec.type, key)
+        if (options['watch'] === true) await watchKernelToEnd(api, kernel.id, options, signal)
+        else if (options.json === true) printJson(kernel)
+        else print(kernel.id)
+        return
+      }
+      const job = await api.submit(spec.text, spec.type, key)
       if (options['watch'] === true) await watchToEnd(api, job.id, options, signal)
       else if (options.json === true) printJson(job)
       else print(job.id)
@@ -33,16 +42,24 @@ export function addCommands(program: Command, signal: AbortSignal): void {
       .option('-n, --limit <count>', 'at most so many', count, 20),
     async (api, options) => {
       const state = options['state'] as string | undefined
-      const jobs = await api.jobs({ limit: options['limit'] as number, ...(state !== undefined && { state }) })
-      if (options.json === true) printJson(jobs)
-      else if (jobs.length === 0) note('No jobs. Submit one with "tensorfleet submit FILE".')
-      else print(table(['ID', 'NAME', 'STATE', 'ROUND', 'LOSS', 'ACCURACY', 'MODEL', 'AGE'], jobs.map(jobRow)))
+      const limit = options['limit'] as number
+      const jobs = await api.jobs({ limit, ...(state !== undefined && { state }) })
+      const kernels = (await api.kernelJobs({ limit })).filter((job) => state === undefined || job.state === state)
+      if (options.json === true) printJson([...jobs, ...kernels])
+      else if (jobs.length + kernels.length === 0) note('No jobs. Submit one with "tensorfleet submit FILE".')
+      else
+        print(
+          table(
+            ['ID', 'NAME', 'STATE', 'ROUND', 'LOSS', 'ACCURACY', 'MODEL', 'AGE'],
+            [...jobs.map(jobRow), ...kernels.map(kernelRow)],
+          ),
+        )
     },
   )
 
   onApi<[string]>(
     program.command('watch').argument('<job>', "the job's id").description('follow a job to its end'),
-    (api, options, id) => watchToEnd(api, id, options, signal),
+    (api, options, id) => (isKernelId(id) ? watchKernelToEnd : watchToEnd)(api, id, options, signal),
   )
 
   onApi<[string]>(
@@ -66,7 +83,7 @@ export function addCommands(program: Command, signal: AbortSignal): void {
   onApi<[string]>(
     program.command('cancel').argument('<job>', "the job's id").description('cancel a job'),
     async (api, options, id) => {
-      const job = await api.cancel(id)
+      const job = await (isKernelId(id) ? api.cancelKernel(id) : api.cancel(id))
       if (options.json === true) printJson(job)
       else print(`${job.id} is ${job.state}`)
     },

@@ -9,6 +9,9 @@ import {
   builtInDatasets,
   Datasets,
   jobActor,
+  kernelJobActor,
+  kernelJobView,
+  planKernel,
   jobView,
   Projector,
   pageActor,
@@ -19,6 +22,7 @@ import {
   workerActor,
   workerViews,
 } from '../actors/mod.ts'
+import type { KernelPlanServices } from '../actors/mod.ts'
 import { mintToken, newSecret, Tokens } from '../gateway/auth.ts'
 import { serve } from '../gateway/node.ts'
 import type { RunningGateway } from '../gateway/node.ts'
@@ -72,12 +76,14 @@ export async function startControl(options: ControlOptions): Promise<Control> {
   const code = await versionOf()
   const registry = new Registry({ ...stores, clock, modify, code })
   const telemetry = { client, clock, trouble }
+  const kernelPlan = kernelPlanServices(stores, client, datasets)
   const node = new Node({
     transport,
     directory,
     hosts: 'sharded',
     actors: [
       jobActor({ ...stores, ...telemetry, datasets, registry, kernels, pools: [POOL] }),
+      kernelJobActor({ ...telemetry, ...kernelPlan }),
       taskActor(),
       schedulerActor(),
       pageActor(),
@@ -136,6 +142,16 @@ export async function startControl(options: ControlOptions): Promise<Control> {
 /** Redis may be loading its file when a fleet starts. */
 const SPAWN_MS = 20_000
 
+function kernelPlanServices(stores: Stores, client: Client, datasets: Datasets): KernelPlanServices & { blobs: Blobs } {
+  const outputOf: KernelPlanServices['outputOf'] = async (job, owner) => {
+    if (!job.startsWith('kernel-')) return null
+    const snapshot = await client.read(address('kernel', job))
+    const view = snapshot === null ? (await stores.collections.kernelJobs.get(job))?.value : kernelJobView(snapshot)
+    return view?.owner === owner ? (view.output ?? null) : null
+  }
+  return { blobs: stores.blobs, datasets, kernels, outputOf, pools: [POOL] }
+}
+
 interface Parts {
   readonly stores: Stores
   readonly client: Client
@@ -160,6 +176,12 @@ function servicesOf(parts: Parts): Services {
     blobs: stores.blobs,
     jobView,
     resumePoint,
+    kernelJobs: {
+      stored: stores.collections.kernelJobs,
+      view: kernelJobView,
+      admit: async (spec, owner, signal) =>
+        (await planKernel(kernelPlanServices(stores, client, datasets), spec, owner, signal)).problems,
+    },
     async workers() {
       const scheduler = await client.read(address('scheduler', POOL))
       return scheduler === null ? [] : workerViews(scheduler)

@@ -1,4 +1,5 @@
 /** The commands of the registry: see models and take them home, predict, and say how their versions are used. */
+import { downloadOutput, isKernelId } from './kernel-jobs.ts'
 import { mkdir, writeFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { Option } from 'commander'
@@ -22,15 +23,21 @@ export function addModelCommands(program: Command): void {
   onApi<[string]>(
     program
       .command('download')
-      .argument('<model>', MODEL)
+      .argument('<model>', `${MODEL}, or a kernel job's id`)
       .option('-o, --out <folder>', 'where to write the files', '.')
       .addOption(
         new Option('-f, --format <format>', 'safetensors with Keras JSON, or what tf.loadLayersModel reads')
           .choices(['safetensors', 'tfjs'])
           .default('safetensors'),
       )
-      .description('take a model home'),
+      .description("take a model home, or a kernel job's output"),
     async (api, options, model) => {
+      if (isKernelId(model)) {
+        const path = await downloadOutput(api, model, options['out'] as string)
+        if (options.json === true) printJson({ files: [path] })
+        else print(path)
+        return
+      }
       const { name, version } = modelRef(model)
       const found = await api.model(name, version)
       const at = join(options['out'] as string, `${name}-v${found.version}`)

@@ -16,6 +16,7 @@ import { checkpointRoutes } from './routes/checkpoints.ts'
 import { datasetRoutes } from './routes/datasets.ts'
 import { jobEventRoutes } from './routes/job-events.ts'
 import { jobRoutes } from './routes/jobs.ts'
+import { kernelRoutes } from './routes/kernels.ts'
 import { modelRoutes } from './routes/models.ts'
 import { modelUseRoutes } from './routes/model-uses.ts'
 import { sessionRoutes } from './routes/session.ts'
@@ -45,6 +46,7 @@ export function createApp(services: Services, settings: Settings): Hono<Env> {
   checkpointRoutes(api, services)
   jobEventRoutes(api, services, settings)
   datasetRoutes(api, services, settings)
+  kernelRoutes(api, services)
   modelRoutes(api, services)
   modelUseRoutes(api, services)
   workerRoutes(api, services)

@@ -14,6 +14,7 @@ import type {
   Stage,
   WorkerView,
 } from '../machines/views.ts'
+import type { KernelJobView, KernelSpec } from '../machines/kernel-spec.ts'
 import type { ActorSnapshot, Client, Health } from '../runtime/client.ts'
 import type { Blobs, Collection } from '../stores/mod.ts'
 import type { Tokens } from './auth.ts'
@@ -35,6 +36,7 @@ export interface Services {
   jobView(snapshot: ActorSnapshot): JobView
   /** From where a new job goes on as this one would; null where it has no such checkpoint. */
   resumePoint(snapshot: ActorSnapshot, round: number): ResumePoint | null
+  readonly kernelJobs: KernelJobs
   workers(): Promise<readonly WorkerView[]>
   /** What speaks against this job, found before it starts: an unknown dataset, shapes that do not fit. */
   admit(spec: JobSpec, signal: AbortSignal): Promise<readonly FieldError[]>
@@ -98,6 +100,15 @@ export interface IngestProgress {
   readonly bytes: number
   readonly bytesTotal: number
   readonly rows: number
+}
+
+/** Jobs that map a gpu.js function. */
+export interface KernelJobs {
+  /** The read model. Searched by `owner`, ordered by `createdAt`. */
+  readonly stored: Pick<Collection<KernelJobView>, 'get' | 'find'>
+  view(snapshot: ActorSnapshot): KernelJobView
+  /** What speaks against this job: its function, its inputs, or how they fit together. */
+  admit(spec: KernelSpec, owner: string, signal: AbortSignal): Promise<readonly FieldError[]>
 }
 
 /** How registered versions are used, and changed. */

@@ -3,7 +3,9 @@
  * what they tell each other is part of one commit. Ids are checked at the edge (runtime/address.ts); here they are put
  * together only.
  */
-export const jobAddress = (id: string): string => `job/${id}`
+export const jobAddress = (id: string): string => `${isKernelJob(id) ? 'kernel' : 'job'}/${id}`
+/** A kernel job is told from one that trains by its id, so that whoever knows the id knows the actor. */
+export const isKernelJob = (id: string): boolean => id.startsWith('kernel-')
 export const taskAddress = (id: string): string => `task/${id}`
 export const schedulerAddress = (pool: string): string => `scheduler/${pool}`
 
@@ -11,6 +13,7 @@ export const initialiseTaskId = (job: string): string => `${job}.init`
 /** A round that is run again from its checkpoint has tasks of its own: `generation` tells them apart. */
 export const roundTaskId = (job: string, round: number, generation: number, replica: number): string =>
   `${job}.${round}${generation === 0 ? '' : `r${generation}`}.${replica}`
+export const chunkTaskId = (job: string, chunk: number): string => `${job}.${chunk}`
 export const evaluateTaskId = (job: string, slice: number): string => `${job}.eval.${slice}`
 export const validateTaskId = (job: string, round: number, generation: number, slice: number): string =>
   `${job}.val${round}${generation === 0 ? '' : `r${generation}`}.${slice}`

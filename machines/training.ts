@@ -14,7 +14,7 @@ import { runLimitMs } from './task.ts'
 import type { TaskInput } from './task.ts'
 import { batchSizesOf, roundStepsOf } from './train-spec.ts'
 import type { MetricSpec, StrategySpec } from './train-spec.ts'
-import type { Blob, OutputOf, Recipe, Traffic, Work, WorkOutput } from './work.ts'
+import type { Blob, OutputOf, Recipe, Traffic, TrainingWork, WorkOutput } from './work.ts'
 
 export interface JobInput {
   readonly id: string
@@ -257,7 +257,7 @@ export function evaluateInputs(context: TrainingContext, split: 'validation' | '
   })
 }
 
-function taskInput(context: TrainingContext, id: string, work: Work): TaskInput {
+function taskInput(context: TrainingContext, id: string, work: TrainingWork): TaskInput {
   const { fingerprint, homes, owner, spec } = context
   const home = work.kind === 'round' ? homes[work.replica] : work.kind === 'evaluate' ? homes[work.slice] : undefined
   return {
@@ -287,7 +287,7 @@ export function withInitial(output: WorkOutput, fingerprint: string): Partial<Tr
 
 /** A result stands at its replica's or slice's place, whenever it comes. */
 export function withResult(context: TrainingContext, worker: string, output: WorkOutput): Partial<TrainingContext> {
-  if (output.kind === 'initialise') return {}
+  if (output.kind === 'initialise' || output.kind === 'map') return {}
   const place = output.kind === 'round' ? output.replica : output.slice
   const results = context.results.with(place, output)
   if (output.kind === 'evaluate') return { results }

@@ -71,6 +71,17 @@ export type Work =
       readonly slices: number
       readonly weights: string
     }
+  /** Some rows of a kernel job's output; the recipe is a blob, since a function may be long. */
+  | {
+      readonly kind: 'map'
+      readonly recipe: string
+      readonly chunk: number
+      readonly start: number
+      readonly rows: number
+    }
+
+/** Work of a training job. */
+export type TrainingWork = Exclude<Work, { kind: 'map' }>
 
 export type WorkOutput = (
   | { readonly kind: 'initialise'; readonly weights: Blob }
@@ -96,6 +107,15 @@ export type WorkOutput = (
       readonly slice: number
       /** The slice's sums (kernels/metrics.ts), as JSON. */
       readonly sums: Blob
+    }
+  | {
+      readonly kind: 'map'
+      readonly chunk: number
+      readonly rows: number
+      /** The elements, float32, row-major. */
+      readonly blob: Blob
+      /** What gpu.js ran on. */
+      readonly mode: string
     }
 ) & { readonly elapsedMs: number }
 

@@ -94,6 +94,8 @@ class Writer {
   readonly #scopes: Set<string>[] = []
   /** Names of vectors: they are no values without an index. */
   readonly #vectors = new Set<string>()
+  /** Names that were declared with const. */
+  readonly #fixed = new Set<string>()
   #depth = 0
   #loops = 0
 
@@ -194,6 +196,8 @@ class Writer {
       this.#scopes.at(-1)?.add(name)
       if (init.type === 'ArrayExpression') this.#vectors.add(name)
       else this.#vectors.delete(name)
+      if (kind === 'const') this.#fixed.add(name)
+      else this.#fixed.delete(name)
       return `${written(name)} = ${value}`
     })
     return `${kind} ${parts.join(', ')}`
@@ -217,16 +221,12 @@ class Writer {
     return this.#refused(node, 'an assignment')
   }
 
-  /** A variable, or an element of a vector: what is given to the function is not written to. */
+  /** A variable that is no constant, no vector, and not given to the function: gpu.js writes to nothing else everywhere. */
   #target(node: Pattern | Expression): string {
-    const variable = node.type === 'MemberExpression' && node.computed ? node.object : node
-    if (variable.type !== 'Identifier') return this.#refused(node, 'a variable')
-    if (this.#facts.inputs.some(({ name }) => name === variable.name)) {
-      return this.#refused(node, 'a variable that is no input', variable.name)
-    }
-    const name = this.#variable(variable, node.type === 'MemberExpression' ? 1 : 0)
-    if (node.type !== 'MemberExpression') return name
-    return `${name}[${this.#expression(node.property as Expression)}]` // computed, so it is no private name
+    if (node.type !== 'Identifier') return this.#refused(node, 'a variable')
+    const isInput = this.#facts.inputs.some(({ name }) => name === node.name)
+    if (isInput || this.#fixed.has(node.name)) return this.#refused(node, 'a variable declared with let', node.name)
+    return this.#variable(node)
   }
 
   #expression(node: Expression): string {

@@ -2,10 +2,10 @@
  * A chunk of a kernel job as it travels to a kernel process, and its inputs there: numbers that stand in the spec, NPY
  * files, or the rows of a dataset's split. Whatever it comes from, an input is an array of one to three dimensions.
  */
-import { targetElements } from '../data/column.ts'
-import type { FeatureSpec, TargetSpec } from '../data/column.ts'
+import type { Column } from '../data/column.ts'
 import type { Dataset } from '../data/dataset.ts'
 import type { DatasetSlice } from '../data/manifest.ts'
+import type { Pipeline } from '../data/pipeline.ts'
 import { KernelError } from '../errors.ts'
 import { KERNEL_INPUT_ELEMENTS_MAX } from '../limits.ts'
 import { decodeNpy } from '../npy.ts'
@@ -22,7 +22,7 @@ export interface MapRequest {
 export type RequestInput = { name: string; mapped: boolean } & (
   | { from: 'values'; shape: number[]; values: number[] }
   | { from: 'npy'; file: BlobFile }
-  | { from: 'dataset'; data: DatasetSlice; column: 'features' | 'target' }
+  | { from: 'dataset'; data: DatasetSlice }
 )
 
 export interface Readers {
@@ -42,17 +42,31 @@ export function inputOf(request: RequestInput, readers: Readers): MapInput {
     }
     case 'dataset': {
       const dataset = readers.dataset(request.data)
-      const row = rowShape(request.column, dataset.input, dataset.target)
-      return { ...input, shape: [dataset.count, ...row], read: readerOf(name, dataset, request.column, row) }
+      const row = rowShape(dataset.input.shape)
+      return { ...input, shape: [dataset.count, ...row], read: readerOf(name, dataset, row) }
     }
   }
 }
 
-/** What one row of a column is to a kernel: without dimensions of one, and flat where more than two are left. */
-export function rowShape(column: 'features' | 'target', features: FeatureSpec, target: TargetSpec): number[] {
-  if (column === 'target') return targetElements(target) === 1 ? [] : [targetElements(target)]
-  const shape = features.shape.filter((length) => length !== 1)
-  return shape.length <= 2 ? shape : [elementCount(shape)]
+/** Columns as they are in the data: nothing is scaled, encoded or filled in. Several lie one after another. */
+export function rawPipeline(columns: readonly Column[]): Pipeline {
+  const [only, ...more] = columns
+  const total = columns.reduce((sum, { shape }) => sum + elementCount(shape), 0)
+  const shape = only !== undefined && more.length === 0 ? only.shape : [total]
+  return {
+    features: columns,
+    steps: [],
+    input: { shape, dtype: 'float32' },
+    target: null,
+    output: { kind: 'value', shape },
+    shuffle: 'none',
+  }
+}
+
+/** What one row is to a kernel: without dimensions of one, and flat where more than two are left. */
+export function rowShape(shape: readonly number[]): number[] {
+  const long = shape.filter((length) => length !== 1)
+  return long.length <= 2 ? long : [elementCount(long)]
 }
 
 function ofArray(shape: readonly number[], values: Float32Array): Pick<MapInput, 'shape' | 'read'> {
@@ -60,7 +74,7 @@ function ofArray(shape: readonly number[], values: Float32Array): Pick<MapInput,
   return { shape, read: (start, rows) => values.subarray(start * rowElements, (start + rows) * rowElements) }
 }
 
-function readerOf(name: string, dataset: Dataset, column: 'features' | 'target', row: number[]): MapInput['read'] {
+function readerOf(name: string, dataset: Dataset, row: number[]): MapInput['read'] {
   return (start, rows) => {
     if (rows * elementCount(row) > KERNEL_INPUT_ELEMENTS_MAX) {
       throw new KernelError(
@@ -69,7 +83,6 @@ function readerOf(name: string, dataset: Dataset, column: 'features' | 'target',
       )
     }
     const indices = Uint32Array.from({ length: rows }, (_, i) => start + i)
-    const batch = dataset.read(indices)
-    return column === 'features' ? batch.features : batch.targets
+    return dataset.read(indices).features
   }
 }

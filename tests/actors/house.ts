@@ -9,6 +9,8 @@ import {
   Datasets,
   fleetCollections,
   jobActor,
+  kernelJobActor,
+  kernelJobView,
   pageActor,
   Registry,
   schedulerActor,
@@ -16,8 +18,10 @@ import {
   workerActor,
   Uploads,
 } from '../../actors/mod.ts'
-import type { BuiltInDataset, FleetCollections } from '../../actors/mod.ts'
+import type { BuiltInDataset, FleetCollections, KernelPlanServices } from '../../actors/mod.ts'
 import * as kernels from '../../kernels/mod.ts'
+import type { BackendName } from '../../kernels/mod.ts'
+import type { KernelJobView, KernelSpec } from '../../machines/kernel-spec.ts'
 import type { JobSpec } from '../../machines/spec.ts'
 import { address, Node, systemClock } from '../../runtime/mod.ts'
 import type { ActorAddress, ActorSnapshot, Client } from '../../runtime/mod.ts'
@@ -84,6 +88,7 @@ export class House {
           registry: this.registry,
           kernels,
         }),
+        kernelJobActor({ ...telemetry, ...this.kernelPlan(client) }),
         taskActor(),
         schedulerActor(),
         pageActor(),
@@ -100,13 +105,24 @@ export class House {
     return new RunningHouse(this, fleet, client)
   }
 
+  /** What kernel jobs are planned with. */
+  kernelPlan(client: Client): KernelPlanServices & { readonly blobs: Blobs } {
+    const { blobs, datasets } = this
+    const outputOf: KernelPlanServices['outputOf'] = async (job, owner) => {
+      const snapshot = await client.read(address('kernel', job))
+      const view = snapshot && kernelJobView(snapshot)
+      return view !== null && view.owner === owner ? (view.output ?? null) : null
+    }
+    return { blobs, datasets, kernels, outputOf, pools: ['default', 'empty'] }
+  }
+
   /** A worker process's worth of actors; gives the function that stops it. */
-  async worker(running: RunningHouse, slots: number): Promise<() => Promise<void>> {
+  async worker(running: RunningHouse, slots: number, backend: BackendName = 'cpu'): Promise<() => Promise<void>> {
     const id = `w${++this.#workers}`
     const started: kernels.KernelProcess[] = []
     const kernel = (slot: number): kernels.KernelProcess => {
       const process = new kernels.KernelProcess({
-        backend: 'cpu',
+        backend,
         cacheDir: join(this.folder, id, 'cache'),
         scratchDir: join(this.folder, id, `slot-${slot}`),
       })
@@ -173,7 +189,14 @@ export class RunningHouse {
 
   /** Resolves when the job has come to a state (or phase) of these. */
   async until(id: string, ...states: readonly string[]): Promise<void> {
-    await this.#untilActor(address('job', id), states)
+    await this.#untilActor(address(id.startsWith('kernel-') ? 'kernel' : 'job', id), states)
+  }
+
+  /** Runs a kernel job to its end. */
+  async map(id: string, spec: KernelSpec): Promise<KernelJobView> {
+    await this.client.spawn(address('kernel', id), { id, owner: 'ann', spec })
+    await this.until(id, 'completed', 'failed', 'cancelled')
+    return kernelJobView(await this.snapshot(address('kernel', id)))
   }
 
   /** Resolves when the scheduler has welcomed the worker. */

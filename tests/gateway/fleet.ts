@@ -10,7 +10,16 @@ import { mintToken, newSecret, Tokens, type Role } from '../../gateway/auth.ts'
 import { pageFrom } from '../../gateway/page.ts'
 import { checkOf } from '../../gateway/services.ts'
 import type { Services, Settings } from '../../gateway/services.ts'
-import { Datasets, fleetCollections, jobView, Projector, Registry, resumePoint, Uploads } from '../../actors/mod.ts'
+import {
+  Datasets,
+  fleetCollections,
+  jobView,
+  kernelJobView,
+  Projector,
+  Registry,
+  resumePoint,
+  Uploads,
+} from '../../actors/mod.ts'
 import * as kernels from '../../kernels/mod.ts'
 import { jobMachine } from '../../machines/job.ts'
 import type { JobSpec } from '../../machines/spec.ts'
@@ -126,6 +135,7 @@ export async function startFleet(options: FleetOptions = {}): Promise<Fleet> {
     }),
     blobs,
     jobView,
+    kernelJobs: { stored: collections.kernelJobs, view: kernelJobView, admit: async () => [] },
     workers: async () => [],
     admit: async () => [],
     expand: async () => ({ problems: [] }),

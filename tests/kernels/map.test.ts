@@ -6,11 +6,11 @@ import { readFileSync } from 'node:fs'
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
 import { mapChunk } from '../../kernels/gpujs/map.ts'
 import type { MapSettings } from '../../kernels/gpujs/map.ts'
-import { decodeShard, KernelProcess } from '../../kernels/mod.ts'
+import { decodeShard, KernelProcess, rawPipeline } from '../../kernels/mod.ts'
 import type { BackendName, KernelRequest } from '../../kernels/mod.ts'
 import { decodeNpy, npyHeader } from '../../kernels/npy.ts'
 import { has } from '../harness/parts.ts'
-import { BlobFolder, IMAGES, seededValues, stripedShard } from './models.ts'
+import { BlobFolder, COLUMNS, IMAGES, seededValues, stripedShard } from './models.ts'
 
 const TESTED: { backend: BackendName; mode: string; isThere: boolean }[] = [
   { backend: 'cpu', mode: 'cpu', isThere: true },
@@ -83,7 +83,10 @@ for (const { backend, mode, isThere } of TESTED) {
 
     it('reads rows of a dataset, across its shards, and NPY files', async () => {
       const scaled = folder.slice({ bytes: stripedShard(15, 1), count: 15 }, { bytes: stripedShard(9, 2), count: 9 })
-      const data = { ...scaled, pipeline: { ...scaled.pipeline, steps: [] } }
+      const column = (name: string) => ({
+        ...scaled,
+        pipeline: rawPipeline(COLUMNS.filter((each) => each.name === name)),
+      })
       const weights = Float32Array.from({ length: 8 }, (_, i) => i + 1)
       const bytes = Buffer.concat([npyHeader([8]), new Uint8Array(weights.buffer)])
       const source = `function (images, labels, weights) {
@@ -95,8 +98,8 @@ for (const { backend, mode, isThere } of TESTED) {
         op: 'map',
         settings: { source, constants: {}, output: [24], start: 10, rows: 9 },
         inputs: [
-          { name: 'images', mapped: true, from: 'dataset', data, column: 'features' },
-          { name: 'labels', mapped: true, from: 'dataset', data, column: 'target' },
+          { name: 'images', mapped: true, from: 'dataset', data: column('image') },
+          { name: 'labels', mapped: true, from: 'dataset', data: column('label') },
           { name: 'weights', mapped: false, from: 'npy', file: folder.write(bytes) },
         ],
       })

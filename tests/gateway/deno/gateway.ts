@@ -2,7 +2,15 @@
  * A gateway as Deno runs it, for deno.test.ts: the real client on a real Redis, real stores in the folder that the
  * environment names. It says where it listens in one line of JSON, and stops when its standard input ends.
  */
-import { Datasets, fleetCollections, jobView, Registry, resumePoint, Uploads } from '../../../actors/mod.ts'
+import {
+  Datasets,
+  fleetCollections,
+  jobView,
+  kernelJobView,
+  Registry,
+  resumePoint,
+  Uploads,
+} from '../../../actors/mod.ts'
 import { Tokens } from '../../../gateway/auth.ts'
 import { serve } from '../../../gateway/deno.ts'
 import { checkOf } from '../../../gateway/services.ts'
@@ -39,6 +47,7 @@ const gateway = await serve(
     }),
     blobs,
     jobView,
+    kernelJobs: { stored: collections.kernelJobs, view: kernelJobView, admit: async () => [] },
     workers: async () => [],
     admit: async () => [],
     expand: async () => ({ problems: [] }),

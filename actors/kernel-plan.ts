@@ -1,0 +1,184 @@
+/**
+ * What can be said of a kernel job before it runs: whether its function is one that gpu.js may get, whether its inputs
+ * are there, and how everything fits together. All problems at once, each with its field. What comes out is the recipe,
+ * the same for all chunks: the function and, by content, its inputs.
+ */
+import type * as Kernels from '../kernels/mod.ts'
+import type { Pipeline, Problem, SplitName } from '../kernels/mod.ts'
+import type { KernelInputSpec, KernelSpec, NestedNumbers } from '../machines/kernel-spec.ts'
+import type { Blobs } from '../stores/mod.ts'
+import type { Datasets } from './datasets.ts'
+import { FleetError } from './errors.ts'
+
+export interface KernelPlanServices {
+  readonly blobs: Pick<Blobs, 'put' | 'bytes'>
+  readonly datasets: Pick<Datasets, 'resolve'>
+  readonly kernels: Pick<
+    typeof Kernels,
+    | 'checkKernel'
+    | 'KERNEL_NAME'
+    | 'rawPipeline'
+    | 'rowShape'
+    | 'npyHeader'
+    | 'KERNEL_INPUT_ELEMENTS_MAX'
+    | 'KERNEL_OUTPUT_ELEMENTS_MAX'
+  >
+  /** The output of a kernel job; null when there is none, or when it is not this owner's. */
+  readonly outputOf: (job: string, owner: string) => Promise<{ sha256: string; shape: readonly number[] } | null>
+  /** The pools that have a scheduler. */
+  readonly pools: readonly string[]
+}
+
+/** A blob, and what all chunks read of it. */
+export interface KernelRecipe {
+  readonly source: string
+  readonly constants: Readonly<Record<string, number>>
+  /** Whole numbers now. */
+  readonly output: readonly number[]
+  readonly inputs: readonly RecipeInput[]
+}
+
+export type RecipeInput = {
+  readonly name: string
+  readonly mapped: boolean
+} & (
+  | { readonly from: 'npy'; readonly sha256: string }
+  | { readonly from: 'dataset'; readonly manifest: string; readonly split: SplitName; readonly pipeline: Pipeline }
+)
+
+export type Planned =
+  | { readonly problems: readonly Problem[] }
+  | { readonly problems: readonly []; readonly recipe: KernelRecipe }
+
+interface Found {
+  readonly input: RecipeInput
+  readonly shape: readonly number[]
+}
+
+export async function planKernel(
+  services: KernelPlanServices,
+  spec: KernelSpec,
+  owner: string,
+  signal: AbortSignal,
+): Promise<Planned> {
+  const { kernels, pools } = services
+  const problems: Problem[] = []
+  if (!pools.includes(spec.pool)) problems.push(problem('pool', `one of ${pools.join(', ')}`, spec.pool))
+  for (const name of [...Object.keys(spec.constants), ...spec.inputs.map((input) => input.name)]) {
+    if (!kernels.KERNEL_NAME.test(name)) problems.push(problem('inputs', 'names of letters, digits and "_"', name))
+  }
+  const found: (Found | Problem)[] = []
+  for (const [i, input] of spec.inputs.entries()) {
+    found.push(await findInput(services, input, `inputs[${i}]`, owner, signal))
+  }
+  const inputs = found.flatMap((each) => ('path' in each ? [] : [each]))
+  problems.push(...found.flatMap((each) => ('path' in each ? [each] : [])))
+  if (inputs.length < found.length) return { problems }
+  problems.push(...checkShapes(services, spec, inputs))
+  const facts = inputs.map(({ input, shape }) => ({ name: input.name, rank: shape.length, mapped: input.mapped }))
+  const { source, constants } = spec
+  const names = Object.keys(constants)
+  problems.push(...kernels.checkKernel({ source, constants: names, inputs: facts, rank: spec.output.length }).problems)
+  if (problems.length > 0) return { problems }
+  const rows = inputs.find(({ input }) => input.mapped)?.shape[0] ?? 0
+  const output = spec.output.map((length) => (length === 'rows' ? rows : length))
+  return { problems: [], recipe: { source, constants, output, inputs: inputs.map(({ input }) => input) } }
+}
+
+function checkShapes({ kernels }: KernelPlanServices, { output }: KernelSpec, inputs: readonly Found[]): Problem[] {
+  const { KERNEL_OUTPUT_ELEMENTS_MAX, KERNEL_INPUT_ELEMENTS_MAX } = kernels
+  const problems: Problem[] = []
+  const mapped = inputs.filter(({ input }) => input.mapped)
+  const last = output.at(-1)
+  const length = last === 'rows' ? mapped[0]?.shape[0] : last
+  for (const { input, shape } of inputs) {
+    const place = `inputs.${input.name}`
+    if (shape.length < 1 || shape.length > 3) problems.push(problem(place, '1 to 3 dimensions', String(shape.length)))
+    else if (input.mapped && shape[0] !== length) {
+      problems.push(problem(place, `${length} rows, as the last length of the output`, String(shape[0])))
+    } else if (!input.mapped && elements(shape) > KERNEL_INPUT_ELEMENTS_MAX) {
+      problems.push(problem(place, `at most ${KERNEL_INPUT_ELEMENTS_MAX} elements`, String(elements(shape))))
+    }
+  }
+  const where = `output[${output.length - 1}]`
+  if (last === 'rows' && mapped.length === 0) problems.push(problem(where, 'a number: no input is mapped', 'rows'))
+  else if (output.slice(0, -1).includes('rows'))
+    problems.push(problem('output', '"rows" in the last place', output.join(', '))) // prettier-ignore
+  else {
+    const count = elements(output.map((each) => (each === 'rows' ? (length ?? 0) : each)))
+    if (count > KERNEL_OUTPUT_ELEMENTS_MAX) problems.push(problem('output', `at most ${KERNEL_OUTPUT_ELEMENTS_MAX} elements`, String(count))) // prettier-ignore
+  }
+  return problems
+}
+
+async function findInput(
+  services: KernelPlanServices,
+  spec: KernelInputSpec,
+  path: string,
+  owner: string,
+  signal: AbortSignal,
+): Promise<Found | Problem> {
+  const { name, map: mapped } = spec
+  if ('values' in spec) {
+    const array = arrayOf(spec.values)
+    if (array === null)
+      return problem(`${path}.values`, 'numbers, in lists of equal length', 'lists of different lengths')
+    const header = services.kernels.npyHeader(array.shape)
+    const bytes = new Uint8Array(header.length + array.values.byteLength)
+    bytes.set(header)
+    bytes.set(new Uint8Array(array.values.buffer), header.length)
+    const { sha256 } = await services.blobs.put(bytes, { signal })
+    return { input: { name, mapped, from: 'npy', sha256 }, shape: array.shape }
+  }
+  if ('job' in spec) {
+    const output = await services.outputOf(spec.job, owner)
+    if (output === null) return problem(`${path}.job`, 'a kernel job that has completed', spec.job)
+    return { input: { name, mapped, from: 'npy', sha256: output.sha256 }, shape: output.shape }
+  }
+  return await findRows(services, spec, path, signal)
+}
+
+async function findRows(
+  { datasets, kernels }: KernelPlanServices,
+  spec: Extract<KernelInputSpec, { dataset: string }>,
+  path: string,
+  signal: AbortSignal,
+): Promise<Found | Problem> {
+  const { name, map: mapped, dataset, version, split, column } = spec
+  try {
+    const { data, manifest } = await datasets.resolve({ name: dataset, ...(version !== undefined && { version }) }, { signal }) // prettier-ignore
+    const count = data.splits[split]?.count ?? 0
+    if (count === 0) return problem(`${path}.split`, `one of ${Object.keys(data.splits).join(', ')}`, split)
+    const columns = data.columns.filter((each) => (column === undefined ? each.name !== data.target : each.name === column)) // prettier-ignore
+    if (columns.length === 0) {
+      const names = data.columns.map((each) => each.name).join(', ')
+      return problem(`${path}.column`, `one of ${names}`, column ?? 'none')
+    }
+    const pipeline = kernels.rawPipeline(columns)
+    const shape = [count, ...kernels.rowShape(pipeline.input.shape)]
+    return { input: { name, mapped, from: 'dataset', manifest, split, pipeline }, shape }
+  } catch (error) {
+    if (!(error instanceof FleetError) || error.remedy !== 'fix-request') throw error
+    return problem(`${path}.dataset`, String(error.data['expected']), String(error.data['found']))
+  }
+}
+
+/** Nested lists of numbers as an array, or null when they are ragged. */
+function arrayOf(values: NestedNumbers): { shape: number[]; values: Float32Array } | null {
+  const shape: number[] = []
+  for (let level: unknown = values; Array.isArray(level); level = level[0]) shape.push(level.length)
+  const flat: number[] = []
+  const isWhole = (level: unknown, depth: number): boolean => {
+    if (depth === shape.length) return typeof level === 'number' && flat.push(level) > 0
+    return Array.isArray(level) && level.length === shape[depth] && level.every((each) => isWhole(each, depth + 1))
+  }
+  return isWhole(values, 0) ? { shape, values: Float32Array.from(flat) } : null
+}
+
+function elements(shape: readonly number[]): number {
+  return shape.reduce((a, b) => a * b, 1)
+}
+
+function problem(path: string, expected: string, found: string): Problem {
+  return { path, expected, found, message: `${path}: expected ${expected}, found ${found}` }
+}

@@ -40,6 +40,8 @@ export const FULL_SHUFFLE_BYTES_MAX = 192 * 1024 * 1024
 export const UNPACKED_BYTES_MAX = 64 * 1024 ** 3
 export const UNPACKED_RATIO_MAX = 400
 export const ARCHIVE_ENTRIES_MAX = 2_000_000
+/** A row group of Parquet is read whole. */
+export const ROW_GROUP_BYTES_MAX = 1024 ** 3
 /** Names of one category. */
 export const CATEGORIES_MAX = 10_000
 /** A line of a text format, a quoted field with line ends in it included. */

@@ -6,6 +6,10 @@ import { KernelError } from '../../errors.ts'
 import type { Column } from '../column.ts'
 import { readCsv } from './csv.ts'
 import { readIdx } from './idx.ts'
+import { readImages } from './images.ts'
+import { readJsonl } from './jsonl.ts'
+import { readNpy, readNpz } from './npy.ts'
+import { readParquet } from './parquet.ts'
 import { FORMATS, SPLIT_DEFAULT } from './request.ts'
 import type { Format, IngestedShard, IngestFile, IngestOptions, IngestProgress, IngestRequest, IngestSummary } from './request.ts' // prettier-ignore
 import { RowSink } from './sink.ts'
@@ -21,10 +25,20 @@ export type Reader = (
 const READERS: Readonly<Record<Format, Reader>> = {
   idx: readIdx,
   csv: readCsv,
+  npy: readNpy,
+  npz: readNpz,
+  jsonl: readJsonl,
+  parquet: readParquet,
+  images: readImages,
 }
 
 const NAMES: readonly (readonly [RegExp, Format])[] = [
   [/\.(csv|tsv|txt|data)$/i, 'csv'],
+  [/\.npy$/i, 'npy'],
+  [/\.npz$/i, 'npz'],
+  [/\.(jsonl|ndjson)$/i, 'jsonl'],
+  [/\.parquet$/i, 'parquet'],
+  [/\.zip$/i, 'images'],
   [/(idx\d-ubyte|\.idx\d?)$/i, 'idx'],
 ]
 
@@ -76,6 +90,8 @@ async function formatOfBytes(path: string): Promise<Format | undefined> {
   await using file = await open(path, 'r')
   const head = Buffer.alloc(8)
   await file.read(head, 0, 8, 0)
+  if (head.subarray(0, 6).toString('latin1') === '\x93NUMPY') return 'npy'
+  if (head.subarray(0, 4).toString('latin1') === 'PAR1') return 'parquet'
   if (head[0] === 0 && head[1] === 0 && (head[3] ?? 0) >= 1 && (head[3] ?? 0) <= 6) return 'idx'
   return undefined
 }

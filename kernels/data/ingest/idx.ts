@@ -10,7 +10,7 @@ import type { SplitName } from '../manifest.ts'
 import { openBytes } from './bytes.ts'
 import type { ByteReader } from './bytes.ts'
 import type { FileType } from './numbers.ts'
-import type { IngestFile } from './request.ts'
+import type { IngestFile, IngestOptions } from './request.ts'
 import type { RowSink } from './sink.ts'
 import { splitsOfFiles } from './split.ts'
 import { checkShape, columnsOf, readTensors } from './tensors.ts'
@@ -20,7 +20,12 @@ const TYPES: Readonly<Record<number, FileType>> = { 8: 'u1', 9: 'i1', 11: 'i2', 
 const DIMENSIONS_MAX = 6
 const LABEL = 'label'
 
-export async function readIdx(files: readonly IngestFile[], sink: RowSink): Promise<readonly Column[]> {
+export async function readIdx(
+  files: readonly IngestFile[],
+  sink: RowSink,
+  _: IngestOptions,
+  onBytes: (bytes: number) => void,
+): Promise<readonly Column[]> {
   await using opened = new AsyncDisposableStack()
   const splits = splitsOfFiles(files)
   const sets = new Map<SplitName | undefined, TensorSource[]>()
@@ -43,6 +48,7 @@ export async function readIdx(files: readonly IngestFile[], sink: RowSink): Prom
   let highest = 0
   for (const [split, set] of sets) {
     await readTensors(set, sink, split, (column, values) => {
+      onBytes([...sets.values()].flat().reduce((sum, { bytes }) => sum + bytes.position, 0))
       if (set[column]?.column !== LABEL) return
       for (let i = 0; i < values.length; i++) if ((values[i] ?? 0) > highest) highest = values[i] ?? 0
     })

@@ -5,7 +5,7 @@
 import type { Column } from '../column.ts'
 import type { SplitManifest, SplitName, SplitOptions } from '../manifest.ts'
 
-export const FORMATS = ['idx', 'csv'] as const
+export const FORMATS = ['idx', 'csv', 'npy', 'npz', 'jsonl', 'parquet', 'images'] as const
 export type Format = (typeof FORMATS)[number]
 
 /**

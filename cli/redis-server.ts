@@ -25,7 +25,7 @@ export interface RedisServerOptions {
 
 export interface RedisServer extends AsyncDisposable {
   readonly kind: 'given' | 'private' | 'debian-package' | 'container'
-  /** As ioredis takes it: `redis://…`, `rediss://…` or `unix:///path`. It may hold a password: do not show it. */
+  /** As the runtime takes it (`redis://…`, `redis+cluster://…`, …). It may hold a password: do not show it. */
   readonly url: string
   readonly version: string
   /** For a person: `Redis 7.0.15 of our own (/srv/.tensorfleet/redis/redis.sock, data in …)`. */

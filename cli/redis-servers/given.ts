@@ -1,12 +1,10 @@
 /** The Redis of a REDIS_URL: somebody else's to run, ours to check before anything is trusted to it. */
 import type { RedisServer } from '../redis-server.ts'
-import { isNewEnough, probe, RedisServerError, VERSION_MIN, withoutPassword } from './probe.ts'
-
-const PROBE_MS = 5_000
+import { inspect, isNewEnough, RedisServerError, VERSION_MIN, withoutPassword } from './probe.ts'
 
 export async function useGivenRedis(url: string, note: (line: string) => void): Promise<RedisServer> {
   const place = withoutPassword(url)
-  const found = await probe(url, PROBE_MS)
+  const found = await inspect(url)
   if (!isNewEnough(found.version)) {
     throw new RedisServerError(
       'redis.too-old',

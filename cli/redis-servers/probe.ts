@@ -1,5 +1,6 @@
 /** What a Redis must be to carry the actors' mail, how to find out, and what to say where it is not. */
 import { Redis } from 'ioredis'
+import { inspectRedis, RuntimeError } from '../../runtime/mod.ts'
 
 /** Debian stable's. The runtime keeps to its commands. */
 export const VERSION_MIN = '7.0.0'
@@ -65,28 +66,50 @@ export async function probe(url: string, timeoutMs: number): Promise<RedisFound>
       commandsMissing: COMMANDS_NEEDED.filter((_, i) => known[i] === null || known[i] === undefined),
     }
   } catch (error) {
-    const cause = errors[0] ?? error
-    const reason = cause instanceof Error ? cause.message : String(cause)
-    const place = withoutPassword(url)
-    if (/NOAUTH|WRONGPASS|NOPERM/.test(reason)) {
-      throw new RedisServerError(
-        'redis.denied',
-        `Cannot use the Redis at ${place}: it refuses our name or password (${reason}). ` +
-          'Give both in the URL: redis://USER:PASSWORD@HOST:PORT.',
-        { url: place, reason },
-        cause,
-      )
-    }
-    throw new RedisServerError(
-      'redis.unreachable',
-      `Cannot reach the Redis at ${place}: ${reason}. Start it, or correct REDIS_URL, ` +
-        'or unset REDIS_URL to let TensorFleet run a Redis of its own.',
-      { url: place, reason },
-      cause,
-    )
+    throw refusal(url, errors[0] ?? error)
   } finally {
     redis.disconnect()
   }
+}
+
+/** The same, through the eyes of the runtime, for whatever may stand behind a REDIS_URL: of several servers, the worst. */
+export async function inspect(url: string): Promise<Omit<RedisFound, 'processId'>> {
+  try {
+    const { servers, missing } = await inspectRedis(url, COMMANDS_NEEDED)
+    const infos = servers.flatMap((each) => ('info' in each ? [each.info] : []))
+    const versions = infos.map((info) => info['redis_version'] ?? 'unknown')
+    return {
+      version: versions.find((version) => !isNewEnough(version)) ?? versions[0] ?? 'unknown',
+      role: infos.every((info) => info['role'] === 'master') ? 'master' : 'slave',
+      isDurable: infos.every((info) => info['aof_enabled'] === '1'),
+      mayEvict: infos.some((info) => info['maxmemory'] !== '0' && info['maxmemory_policy'] !== 'noeviction'),
+      commandsMissing: missing,
+    }
+  } catch (error) {
+    if (error instanceof RuntimeError && error.code === 'redis.address-malformed') throw error
+    throw refusal(url, error)
+  }
+}
+
+function refusal(url: string, cause: unknown): RedisServerError {
+  const reason = cause instanceof Error ? cause.message : String(cause)
+  const place = withoutPassword(url)
+  if (/NOAUTH|WRONGPASS|NOPERM/.test(reason)) {
+    return new RedisServerError(
+      'redis.denied',
+      `Cannot use the Redis at ${place}: it refuses our name or password (${reason}). ` +
+        'Give both in the URL: redis://USER:PASSWORD@HOST:PORT.',
+      { url: place, reason },
+      cause,
+    )
+  }
+  return new RedisServerError(
+    'redis.unreachable',
+    `Cannot reach the Redis at ${place}: ${reason}. Start it, or correct REDIS_URL, ` +
+      'or unset REDIS_URL to let TensorFleet run a Redis of its own.',
+    { url: place, reason },
+    cause,
+  )
 }
 
 /** `7.0.15` out of `Redis server v=7.0.15 sha=...`. */
@@ -100,7 +123,7 @@ export function isNewEnough(version: string): boolean {
 
 /** A URL as it may be shown. */
 export function withoutPassword(url: string): string {
-  return url.replace(/(:\/\/[^/@:]*):[^/@]*@/, '$1:***@')
+  return url.replace(/(:\/\/[^/@:]*):[^/@]*@/, '$1:***@').replace(/(sentinelPassword=)[^&]*/, '$1***')
 }
 
 function parseInfo(text: string): Readonly<Record<string, string | undefined>> {

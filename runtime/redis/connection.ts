@@ -22,6 +22,7 @@ import { AbstractConnector, Cluster, Redis } from 'ioredis'
 import type { RedisOptions } from 'ioredis'
 import { systemClock } from '../clock.ts'
 import { LIMITS } from '../limits.ts'
+import { parseEndpoint } from './endpoint.ts'
 import type { Endpoint, HostPort, Tls } from './endpoint.ts'
 
 export type Argument = string | number
@@ -150,6 +151,24 @@ export class Connection<S extends string> {
       this.#listeners.delete(channel)
       await this.#listening.unsubscribe(channel)
     }
+  }
+}
+
+/** What stands behind an address, before anything is trusted to it; and which of the commands it lacks. */
+export async function inspectRedis(
+  url: string,
+  commands: readonly string[],
+): Promise<{ readonly servers: readonly ServerReport[]; readonly missing: readonly string[] }> {
+  const connection = new Connection(parseEndpoint(url), {})
+  try {
+    await connection.start()
+    const servers = await connection.reports()
+    const known = (await connection.commands.call('COMMAND', 'INFO', ...commands)) as unknown[] // null for what it lacks
+    return { servers, missing: commands.filter((_, i) => known[i] === null || known[i] === undefined) }
+  } catch (error) {
+    throw connection.lastError ?? error
+  } finally {
+    connection.stop()
   }
 }
 

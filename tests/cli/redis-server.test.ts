@@ -9,6 +9,7 @@ import { promisify } from 'node:util'
 import { Redis } from 'ioredis'
 import { expect, onTestFinished, test, vi } from 'vitest'
 import { isAlive } from './alive.ts'
+import { TestCluster } from '../harness/redis-cluster.ts'
 import { getRedisServer, type NoRedisServer, type RedisServer } from '../../cli/redis-server.ts'
 
 const run = promisify(execFile)
@@ -167,6 +168,17 @@ test('a REDIS_URL where nothing answers is a clear error without its password', 
     remedy: 'retry',
     message: expect.stringMatching(/redis:\/\/me:\*\*\*@127\.0\.0\.1:1: .*ECONNREFUSED.*unset REDIS_URL/),
   })
+})
+
+test('a REDIS_URL may name a Cluster, and one that cannot be read is said to be', async () => {
+  const cluster = await TestCluster.start()
+  onTestFinished(() => cluster.stop())
+  const given = await getRedisServer(optionsFor('/nowhere', { REDIS_URL: cluster.url }))
+  expect(given).toMatchObject({ kind: 'given', url: cluster.url, version: expect.stringMatching(/^\d+\.\d+/) })
+  const wrong = getRedisServer(optionsFor('/nowhere', { REDIS_URL: 'redis+sentinel://:secret@127.0.0.1:26379' }))
+  await expect(wrong).rejects.toThrow(
+    /sentinel:\/\/\*\*\*@.*the master's name is wrong: expected as in redis\+sentinel/,
+  )
 })
 
 test('a given replica is refused, since it takes no writes', async () => {

@@ -84,10 +84,15 @@ describe.skipIf(!has('redis'))('no promise is broken', () => {
         await redis.admin.config('SET', 'maxmemory', '0')
       },
     },
-  ])('when Redis $name', { timeout: LIMIT_MS }, async ({ fares, trouble }) => {
+  ])('when Redis $name', { timeout: LIMIT_MS }, async ({ fares, ...its }) => {
     const redis = await TestRedis.start()
     onTestFinished(() => redis.stop())
-    expect(await broken(inTrouble(redis, fares, trouble), [2])).toEqual([])
+    expect(
+      await broken(
+        inTrouble(redis, fares, () => its.trouble(redis)),
+        [2],
+      ),
+    ).toEqual([])
   })
 
   test('when all connections are half-open', { timeout: LIMIT_MS }, async () => {

@@ -5,6 +5,7 @@
 import type * as tfjsCore from '@tensorflow/tfjs-core'
 import type * as tfjsLayers from '@tensorflow/tfjs-layers'
 import { mendAveragePool } from './average-pool.ts'
+import { mendTile } from './tile.ts'
 
 export type Tf = typeof tfjsCore
 export type TfLayers = typeof tfjsLayers
@@ -22,6 +23,7 @@ export async function loadTfjs(): Promise<Tfjs> {
     // Without it tfjs advises, on stderr, to install tfjs-node.
     tf.env().set('PROD', true)
     mendAveragePool(tf)
+    mendTile(tf)
     return { tf, layers }
   })()
   return await loaded

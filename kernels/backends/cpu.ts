@@ -21,7 +21,7 @@ export const cpuBackend: BackendDriver = {
       backendName: 'cpu',
       kernelFunc: ({ inputs, attrs, backend }) => repeatGradient(backend as CpuBackend, inputs, attrs),
     })
-    return { kernelVersion: 2, simd: false, threads: 1 }
+    return { kernelVersion: 3, simd: false, threads: 1 }
   },
 }
 

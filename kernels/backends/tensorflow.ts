@@ -104,5 +104,5 @@ async function startTensorflow(tf: Tf, name: InstallableName, loaded: Loaded): P
   replacePrelu(tf)
   const engine = `TensorFlow ${binding.TF_Version}, oneDNN ${ONE_DNN}, ${cpus()[0]?.model ?? process.arch}`
   const device = name === 'tensorflow-gpu' ? { device: { name: 'CUDA device', isHardware: true } } : {}
-  return { kernelVersion: 1, simd: true, threads: 1, engine, ...device }
+  return { kernelVersion: 2, simd: true, threads: 1, engine, ...device }
 }

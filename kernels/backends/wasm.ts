@@ -13,6 +13,6 @@ export const wasmBackend: BackendDriver = {
     await tf.setBackend('wasm')
     registerGradientKernels(tf)
     const simd = await tf.env().getAsync('WASM_HAS_SIMD_SUPPORT')
-    return { kernelVersion: 2, simd: simd === true, threads: 1 }
+    return { kernelVersion: 3, simd: simd === true, threads: 1 }
   },
 }

@@ -38,7 +38,7 @@ async function start(tf: Tf, hardware: boolean): ReturnType<BackendDriver['start
   registerMissingKernels(tf)
   const name = [info.vendor, info.architecture, info.description || info.device].filter(Boolean).join(' ')
   return {
-    kernelVersion: 1,
+    kernelVersion: 2,
     simd: true,
     threads: 1,
     engine: `Dawn, ${name}`,

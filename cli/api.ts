@@ -42,6 +42,18 @@ export interface ModelComparison {
   readonly gains: Readonly<Record<string, number>>
 }
 
+/** A dead letter as `/v1/system/dead-letters` shows it. */
+export interface DeadLetterView {
+  readonly id: string
+  readonly shard: string
+  readonly to: string
+  readonly from: string | null
+  readonly at: number
+  readonly fault: { readonly code: string; readonly message: string }
+  readonly kind: string
+  readonly content: unknown
+}
+
 export interface ApiOptions {
   readonly data: string
   readonly server?: string
@@ -198,6 +210,27 @@ export class Api {
 
   async workers(): Promise<readonly WorkerView[]> {
     return (await this.#json<Page<WorkerView>>('GET', '/v1/workers')).items
+  }
+
+  deadLetters(query: { limit?: number } = {}): Promise<readonly DeadLetterView[]> {
+    return this.#all('/v1/system/dead-letters', query)
+  }
+
+  deadLetter(id: string): Promise<DeadLetterView> {
+    return this.#json('GET', `/v1/system/dead-letters/${encodeURIComponent(id)}`)
+  }
+
+  async resendDeadLetter(id: string, event?: unknown): Promise<void> {
+    const body = { body: JSON.stringify({ event }), headers: { 'content-type': 'application/json' } }
+    await this.#json(
+      'POST',
+      `/v1/system/dead-letters/${encodeURIComponent(id)}/resend`,
+      event === undefined ? {} : body,
+    )
+  }
+
+  async dropDeadLetter(id: string): Promise<void> {
+    await this.#fetch('DELETE', `/v1/system/dead-letters/${encodeURIComponent(id)}`)
   }
 
   /** What a job has logged so far. */

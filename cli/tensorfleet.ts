@@ -7,6 +7,7 @@ import { Command, CommanderError, InvalidArgumentError, Option } from 'commander
 import type { BackendChoice } from '../kernels/mod.ts'
 import { addDatasetCommands } from './dataset-commands.ts'
 import { addTrainCommands } from './train-commands.ts'
+import { addDeadLetterCommands } from './dead-letter-commands.ts'
 import { addModelCommands } from './model-commands.ts'
 import { addBackendsCommand, backendsDirOf, backendsOption } from './backends.ts'
 import { addCommands } from './commands.ts'
@@ -141,6 +142,7 @@ async function program(): Promise<Command> {
   addDatasetCommands(tensorfleet)
   addTrainCommands(tensorfleet, stopping.signal)
   addModelCommands(tensorfleet)
+  addDeadLetterCommands(tensorfleet)
   return tensorfleet
 }
 

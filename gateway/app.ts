@@ -14,6 +14,7 @@ import { servePage } from './page.ts'
 import { GatewayError, problemOf, problemResponse } from './problems.ts'
 import { checkpointRoutes } from './routes/checkpoints.ts'
 import { datasetRoutes } from './routes/datasets.ts'
+import { deadLetterRoutes } from './routes/dead-letters.ts'
 import { jobEventRoutes } from './routes/job-events.ts'
 import { jobRoutes } from './routes/jobs.ts'
 import { kernelRoutes } from './routes/kernels.ts'
@@ -51,6 +52,7 @@ export function createApp(services: Services, settings: Settings): Hono<Env> {
   modelUseRoutes(api, services)
   workerRoutes(api, services)
   systemRoutes(api, services)
+  deadLetterRoutes(api, services)
   openApiRoute(api, services.version)
   api.seal()
   servePage(app, settings.page)

@@ -91,6 +91,8 @@ const FOREIGN: Readonly<Record<string, number>> = {
   'redis.unreachable': 503,
   'shard.fenced': 503,
   'shard.gone': 404,
+  'letter.malformed': 404,
+  'letter.unsendable': 409,
   'transition.failed': 500,
   'dataset.unknown': 404,
   'dataset.version-unknown': 404,

@@ -9,6 +9,7 @@ import { systemClock, systemRandom } from './clock.ts'
 import type { Clock, Random } from './clock.ts'
 import { Courier } from './courier.ts'
 import type { Outcome } from './courier.ts'
+import { DeadLetters } from './dead-letters.ts'
 import { encodeEnvelope, SCHEDULE, SPAWN, UNSCHEDULE } from './envelope.ts'
 import type { Envelope, Lane } from './envelope.ts'
 import { RuntimeError } from './errors.ts'
@@ -123,6 +124,8 @@ export interface Client {
   ): AsyncIterable<StreamEntry | { readonly gap: true }>
   /** How the transport fares, as this client has seen it lately. Its changes are events. */
   health(): Health & { readonly transport: string }
+  /** What could not be taken, and what can be done with it. */
+  readonly deadLetters: DeadLetters
   stop(): Promise<void>
 }
 
@@ -151,6 +154,7 @@ class RuntimeClient implements Client {
   readonly #courier: Courier
   readonly #asks: Asks
   readonly #health: HealthWatch
+  readonly deadLetters: DeadLetters
   readonly #abort = new AbortController()
   #unsubscribe: (() => Promise<void>) | null = null
   #count = 0
@@ -164,6 +168,7 @@ class RuntimeClient implements Client {
     this.#clock = options.clock ?? systemClock
     this.#limits = { ...LIMITS, ...options.limits }
     this.#asks = new Asks(this.#clock)
+    this.deadLetters = new DeadLetters(this.#transport, this.#directory, this.#clock)
     const events = options.events ?? new RuntimeEvents()
     this.#health = new HealthWatch({ transport: this.#transport, clock: this.#clock, events, limits: this.#limits })
     this.#courier = new Courier({

@@ -36,8 +36,8 @@ export const ENDED = '@ended'
 export const CHILD_FAILED = '@child.failed'
 export const SCHEDULE = '@schedule'
 export const UNSCHEDULE = '@unschedule'
-/** An effect's result that comes by mail, since it was sent again from the dead letters. */
-export const RESULT = '@result'
+/** What an owner made itself (a due timer, an effect's result), sent again from the dead letters. */
+export const AGAIN = '@again'
 
 export function encodeEnvelope(envelope: Envelope): string {
   const text = JSON.stringify(envelope)

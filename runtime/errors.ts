@@ -19,6 +19,8 @@ export type RuntimeErrorCode =
   | 'effect.poisonous' // it has ended the process of every owner that ran it
   | 'envelope.malformed'
   | 'envelope.too-large'
+  | 'letter.malformed' // not an id of a dead letter
+  | 'letter.unsendable' // a dead letter that says nothing which could be sent
   | 'mailbox.full' // BUSY
   | 'message.poisonous' // it has ended the process of every owner that took it
   | 'redis.address-malformed'

@@ -12,6 +12,8 @@ export const LIMITS = {
   /** Transition lines kept per shard, counted in commits. */
   journalCommitsMax: 20_000,
   deadLettersMax: 10_000,
+  /** Dead letters of a pinned shard that is gone are kept so long. */
+  departedLettersMs: 7 * 86_400_000,
   /** Entries kept in a capped stream (metrics, logs). */
   streamEntriesMax: 50_000,
   /** Commits per shard of which an owner can still say whom they concerned, should a failover lose them. */

@@ -27,6 +27,7 @@ export type {
 } from './client.ts'
 export { systemClock, systemRandom } from './clock.ts'
 export type { Clock, Random } from './clock.ts'
+export type { DeadLetter, DeadLetters, LetterPage } from './dead-letters.ts'
 export { faultOf, RuntimeError } from './errors.ts'
 export type { Fault, Remedy, RuntimeErrorCode } from './errors.ts'
 export { RuntimeEvents } from './events.ts'

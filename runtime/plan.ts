@@ -22,7 +22,7 @@ import type { Cell, Cells, Definitions } from './cell.ts'
 import { Consequences, UnwritableRecord } from './consequences.ts'
 import type { Plan, Standing } from './consequences.ts'
 import { endedEvent, genOf, heard, outcomeOf, unwatched, watched } from './ending.ts'
-import { CHILD_FAILED, ENDED, RESULT, SCHEDULE, SPAWN, UNSCHEDULE, UNWATCH, WATCH } from './envelope.ts'
+import { AGAIN, CHILD_FAILED, ENDED, SCHEDULE, SPAWN, UNSCHEDULE, UNWATCH, WATCH } from './envelope.ts'
 import type { Envelope } from './envelope.ts'
 import { faultOf, RuntimeError } from './errors.ts'
 import type { Fault } from './errors.ts'
@@ -111,7 +111,7 @@ class Planner {
     const { record } = cell
     if (envelope !== null) this.#mail(cell, definition, envelope)
     else if (record === null) this.#clearStray(message)
-    else if (message.kind === 'timer') this.#timer(cell, record, definition, message.timer)
+    else if (message.kind === 'timer') this.#timer(cell, record, definition, message.timer, null)
     else if (record.s.status !== 'active') return
     else if (message.kind === 'effect') this.#effect(cell, record, definition, message, null)
     else if (message.kind === 'rewatch') this.#watchAgain(record, message)
@@ -197,9 +197,10 @@ class Planner {
     }
     if (type === SCHEDULE) this.#schedule(cell, record, envelope)
     else if (type === UNSCHEDULE) this.#unschedule(cell, record, envelope)
-    else if (type === RESULT) {
-      const message = { kind: 'effect', actor: cell.actor, ...data } as Message & { kind: 'effect' } // written by letters.ts
-      this.#effect(cell, record, definition, message, envelope)
+    else if (type === AGAIN) {
+      const { message } = data as unknown as { message: Message } // written by dead-letters.ts
+      if (message.kind === 'timer') this.#timer(cell, record, definition, message.timer, envelope)
+      else if (message.kind === 'effect') this.#effect(cell, record, definition, message, envelope)
     } else this.#transition(cell, record, definition, { ...data, type }, { cause: id, envelope })
   }
 
@@ -218,7 +219,14 @@ class Planner {
     this.#apply({ cell, before, definition, stepped, event: SPAWN, cause: envelope.id, envelope })
   }
 
-  #timer(cell: Cell, record: ActorRecord, definition: ActorDefinition, timer: TimerEntry): void {
+  /** `envelope`: it is sent again, after the chart could not take it. */
+  #timer(
+    cell: Cell,
+    record: ActorRecord,
+    definition: ActorDefinition,
+    timer: TimerEntry,
+    envelope: Envelope | null,
+  ): void {
     const { name } = timer
     const row = record.tm?.[name]
     // P2
@@ -226,7 +234,8 @@ class Planner {
       this.#collected.clearTimer(timer)
       return
     }
-    if (timer.due < row.due) return // an old look at one that has been put off since
+    const isAgain = envelope !== null
+    if (timer.due < row.due && !isAgain) return // an old look at one that has been put off since
     this.#collected.fire(timer)
     if (name === RETIRE) {
       this.#collected.clearTimer(timer)
@@ -244,8 +253,12 @@ class Planner {
       })
     }
     const others = without(record.tm, name)
+    if (isRepeated(row) && isAgain) {
+      this.#transition(cell, record, definition, event, { cause: envelope.id, envelope }) // its beat goes on beside it
+      return
+    }
     const tm = isRepeated(row) ? { ...others, [name]: nextBeat(row, record.n + 1, this.#at.now) } : others
-    this.#transition(cell, { ...record, tm }, definition, event, { cause: row.id, envelope: null })
+    this.#transition(cell, { ...record, tm }, definition, event, { cause: row.id, envelope })
     this.#collected.clearTimer(timer)
   }
 

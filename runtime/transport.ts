@@ -190,7 +190,7 @@ export interface Transport {
   release(shard: ShardName, epoch: string): Promise<void>
   /** Pinned shards, and whether each has a lease now. */
   pinned(): Promise<readonly { readonly shard: ShardName; readonly leased: boolean }[]>
-  /** Removes a pinned shard with everything in it, if the epoch is its own. */
+  /** Removes a pinned shard with everything in it but its dead letters, if the epoch is its own. */
   drop(shard: ShardName, epoch: string): Promise<void>
 
   /** Entries after the cursor, control lane first, at most `limit` of each lane. */
@@ -216,6 +216,13 @@ export interface Transport {
 
   /** `busy`: the lane is at its cap, or the server is full, and nothing was added. `gone`: a pinned shard that does not exist (any more). */
   deliver(shard: ShardName, lane: Lane, batch: readonly Delivery[], cap: number): Promise<'ok' | 'busy' | 'gone'>
+
+  /** Pinned shards that are gone and have left dead letters. */
+  departed(): Promise<readonly ShardName[]>
+  /** Takes a dead letter of the shard away and puts a message into a mailbox; `absent` when there is no such letter. */
+  resend(shard: ShardName, letter: string, send: Send): Promise<'sent' | 'absent' | 'gone'>
+  /** False when there is no such letter. */
+  dropLetter(shard: ShardName, letter: string): Promise<boolean>
 
   /**
    * Appends to a capped stream beside the mailboxes (telemetry is not mail) and publishes on the channel of its name.

@@ -9,13 +9,13 @@ import type { TimerEntry } from '../transport.ts'
 /** What a shard consists of, beside its records. */
 export const SHARD_PARTS = [
   'meta',
+  'dlq',
   'lease',
   'hi',
   'in',
   'ev',
   'out',
   'tm',
-  'dlq',
   'fx',
   'held',
   'dd',
@@ -45,7 +45,7 @@ export class Keys {
     return `{${this.#prefix}:${shard}}:st:${actor}`
   }
 
-  global(part: 'namespace' | 'nodes' | 'reads' | 'needs' | 'pinned'): string {
+  global(part: 'namespace' | 'nodes' | 'reads' | 'needs' | 'pinned' | 'departed'): string {
     return `{${this.#prefix}}:${part}`
   }
 

@@ -24,6 +24,7 @@ import type {
   Member,
   Need,
   OutboxEntry,
+  Send,
   StreamRow,
   TimerEntry,
   Transport,
@@ -42,11 +43,20 @@ class Stream {
   }
 
   after(id: string, limit: number): StreamRow[] {
-    // Ids are counted: the place of the next row follows from the first one's.
     const first = this.rows[0]
     if (first === undefined) return []
-    const from = Math.max(0, Number.parseInt(id, 10) + 1 - Number.parseInt(first.id, 10))
-    return this.rows.slice(from, from + limit)
+    // Ids are counted: the place of the next row follows from the first one's, where none was removed in between.
+    const isWhole = Number.parseInt(this.newest, 10) - Number.parseInt(first.id, 10) === this.rows.length - 1
+    const from = isWhole
+      ? Math.max(0, Number.parseInt(id, 10) + 1 - Number.parseInt(first.id, 10))
+      : this.rows.findIndex((row) => compareIds(row.id, id) > 0)
+    return from === -1 ? [] : this.rows.slice(from, from + limit)
+  }
+
+  remove(id: string): boolean {
+    const before = this.rows.length
+    this.rows = this.rows.filter((row) => row.id !== id)
+    return this.rows.length < before
   }
 
   trimTo(id: string): void {
@@ -332,8 +342,8 @@ class MemoryTransport implements Transport {
   }
 
   async load(name: ShardName, actors: readonly ActorAddress[]): Promise<readonly (string | null)[]> {
-    const { records } = this.#server.shard(name)
-    return actors.map((actor) => records.get(actor) ?? null)
+    const records = this.#server.shards.get(name)?.records // whoever reads brings no shard to life
+    return actors.map((actor) => records?.get(actor) ?? null)
   }
 
   async commit(commit: Commit): Promise<CommitOutcome> {
@@ -442,6 +452,28 @@ class MemoryTransport implements Transport {
     }
     if (added > 0) this.#server.ring(name)
     return 'ok'
+  }
+
+  async departed(): Promise<readonly ShardName[]> {
+    const names = [...this.#server.streams].flatMap(([name, { rows }]) => {
+      const [, shard] = /^shard\/(@.+)\/dlq$/.exec(name) ?? []
+      return shard === undefined || rows.length === 0 ? [] : [shard as ShardName] // as deadLetterStream names it
+    })
+    return names.filter((name) => !this.#server.shards.has(name))
+  }
+
+  async resend(shard: ShardName, letter: string, { shard: to, lane, body }: Send): Promise<'sent' | 'absent' | 'gone'> {
+    const letters = this.#server.stream(deadLetterStream(shard))
+    if (!letters.rows.some(({ id }) => id === letter)) return 'absent'
+    if (to.startsWith('@') && !this.#server.shards.has(to)) return 'gone'
+    this.#server.shard(to).lanes[lane].add(body)
+    this.#server.ring(to)
+    letters.remove(letter)
+    return 'sent'
+  }
+
+  async dropLetter(shard: ShardName, letter: string): Promise<boolean> {
+    return this.#server.stream(deadLetterStream(shard)).remove(letter)
   }
 
   async append(name: string, bodies: readonly string[], max: number): Promise<void> {

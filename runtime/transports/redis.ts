@@ -31,6 +31,7 @@ import type {
   Member,
   Need,
   OutboxEntry,
+  Send,
   StreamRow,
   TimerEntry,
   Transport,
@@ -62,6 +63,7 @@ const SCRIPTS = {
   append: script('append', 1, 'refused when full'),
   commit: script('commit', null),
   drop: script('drop', null),
+  resend: script('resend', 3),
 }
 
 /** Throws `redis.address-malformed`. */
@@ -184,7 +186,10 @@ class RedisTransport implements Transport {
 
   async drop(shard: ShardName, epoch: string): Promise<void> {
     const keys = SHARD_PARTS.map((part) => this.#keys.of(shard, part))
-    if ((await this.#redis.tf_drop(keys.length, ...keys, epoch)) === 1) {
+    const departed = this.#keys.global('departed')
+    // First, so that a process which dies in between leaves no letters that nobody finds.
+    if ((await this.#redis.exists(this.#keys.of(shard, 'dlq'))) === 1) await this.#redis.sadd(departed, shard)
+    if ((await this.#redis.tf_drop(keys.length, ...keys, epoch, LIMITS.departedLettersMs)) === 1) {
       await this.#redis.srem(this.#keys.global('pinned'), shard)
       await this.#redis.hdel(this.#keys.global('needs'), `${shard}|${kindOf(shard.slice(1) as ActorAddress)}`) // as pinned
     }
@@ -289,6 +294,40 @@ class RedisTransport implements Transport {
       )
       .catch(busyWhenFull)
     return reply as 'ok' | 'busy' | 'gone' // the script's replies
+  }
+
+  async departed(): Promise<readonly ShardName[]> {
+    const key = this.#keys.global('departed')
+    const shards = (await this.#redis.smembers(key)) as ShardName[] // put there by drop
+    const kept = await Promise.all(shards.map((shard) => this.#redis.exists(this.#keys.of(shard, 'dlq'))))
+    const over = shards.filter((_, i) => kept[i] === 0)
+    if (over.length > 0) await this.#redis.srem(key, ...over)
+    return shards.filter((_, i) => kept[i] === 1)
+  }
+
+  async resend(shard: ShardName, letter: string, send: Send): Promise<'sent' | 'absent' | 'gone'> {
+    const letters = this.#keys.of(shard, 'dlq')
+    const { shard: to, lane, body } = send
+    if (to === shard || this.reach === 'every shard') {
+      return (await this.#redis.tf_resend(
+        letters,
+        this.#keys.of(to, 'meta'),
+        this.#keys.of(to, lane),
+        letter,
+        body,
+        to.startsWith('@') ? '1' : '0',
+        this.#keys.channel(doorbell(to)),
+      )) as 'sent' | 'absent' | 'gone' // the script's replies
+    }
+    // Two slots of a Cluster: delivered under the letter's own name, it is taken once however often that is tried.
+    if ((await this.#redis.xrange(letters, letter, letter)).length === 0) return 'absent'
+    const delivery = { source: `d${shard}|${letter}`, incarnation: 1, seq: 1, id: letter, lineage: '', body }
+    if ((await this.deliver(to, lane, [delivery], 0)) === 'gone') return 'gone'
+    return (await this.dropLetter(shard, letter)) ? 'sent' : 'absent'
+  }
+
+  async dropLetter(shard: ShardName, letter: string): Promise<boolean> {
+    return (await this.#redis.xdel(this.#keys.of(shard, 'dlq'), letter)) === 1
   }
 
   async append(stream: string, bodies: readonly string[], max: number): Promise<void> {

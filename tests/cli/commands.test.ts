@@ -8,7 +8,7 @@ import { smallJob, tinyJob } from '../harness/jobs.ts'
 import { ProcessFleet, temporaryFolder, tensorfleet } from '../harness/processes.ts'
 import type { Ran, RunOptions, TemporaryFolder } from '../harness/processes.ts'
 
-const COMMANDS = ['up', 'control', 'worker', 'page', 'submit', 'ps', 'watch', 'logs', 'cancel', 'models', 'model', 'download', 'predict', 'workers'] // prettier-ignore
+const COMMANDS = ['up', 'control', 'worker', 'page', 'submit', 'ps', 'watch', 'logs', 'cancel', 'models', 'model', 'download', 'predict', 'workers', 'dead-letters'] // prettier-ignore
 /** A black image, which is an example of no digit but has the right shape. */
 const IMAGE = Array.from({ length: 28 }, () => Array.from({ length: 28 }, () => [0]))
 
@@ -26,6 +26,23 @@ beforeAll(async () => {
 afterAll(async () => {
   await fleet[Symbol.asyncDispose]()
   await files[Symbol.asyncDispose]()
+})
+
+describe('dead letters', () => {
+  test('where there are none, that is said', async () => {
+    expect(await run(['dead-letters', 'ls'])).toMatchObject({ code: 0, stdout: '', stderr: 'No dead letters.\n' })
+    expect(await run(['dead-letters', 'ls', '--json'])).toMatchObject({ code: 0, stdout: '[]\n' })
+  })
+
+  test.each(['show', 'resend', 'drop'])('%s of one that is not there says so', async (command) => {
+    const ran = await run(['dead-letters', command, '1-0@3'])
+    expect(ran).toMatchObject({ code: 2, stderr: expect.stringContaining('There is no dead letter "1-0@3"') })
+  })
+
+  test('one cannot be edited without an editor or a file', async () => {
+    const ran = await run(['dead-letters', 'edit', '1-0@3', '--event', '/nowhere.json'])
+    expect(ran.code).toBe(2)
+  })
 })
 
 describe('help and wrong use', () => {

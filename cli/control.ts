@@ -37,7 +37,7 @@ import type { Blobs } from '../stores/mod.ts'
 import type { ModelVersionView } from '../machines/views.ts'
 import { ulid } from 'ulid'
 import type { DataDir } from './data-dir.ts'
-import { clock, directory, openStores, POOL } from './fleet.ts'
+import { clock, directory, openStores, POOL, tellOfTransport } from './fleet.ts'
 import type { Stores, Trouble } from './fleet.ts'
 import { Predictor } from './predictor.ts'
 import { versionOf } from './version.ts'
@@ -92,12 +92,7 @@ export async function startControl(options: ControlOptions): Promise<Control> {
   })
   node.events.on('trouble', ({ where, error }) => trouble(where, error))
   node.events.on('message.held', ({ to, fault }) => trouble(`held for ${to}`, fault.message))
-  node.events.on('health', ({ transport: name, state, reason }) => {
-    if (state !== 'healthy') trouble(`${name} is ${state}`, reason)
-  })
-  node.events.on('shard.rolled-back', ({ shard, from, to }) => {
-    trouble(`shard ${shard}`, `a failover of Redis has lost its commits ${to + 1} to ${from}`)
-  })
+  tellOfTransport(node.events, trouble)
   node.events.on('dead-letter', ({ to, fault }) => trouble(`dead letter for ${to}`, fault.message))
   metrics.listen(node.events)
   await node.start()

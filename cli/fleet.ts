@@ -5,7 +5,7 @@
 import { fleetCollections } from '../actors/mod.ts'
 import type { FleetCollections } from '../actors/mod.ts'
 import { redisTransport, SHARDS_DEFAULT, systemClock } from '../runtime/mod.ts'
-import type { Clock, Directory, Transport } from '../runtime/mod.ts'
+import type { Clock, Directory, RuntimeEvents, Transport } from '../runtime/mod.ts'
 import { openFileSystemBlobs, openSqliteDocuments } from '../stores/mod.ts'
 import type { Blobs, Documents } from '../stores/mod.ts'
 import type { DataDir } from './data-dir.ts'
@@ -17,6 +17,16 @@ export const clock: Clock = systemClock
 
 /** Told of what went wrong and was survived: a line in the process's log. */
 export type Trouble = (where: string, error: unknown) => void
+
+/** What a process's log says of its transport, beside errors: how it fares, and what a failover has lost. */
+export function tellOfTransport(events: RuntimeEvents, trouble: Trouble): void {
+  events.on('health', ({ transport, state, reason }) => {
+    if (state !== 'healthy') trouble(`${transport} is ${state}`, reason)
+  })
+  events.on('shard.rolled-back', ({ shard, from, to }) => {
+    trouble(`shard ${shard}`, `a failover of Redis has lost its commits ${to + 1} to ${from}`)
+  })
+}
 
 export async function connectRedis(url: string): Promise<Transport & AsyncDisposable> {
   const transport = redisTransport({ url })

@@ -12,7 +12,7 @@ import type { ActorAddress, Client, Transport } from '../runtime/mod.ts'
 import { openFileSystemBlobs } from '../stores/mod.ts'
 import type { DataDir } from './data-dir.ts'
 import { CliError } from './errors.ts'
-import { clock, directory, POOL } from './fleet.ts'
+import { clock, directory, POOL, tellOfTransport } from './fleet.ts'
 import type { Trouble } from './fleet.ts'
 import { aborted } from './until.ts'
 
@@ -101,6 +101,7 @@ export async function startWorker(options: WorkerOptions): Promise<RunningWorker
   })
   const node = new Node({ transport, directory, hosts: 'pinned', actors: [definition], id })
   node.events.on('trouble', ({ where, error }) => trouble(where, error))
+  tellOfTransport(node.events, trouble)
   const self = address('worker', id)
   const over = endOf(self, node)
   await node.start()

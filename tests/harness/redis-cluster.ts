@@ -85,12 +85,15 @@ export class TestCluster {
     }
   }
 
-  /** Puts the replica of a master in its place, which does not know what the replica missed. Resolves when all agree. */
-  async promoteReplicaOf(master: number): Promise<void> {
+  /**
+   * Kills a master. Its replica takes its place, without what it has missed: by hand at once, or when the others find the
+   * master dead. Resolves when all agree.
+   */
+  async loseMaster(master: number, promoted: 'by hand' | 'by itself'): Promise<void> {
     const replica = this.#members[MASTERS + master]
     if (replica === undefined) throw new Error('this Cluster has no replicas')
     await this.#members[master]?.process.kill()
-    await replica.process.admin.cluster('FAILOVER', 'TAKEOVER')
+    if (promoted === 'by hand') await replica.process.admin.cluster('FAILOVER', 'TAKEOVER')
     await this.#untilAll(async ({ process }) => {
       const nodes = String(await process.admin.cluster('NODES')).split('\n')
       return nodes.some(

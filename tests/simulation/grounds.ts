@@ -147,7 +147,7 @@ export function promotedBySentinel(sentinels: TestSentinels): Ground {
 }
 
 /** A Cluster of which one master is lost, the one that holds most shards. */
-export function oneMasterLost(cluster: TestCluster): Ground {
+export function oneMasterLost(cluster: TestCluster, promoted: 'by hand' | 'by itself'): Ground {
   return {
     look: () => lookAt(cluster),
     way: async () => ({ url: cluster.url, proxy: null, faults: [] }),
@@ -160,7 +160,7 @@ export function oneMasterLost(cluster: TestCluster): Ground {
       const [master, replica] = [cluster.servers[place], cluster.servers[place + 3]]
       if (master === undefined || replica === undefined) throw new Error('this Cluster has no replicas')
       await replica.admin.readonly()
-      return failover({ namespace, master, replica, partial: true }, () => cluster.promoteReplicaOf(place))
+      return failover({ namespace, master, replica, partial: true }, () => cluster.loseMaster(place, promoted))
     },
   }
 }

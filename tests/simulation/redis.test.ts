@@ -117,9 +117,13 @@ describe.skipIf(!has('redis'))('no promise is broken', () => {
     expect(await broken(promotedBySentinel(sentinels), [2])).toEqual([])
   })
 
-  test('when one master of a Cluster is lost with what its replica had missed', { timeout: LIMIT_MS }, async () => {
-    const cluster = await TestCluster.start({ replicas: true })
-    onTestFinished(() => cluster.stop())
-    expect(await broken(oneMasterLost(cluster), [2])).toEqual([])
-  })
+  test.each(['by hand', 'by itself'] as const)(
+    'when a master of a Cluster is lost with what its replica, promoted %s, had missed',
+    { timeout: LIMIT_MS },
+    async (promoted) => {
+      const cluster = await TestCluster.start({ replicas: true })
+      onTestFinished(() => cluster.stop())
+      expect(await broken(oneMasterLost(cluster, promoted), [2])).toEqual([])
+    },
+  )
 })

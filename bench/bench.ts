@@ -30,6 +30,10 @@ const BENCHMARKS: Readonly<Record<string, { about: string; load: () => Promise<{
     about: 'accuracy and bytes of sync, diloco and diloco with int8 deltas, on MNIST with two workers',
     load: () => import('./strategies.ts'),
   },
+  ingest: {
+    about: 'megabytes a second of files that become shards, by format, beside the disk alone',
+    load: () => import('./ingest.ts'),
+  },
   training: {
     about: 'images a second of a fleet with one worker and with two, by diloco and sync, beside a plain tfjs loop',
     load: () => import('./training.ts'),

@@ -4,12 +4,6 @@
 import { open } from 'node:fs/promises'
 import { KernelError } from '../../errors.ts'
 import type { Column } from '../column.ts'
-import { readCsv } from './csv.ts'
-import { readIdx } from './idx.ts'
-import { readImages } from './images.ts'
-import { readJsonl } from './jsonl.ts'
-import { readNpy, readNpz } from './npy.ts'
-import { readParquet } from './parquet.ts'
 import { FORMATS, SPLIT_DEFAULT } from './request.ts'
 import type { Format, IngestedShard, IngestFile, IngestOptions, IngestProgress, IngestRequest, IngestSummary } from './request.ts' // prettier-ignore
 import { RowSink } from './sink.ts'
@@ -22,14 +16,15 @@ export type Reader = (
   onBytes: (bytes: number) => void,
 ) => Promise<readonly Column[]>
 
-const READERS: Readonly<Record<Format, Reader>> = {
-  idx: readIdx,
-  csv: readCsv,
-  npy: readNpy,
-  npz: readNpz,
-  jsonl: readJsonl,
-  parquet: readParquet,
-  images: readImages,
+/** Loaded when they are needed: a CSV file has no use for decoders of pictures. */
+const READERS: Readonly<Record<Format, () => Promise<Reader>>> = {
+  idx: async () => (await import('./idx.ts')).readIdx,
+  csv: async () => (await import('./csv.ts')).readCsv,
+  npy: async () => (await import('./npy.ts')).readNpy,
+  npz: async () => (await import('./npy.ts')).readNpz,
+  jsonl: async () => (await import('./jsonl.ts')).readJsonl,
+  parquet: async () => (await import('./parquet.ts')).readParquet,
+  images: async () => (await import('./images.ts')).readImages,
 }
 
 const NAMES: readonly (readonly [RegExp, Format])[] = [
@@ -55,7 +50,8 @@ export async function readFiles(
     shardBytes,
     emit,
   })
-  const columns = await READERS[format](files, sink, options, (bytes) => onProgress({ bytes, rows: sink.rows }))
+  const read = await READERS[format]()
+  const columns = await read(files, sink, options, (bytes) => onProgress({ bytes, rows: sink.rows }))
   return { ...(await sink.end(columns)), format }
 }
 

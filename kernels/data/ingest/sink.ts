@@ -76,9 +76,16 @@ export class RowSink {
       return
     }
     this.#isDealt = true
-    const dealt: Record<SplitName, number[]> = { train: [], validation: [], test: [] }
-    for (let i = 0; i < (kept?.length ?? count); i++) dealt[this.#dealer.next()].push(kept?.[i] ?? i)
-    for (const name of SPLITS) if (dealt[name].length > 0) await this.#put(name, values, dealt[name])
+    const rows = kept?.length ?? count
+    const dealt = { train: new Uint32Array(rows), validation: new Uint32Array(rows), test: new Uint32Array(rows) }
+    const counts = { train: 0, validation: 0, test: 0 }
+    for (let i = 0; i < rows; i++) {
+      const name = this.#dealer.next()
+      dealt[name][counts[name]++] = kept?.[i] ?? i
+    }
+    for (const name of SPLITS) {
+      if (counts[name] > 0) await this.#put(name, values, dealt[name].subarray(0, counts[name]))
+    }
   }
 
   /** Emits what is left and says what there was. `columns` are now known with all their categories. */
@@ -148,7 +155,7 @@ export class RowSink {
     return Array.from({ length: count }, (_, row) => row).filter((row) => !gone.has(row))
   }
 
-  async #put(split: SplitName, values: readonly Values[], rows: number | readonly number[]): Promise<void> {
+  async #put(split: SplitName, values: readonly Values[], rows: number | Rows): Promise<void> {
     let building = this.#building.get(split)
     if (building === undefined) {
       building = new Building(split, this.#columns, this.#target, this.#options)
@@ -157,6 +164,9 @@ export class RowSink {
     await building.take(values, rows)
   }
 }
+
+/** Rows of a batch, by their places in it. */
+type Rows = ArrayLike<number>
 
 /** More than these are taken for classes only when somebody says so. */
 const CLASSES_INFERRED_MAX = 100
@@ -180,7 +190,7 @@ class Building {
     this.statistics = new SplitStatistics(columns, target)
   }
 
-  async take(values: readonly Values[], rows: number | readonly number[]): Promise<void> {
+  async take(values: readonly Values[], rows: number | Rows): Promise<void> {
     const total = typeof rows === 'number' ? rows : rows.length
     for (let done = 0; done < total;) {
       this.#shard ??= newShard(this.#columns, this.#capacity)
@@ -207,7 +217,7 @@ class Building {
   #copy(
     { layout, blocks }: ReturnType<typeof newShard>,
     values: readonly Values[],
-    rows: number | readonly number[],
+    rows: number | Rows,
     from: number,
     count: number,
   ): void {
@@ -232,7 +242,7 @@ class Building {
 function copyRuns(
   block: Values,
   source: Values,
-  rows: readonly number[],
+  rows: Rows,
   from: number,
   count: number,
   to: number,

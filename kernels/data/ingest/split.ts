@@ -5,7 +5,8 @@
  * 20 it gets in a later one. So shares hold to within a row or two for any number of rows, sorted data is split evenly,
  * and a row's split depends on the seed and its place alone.
  */
-import { deriveSeed, permutation } from '../../random.ts'
+import { deriveSeed, random } from '../../random.ts'
+import type { Random } from '../../random.ts'
 import type { SplitName, SplitOptions } from '../manifest.ts'
 import { SPLITS } from '../manifest.ts'
 import type { IngestFile } from './request.ts'
@@ -14,14 +15,15 @@ const BLOCK_ROWS = 20
 
 /** Gives each row its split, in the order of the rows. */
 export class Dealer {
-  readonly #options: SplitOptions
+  readonly #shares: Readonly<Record<SplitName, number>>
+  readonly #random: Random
   readonly #block: SplitName[] = []
   /** What each split was owed and did not get, in rows. */
   readonly #owed = { train: 0, validation: 0, test: 0 }
-  #blocks = 0
 
-  constructor(options: SplitOptions) {
-    this.#options = options
+  constructor({ seed, validation, test }: SplitOptions) {
+    this.#shares = { train: 1 - validation - test, validation, test }
+    this.#random = random(deriveSeed(seed, 'split'))
   }
 
   next(): SplitName {
@@ -30,19 +32,20 @@ export class Dealer {
   }
 
   #deal(): void {
-    const { seed, validation, test } = this.#options
-    const shares = { train: 1 - validation - test, validation, test }
-    const dealt: SplitName[] = []
+    const block = this.#block
     for (const split of ['test', 'validation'] as const) {
-      this.#owed[split] += shares[split] * BLOCK_ROWS
+      this.#owed[split] += this.#shares[split] * BLOCK_ROWS
       // Shares are decimal fractions: 0.1 × 20 must not come out as 1.9999.
-      const count = Math.min(BLOCK_ROWS - dealt.length, Math.floor(this.#owed[split] + 1e-9))
+      const count = Math.min(BLOCK_ROWS - block.length, Math.floor(this.#owed[split] + 1e-9))
       this.#owed[split] -= count
-      for (let i = 0; i < count; i++) dealt.push(split)
+      for (let i = 0; i < count; i++) block.push(split)
     }
-    while (dealt.length < BLOCK_ROWS) dealt.push('train')
-    for (const place of permutation(BLOCK_ROWS, deriveSeed(seed, 'split', this.#blocks++))) {
-      this.#block.push(dealt[place] ?? 'train')
+    while (block.length < BLOCK_ROWS) block.push('train')
+    for (let i = BLOCK_ROWS - 1; i > 0; i--) {
+      const j = this.#random.nextBelow(i + 1)
+      const held = block[i] ?? 'train'
+      block[i] = block[j] ?? 'train'
+      block[j] = held
     }
   }
 }

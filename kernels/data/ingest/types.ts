@@ -42,8 +42,8 @@ export function dateToDays(text: string): number | undefined {
 export class CategoryCodes {
   readonly names: string[] = []
   readonly #codes = new Map<string, number>()
-  /** By the bytes of a field, read as Latin-1: quicker to make than UTF-8, and as good for telling them apart. */
-  readonly #byBytes = new Map<string, number>()
+  /** By a hash of a field's bytes: making a string of them costs more than all else that is done to a field. */
+  readonly #byBytes = new Map<number, { readonly bytes: Uint8Array; readonly code: number }>()
 
   /** `sample` is given its codes in order, so that names seen early come sorted: "no" is 0 and "yes" is 1. */
   constructor(sample: Iterable<string> = []) {
@@ -70,15 +70,24 @@ export class CategoryCodes {
 
   /** The code of what was seen in these very bytes before. */
   ofBytes(buffer: Buffer, start: number, end: number): number | undefined {
-    const key = buffer.toString('latin1', start, end)
-    const known = this.#byBytes.get(key)
-    if (known !== undefined) return known
+    let hash = end - start
+    for (let i = start; i < end; i++) hash = (Math.imul(hash, 31) + (buffer[i] ?? 0)) | 0
+    const known = this.#byBytes.get(hash)
+    if (known !== undefined && isEqual(known.bytes, buffer, start, end)) return known.code
     const text = buffer.toString('utf8', start, end).trim()
     const code = isMissing(text) ? MISSING_CATEGORY : this.#codes.get(text)
     // Spaces around a name make other bytes of the same name; not without end.
-    if (code !== undefined && this.#byBytes.size < 2 * CATEGORIES_MAX) this.#byBytes.set(key, code)
+    if (code !== undefined && this.#byBytes.size < 2 * CATEGORIES_MAX) {
+      this.#byBytes.set(hash, { bytes: Uint8Array.prototype.slice.call(buffer, start, end), code })
+    }
     return code
   }
+}
+
+function isEqual(bytes: Uint8Array, buffer: Buffer, start: number, end: number): boolean {
+  if (bytes.length !== end - start) return false
+  for (let i = 0; i < bytes.length; i++) if (bytes[i] !== buffer[start + i]) return false
+  return true
 }
 
 const DTYPES: Readonly<Record<Exclude<ColumnType, 'skip'>, Dtype>> = {

@@ -59,7 +59,7 @@ export const SCHEDULER_LIMITS = {
   /** Workers that are gone and still shown. */
   departedKept: 8,
   /** Entries of one page of a queue; the book keeps up to three pages' worth of each queue. */
-  pageSize: 16,
+  pageSize: 8,
   /** How far from the front of its queue a task may be that goes first for the sake of its worker's caches … */
   affinityReach: 8,
   /** … and how often the first one lets others go before it for that. */

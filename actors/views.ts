@@ -17,7 +17,7 @@ export function jobView(snapshot: ActorSnapshot): JobView {
   return {
     id,
     name: spec.name,
-    state: stateOf(snapshot.value) as JobState, // the chart's states are those of the view
+    state: jobState(snapshot.value, context),
     ...(phase !== null && { phase }),
     owner,
     spec,
@@ -31,6 +31,7 @@ export function jobView(snapshot: ActorSnapshot): JobView {
       step: checkpoint?.step ?? 0,
       steps: plan?.steps ?? 0,
     },
+    ...(context.costMs > 0 && { slotSeconds: Math.round(context.costMs) / 1_000 }),
     ...(metrics !== null && { metrics }),
     ...(evaluation !== null && { evaluation }),
     ...(validation !== null && { validation }),
@@ -68,6 +69,11 @@ function checkpointViews({ checkpoints, best }: JobContext): readonly Checkpoint
       ...(metrics !== null && { metrics }),
       ...(round === best?.checkpoint.round && { isBest: true as const }),
     }))
+}
+
+/** A job that was asked to pause is still in training until its round ends. */
+function jobState(value: Json, { isPauseAsked }: JobContext): JobState {
+  return isPauseAsked ? 'pausing' : (stateOf(value) as JobState) // the chart's other states are those of the view
 }
 
 /** The workers of a pool, and the last ones that left it. */

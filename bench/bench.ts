@@ -29,6 +29,7 @@ const BENCHMARKS: Readonly<Record<string, { about: string; load: () => Promise<{
   strategies: {
     about: 'accuracy and bytes of sync, diloco and diloco with int8 deltas, on MNIST with two workers',
     load: () => import('./strategies.ts'),
+  },
   scheduling: {
     about: 'how long a free slot waits for its task at 100 and at 10,000 queued ones, and a thousand jobs at once',
     load: () => import('./scheduling.ts'),

@@ -165,6 +165,31 @@ export class Api {
     return this.#fetch('GET', at)
   }
 
+  /** Without `now`, at the end of the round if that comes soon. */
+  pause(id: string, { now = false }: { now?: boolean } = {}): Promise<JobView> {
+    return this.#json('POST', `/v1/jobs/${encodeURIComponent(id)}/pause?now=${now}`)
+  }
+
+  resume(id: string): Promise<JobView> {
+    return this.#json('POST', `/v1/jobs/${encodeURIComponent(id)}/resume`)
+  }
+
+  /** A new job that goes on from where this one failed. */
+  retry(id: string): Promise<JobView> {
+    return this.#json('POST', `/v1/jobs/${encodeURIComponent(id)}/retry`)
+  }
+
+  /** `changes` is a JSON merge patch of the specification. */
+  clone(id: string, changes: object): Promise<JobView> {
+    const body = JSON.stringify(changes)
+    const headers = { 'content-type': 'application/json' }
+    return this.#json('POST', `/v1/jobs/${encodeURIComponent(id)}/clone`, { body, headers })
+  }
+
+  drain(worker: string): Promise<void> {
+    return this.#json('POST', `/v1/workers/${encodeURIComponent(worker)}/drain`)
+  }
+
   models(query: { limit?: number } = {}): Promise<readonly ModelVersionView[]> {
     return this.#all('/v1/models', query)
   }

@@ -3,6 +3,7 @@ import type { Command } from 'commander'
 import type { JobView, LogLine } from '../machines/views.ts'
 import { onApi } from './api-command.ts'
 import { CliError, EXIT } from './errors.ts'
+import { addSteering } from './job-commands.ts'
 import { isKernelId, isKernelSpec, kernelRow, watchKernelToEnd } from './kernel-jobs.ts'
 import { ago, fixed, note, percent, print, printJson, table } from './output.ts'
 import { readSpecFile } from './spec-file.ts'
@@ -89,7 +90,8 @@ export function addCommands(program: Command, signal: AbortSignal): void {
     },
   )
 
-  onApi(program.command('workers').description('list workers'), async (api, options) => {
+  const workersCommand = program.command('workers').description('list workers')
+  onApi(workersCommand, async (api, options) => {
     const workers = await api.workers()
     const rows = workers.map(({ id, state, busy, slots, backend, host, pid, joinedAt }) => {
       return [id, state, `${busy}/${slots}`, backend, host, String(pid), ago(joinedAt)]
@@ -98,6 +100,7 @@ export function addCommands(program: Command, signal: AbortSignal): void {
     else if (workers.length === 0) note('No workers. Start one with "tensorfleet worker".')
     else print(table(['ID', 'STATE', 'SLOTS', 'BACK END', 'HOST', 'PID', 'JOINED'], rows))
   })
+  addSteering(program, workersCommand)
 }
 
 function logText({ at, level, source, message }: LogLine): string {

@@ -16,6 +16,7 @@ import { checkpointRoutes } from './routes/checkpoints.ts'
 import { datasetRoutes } from './routes/datasets.ts'
 import { deadLetterRoutes } from './routes/dead-letters.ts'
 import { jobEventRoutes } from './routes/job-events.ts'
+import { jobControlRoutes } from './routes/job-control.ts'
 import { jobRoutes } from './routes/jobs.ts'
 import { kernelRoutes } from './routes/kernels.ts'
 import { modelRoutes } from './routes/models.ts'
@@ -45,6 +46,7 @@ export function createApp(services: Services, settings: Settings): Hono<Env> {
   sessionRoutes(api, services)
   jobRoutes(api, services)
   checkpointRoutes(api, services)
+  jobControlRoutes(api, services)
   jobEventRoutes(api, services, settings)
   datasetRoutes(api, services, settings)
   kernelRoutes(api, services)

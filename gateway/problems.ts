@@ -42,6 +42,9 @@ export type GatewayErrorCode =
   | 'host.refused'
   | 'idempotency.mismatch'
   | 'job.not-cancellable'
+  | 'job.not-pausable'
+  | 'job.not-resumable'
+  | 'job.not-retryable'
   | 'method.unknown'
   | 'origin.refused'
   | 'page.missing' // a file of the page is not where it should be
@@ -65,6 +68,9 @@ const OWN: Readonly<Record<GatewayErrorCode, readonly [status: number, remedy: R
   'host.refused': [421, 'fix-request'],
   'idempotency.mismatch': [422, 'fix-request'],
   'job.not-cancellable': [409, 'give-up'],
+  'job.not-pausable': [409, 'give-up'],
+  'job.not-resumable': [409, 'give-up'],
+  'job.not-retryable': [409, 'give-up'],
   'method.unknown': [405, 'fix-request'],
   'origin.refused': [403, 'give-up'],
   'page.missing': [500, 'give-up'],

@@ -9,14 +9,21 @@ export const isKernelJob = (id: string): boolean => id.startsWith('kernel-')
 export const taskAddress = (id: string): string => `task/${id}`
 export const schedulerAddress = (pool: string): string => `scheduler/${pool}`
 
-export const initialiseTaskId = (job: string): string => `${job}.init`
-/** A round that is run again from its checkpoint has tasks of its own: `generation` tells them apart. */
-export const roundTaskId = (job: string, round: number, generation: number, replica: number): string =>
-  `${job}.${round}${generation === 0 ? '' : `r${generation}`}.${replica}`
+/** `take` tells the tasks of what is done again after a pause from those that were cancelled for it. */
+export const initialiseTaskId = (job: string, take: number): string => `${job}.init${again(take)}`
 export const chunkTaskId = (job: string, chunk: number): string => `${job}.${chunk}`
-export const evaluateTaskId = (job: string, slice: number): string => `${job}.eval.${slice}`
-export const validateTaskId = (job: string, round: number, generation: number, slice: number): string =>
-  `${job}.val${round}${generation === 0 ? '' : `r${generation}`}.${slice}`
+/** A round that is run again from its checkpoint has tasks of its own: `generation` tells them apart. */
+export const roundTaskId = (job: string, take: number, round: number, generation: number, replica: number): string =>
+  `${job}.${round}${generation === 0 ? '' : `r${generation}`}.${replica}${again(take)}`
+export const evaluateTaskId = (job: string, take: number, slice: number): string => `${job}.eval.${slice}${again(take)}`
+export const validateTaskId = (job: string, take: number, round: number, generation: number, slice: number): string =>
+  `${job}.val${round}${generation === 0 ? '' : `r${generation}`}.${slice}${again(take)}`
+const again = (take: number): string => (take === 0 ? '' : `-${take}`)
+
+/** A second copy of a task that takes too long. */
+export const twinAddress = (task: string): string => `${task}-twin`
+/** The task of which this is the second copy, or itself. */
+export const originalOf = (task: string): string => task.replace(/-twin$/, '')
 
 /** A page of a scheduler's queue. It shares the part of its id before the first dot with its scheduler, hence the shard. */
 export const pageAddress = (pool: string, queue: number, page: number): string => `page/${pool}.q${queue}.${page}`

@@ -3,14 +3,16 @@
  * its tasks need, runs rounds of one task per replica, makes one set of weights of their results, and keeps a
  * checkpoint of every round; whatever dies, it goes on from there with the same numbers.
  *
- *   submitted → validating → preparing → queued
+ *   submitted → (waiting) → validating → preparing → queued
  *     → training (initialising → (dispatching → collecting → reducing → checkpointing (→ validating → judging)?)*)
  *     → evaluating → scoring → registering → completed
  *   collecting → restarting → dispatching, where the loss diverged and the spec says to go on with a lower rate
+ *   most of them → pausing → paused → resuming → where it was, from its last checkpoint
  *   any of them → cancelling → cancelled | failed
  *
  * Invariants:
- * 1. What is computed follows from spec, seed and data alone (training.ts); the chart says only when.
+ * 1. What is computed follows from spec, seed and data alone (training.ts); the chart says only when. A pause ends a
+ *    round or has it run again, and a task's twin computes what the task would have.
  * 2. `pending` names exactly the tasks that have not told how they ended; a word of any other task is not heard.
  * 3. Every state that waits has a limit, and `cancel` leads out of every state within `JOB_LIMITS.cancelMs`.
  * 4. A job ends in completed, failed or cancelled, when none of its tasks runs or waits any more.
@@ -18,14 +20,28 @@
  * Pausing will stand between checkpointing and dispatching: what a job needs to go on is in its last checkpoint.
  */
 import { assign, setup } from 'xstate'
-import { taskAddress } from './address.ts'
+import { originalOf, taskAddress, twinAddress } from './address.ts'
+import {
+  afterResult,
+  cancellations,
+  costFault,
+  faultOfPredecessor,
+  isLast,
+  mayHaveTwin,
+  otherOf,
+  spawns,
+  timeFault,
+  twinOf,
+  watches,
+} from './control.ts'
+import type { ActorEnded, JobOutcome } from './control.ts'
 import { effect } from './effect.ts'
 import { faultOfEvent, timeoutFault } from './fault.ts'
 import type { Fault } from './fault.ts'
 import { mayRestart, restarted, withCheckpointNamed } from './divergence.ts'
 import { hasStalled, isValidationDue, withValidation } from './judgement.ts'
 import { JOB_LIMITS } from './limits.ts'
-import type { TaskEvent, TaskInput } from './task.ts'
+import type { TaskInput } from './task.ts'
 import {
   evaluateInputs,
   initialInput,
@@ -43,18 +59,30 @@ import {
 import type { JobInput, ModelRef, Plan, ReduceInput, ReduceOutput, RegisterInput, TrainingContext } from './training.ts'
 import type { Evaluation, ScoreInput } from './training.ts'
 import { vocabulary } from './vocabulary.ts'
-import type { Spawn, Tell } from './vocabulary.ts'
+import type { Schedule, Spawn, Tell, Unschedule } from './vocabulary.ts'
 import type { WorkOutput } from './work.ts'
 
 export interface JobContext extends TrainingContext {
   /** The tasks that have not told how they ended. */
   readonly pending: readonly string[]
+  /** The jobs before this one that have not ended. */
+  readonly predecessors: readonly string[]
+  /** A pause waits for the end of the round. */
+  readonly isPauseAsked: boolean
   readonly model: ModelRef | null
   readonly fault: Fault | null
 }
 
 export type JobEvent =
   | { readonly type: 'cancel' }
+  /** At the end of the round, if that comes soon; else, or at once when asked so, the round will be run again. */
+  | { readonly type: 'pause'; readonly isUrgent?: boolean }
+  | { readonly type: 'pause.overdue' }
+  | { readonly type: 'resume' }
+  | { readonly type: 'time.over' }
+  | ActorEnded
+  /** It takes longer than it should. */
+  | { readonly type: 'task.slow'; readonly task: string; readonly worker: string }
   | { readonly type: 'task.started'; readonly task: string; readonly worker: string }
   | { readonly type: 'task.done'; readonly task: string; readonly worker: string; readonly fingerprint: string; readonly output: WorkOutput } // prettier-ignore
   | { readonly type: 'task.failed'; readonly task: string; readonly fault: Fault }
@@ -63,7 +91,7 @@ export type JobEvent =
 type Args = { readonly context: JobContext; readonly event: JobEvent }
 
 export const jobMachine = setup({
-  types: { context: {} as JobContext, events: {} as JobEvent, input: {} as JobInput },
+  types: { context: {} as JobContext, events: {} as JobEvent, input: {} as JobInput, output: {} as JobOutcome },
   actors: {
     validate: effect<JobInput, null>(),
     prepare: effect<JobInput, Plan>(),
@@ -84,6 +112,25 @@ export const jobMachine = setup({
     takeResult: assign(({ context, event }) =>
       event.type === 'task.done' ? withResult(context, event.worker, event.output) : {},
     ),
+    countCost: assign({
+      costMs: ({ context, event }) =>
+        context.costMs + (event.type === 'task.done' ? event.output.elapsedMs * (context.spec.slots ?? 1) : 0),
+    }),
+    /** One result stands for a task and its twin. */
+    settleBoth: assign({ pending: ({ context, event }) => afterResult(context, taskOf(event)) }),
+    expectTwin: assign({ pending: ({ context, event }) => [...context.pending, twinAddress(taskOf(event))] }),
+    expectPredecessors: assign({ predecessors: ({ context }) => watches(context.spec).map(({ to }) => to) }),
+    settlePredecessor: assign(({ context, event }) =>
+      event.type === 'actor.ended'
+        ? {
+            predecessors: context.predecessors.filter((job) => job !== event.actor),
+            fault: context.fault ?? faultOfPredecessor(context.spec, event),
+          }
+        : {},
+    ),
+    askPause: assign({ isPauseAsked: true }),
+    forgetPause: assign({ isPauseAsked: false }),
+    nextTake: assign({ take: ({ context }) => context.take + 1, isPauseAsked: false, pending: [], results: [] }),
     takeReduced: assign((_, reduced: ReduceOutput) => ({ reduced })),
     checkpoint: assign(({ context }) => withCheckpoint(context)),
     judge: assign(({ context }, validation: Evaluation) => withValidation(context, validation)),
@@ -101,7 +148,19 @@ export const jobMachine = setup({
   },
   guards: {
     isPending: ({ context, event }) => context.pending.includes(taskOf(event)),
-    isLastPending: ({ context, event }) => context.pending.length === 1 && context.pending[0] === taskOf(event),
+    isLastPending: ({ context, event }) => isLast(context, taskOf(event)),
+    /** Its twin, or the task of which it is the twin, goes on. */
+    hasOther: ({ context, event }) =>
+      context.pending.includes(taskOf(event)) && otherOf(context, taskOf(event)) !== undefined,
+    mayHaveTwin: ({ context, event }) => mayHaveTwin(context, taskOf(event)),
+    hasPredecessors: ({ context }) => (context.spec.after ?? []).length > 0,
+    isReady: ({ context }) => context.predecessors.length === 0 && context.fault === null,
+    isOutOfLuck: ({ context }) => context.fault !== null,
+    isUrgent: ({ event }) => event.type === 'pause' && event.isUrgent === true,
+    isPauseAsked: ({ context }) => context.isPauseAsked,
+    isUnplanned: ({ context }) => context.plan === null,
+    isUntrained: ({ context }) => context.checkpoints.length === 0,
+    isTooCostly: ({ context }) => context.costMs > (context.spec.limits?.cost ?? Infinity) * 1_000,
     isNothingPending: ({ context }) => context.pending.length === 0,
     hasFailed: ({ context }) => context.pending.length === 0 && context.fault !== null,
     mayRestart: ({ context, event }) =>
@@ -125,6 +184,9 @@ export const jobMachine = setup({
     restartLimit: JOB_LIMITS.cancelMs,
     registerLimit: JOB_LIMITS.registerMs,
     cancelLimit: JOB_LIMITS.cancelMs,
+    pauseLimit: JOB_LIMITS.cancelMs,
+    pausedLimit: JOB_LIMITS.pausedMs,
+    waitLimit: JOB_LIMITS.waitMs,
   },
 }).createMachine({
   id: 'job',
@@ -132,12 +194,16 @@ export const jobMachine = setup({
     ...input,
     ...UNTRAINED,
     pending: [],
+    predecessors: [],
+    isPauseAsked: false,
     model: null,
     fault: null,
   }),
+  output: ({ context }) => outcomeOf(context),
   initial: 'submitted',
   on: {
     cancel: '.cancelling',
+    'time.over': { target: '.cancelling', actions: { type: 'fail', params: timeIsOver } },
     'task.failed': [
       { guard: 'mayRestart', target: '.training.restarting', actions: 'settle' },
       { guard: 'isPending', target: '.cancelling', actions: ['settle', 'takeFault'] },
@@ -150,8 +216,29 @@ export const jobMachine = setup({
     },
   },
   states: {
-    submitted: { always: 'validating' },
+    submitted: { always: [{ guard: 'hasPredecessors', target: 'waiting' }, { target: 'resuming' }] },
+    waiting: {
+      entry: ['expectPredecessors', { type: 'watch', params: ({ context }) => watches(context.spec) }],
+      always: [
+        { guard: 'isOutOfLuck', target: 'cancelling' },
+        { guard: 'isReady', target: 'resuming' },
+      ],
+      on: { 'actor.ended': { actions: 'settlePredecessor' }, pause: 'pausing' },
+      after: { waitLimit: { target: 'cancelling', actions: limitIsOver('waiting', JOB_LIMITS.waitMs) } },
+    },
+    /** To where a job stands by what it has: a new one at its beginning, another at its last checkpoint. */
+    resuming: {
+      always: [
+        { guard: 'isUnplanned', target: 'validating' },
+        { guard: 'isUntrained', target: 'queued' },
+        { guard: 'isValidationDue', target: 'training.validating' },
+        { guard: 'hasMoreRounds', target: 'training.dispatching' },
+        { guard: 'hasTestExamples', target: 'evaluating' },
+        { target: 'registering' },
+      ],
+    },
     validating: {
+      on: { pause: 'pausing' },
       invoke: {
         id: 'validate',
         src: 'validate',
@@ -162,6 +249,7 @@ export const jobMachine = setup({
       after: { validateLimit: { target: 'cancelling', actions: limitIsOver('validating', JOB_LIMITS.validateMs) } },
     },
     preparing: {
+      on: { pause: 'pausing' },
       invoke: {
         id: 'prepare',
         src: 'prepare',
@@ -169,7 +257,7 @@ export const jobMachine = setup({
         onDone: [
           {
             guard: 'isResumed',
-            target: 'training.dispatching',
+            target: 'resuming',
             actions: [{ type: 'takePlan', params: ({ event }) => event.output }, 'resume'],
           },
           { target: 'queued', actions: { type: 'takePlan', params: ({ event }) => event.output } },
@@ -182,15 +270,31 @@ export const jobMachine = setup({
       entry: ['expectInitial', { type: 'spawn', params: initialTask }],
       on: {
         'task.started': { guard: 'isPending', target: 'training' },
-        'task.done': { guard: 'isPending', target: 'training.dispatching', actions: ['takeInitial', 'settle'] },
+        'task.done': {
+          guard: 'isPending',
+          target: 'training.dispatching',
+          actions: ['takeInitial', 'countCost', 'settle'],
+        },
+        pause: 'pausing',
       },
       after: { queueLimit: { target: 'cancelling', actions: limitIsOver('queued', JOB_LIMITS.queueMs) } },
     },
     training: {
       initial: 'initialising',
+      entry: { type: 'schedule', params: timeLimit },
+      on: {
+        pause: [
+          { guard: 'isUrgent', target: 'pausing' },
+          { actions: ['askPause', { type: 'schedule', params: overdue }] },
+        ],
+        'pause.overdue': { guard: 'isPauseAsked', target: 'pausing' },
+        resume: { guard: 'isPauseAsked', actions: ['forgetPause', { type: 'unschedule', params: notOverdue }] },
+      },
       states: {
         initialising: {
-          on: { 'task.done': { guard: 'isPending', target: 'dispatching', actions: ['takeInitial', 'settle'] } },
+          on: {
+            'task.done': { guard: 'isPending', target: 'dispatching', actions: ['takeInitial', 'countCost', 'settle'] },
+          },
           after: {
             initialiseLimit: {
               target: '#job.cancelling',
@@ -205,9 +309,19 @@ export const jobMachine = setup({
         collecting: {
           on: {
             'task.done': [
-              { guard: 'isLastPending', target: 'reducing', actions: ['takeResult', 'settle'] },
-              { guard: 'isPending', actions: ['takeResult', 'settle'] },
+              {
+                guard: 'isLastPending',
+                target: 'reducing',
+                actions: ['takeResult', 'countCost', { type: 'tell', params: stopOfOther }, 'settleBoth'],
+              },
+              {
+                guard: 'isPending',
+                actions: ['takeResult', 'countCost', { type: 'tell', params: stopOfOther }, 'settleBoth'],
+              },
             ],
+            'task.slow': { guard: 'mayHaveTwin', actions: [{ type: 'spawn', params: roundTwin }, 'expectTwin'] },
+            'task.failed': { guard: 'hasOther', actions: 'settle' },
+            'task.cancelled': { guard: 'hasOther', actions: 'settle' },
           },
           after: {
             collectLimit: { target: '#job.cancelling', actions: limitIsOver('collecting', JOB_LIMITS.collectMs) },
@@ -229,7 +343,9 @@ export const jobMachine = setup({
         checkpointing: {
           entry: 'checkpoint',
           always: [
+            { guard: 'isTooCostly', target: '#job.cancelling', actions: { type: 'fail', params: tooCostly } },
             { guard: 'isValidationDue', target: 'validating' },
+            { guard: 'isPauseAsked', target: '#job.paused', actions: { type: 'unschedule', params: notOverdue } },
             { guard: 'hasMoreRounds', target: 'dispatching' },
             { guard: 'hasTestExamples', target: '#job.evaluating' },
             { target: '#job.registering' },
@@ -239,8 +355,8 @@ export const jobMachine = setup({
           entry: ['expectValidation', { type: 'spawn', params: validateTasks }],
           on: {
             'task.done': [
-              { guard: 'isLastPending', target: 'judging', actions: ['takeResult', 'settle'] },
-              { guard: 'isPending', actions: ['takeResult', 'settle'] },
+              { guard: 'isLastPending', target: 'judging', actions: ['takeResult', 'countCost', 'settle'] },
+              { guard: 'isPending', actions: ['takeResult', 'countCost', 'settle'] },
             ],
           },
           after: {
@@ -265,6 +381,7 @@ export const jobMachine = setup({
         },
         judged: {
           always: [
+            { guard: 'isPauseAsked', target: '#job.paused', actions: { type: 'unschedule', params: notOverdue } },
             { guard: 'hasMoreRounds', target: 'dispatching' },
             { guard: 'hasTestExamples', target: '#job.evaluating' },
             { target: '#job.registering' },
@@ -272,7 +389,7 @@ export const jobMachine = setup({
         },
         /** Nothing of the round that diverged may still run when it begins anew. */
         restarting: {
-          entry: { type: 'tell', params: cancellations },
+          entry: { type: 'tell', params: ({ context }) => cancellations(context.pending) },
           on: {
             'task.done': { guard: 'isPending', actions: 'settle' },
             'task.failed': { guard: 'isPending', actions: 'settle' },
@@ -287,9 +404,10 @@ export const jobMachine = setup({
       entry: ['expectEvaluation', { type: 'spawn', params: evaluateTasks }],
       on: {
         'task.done': [
-          { guard: 'isLastPending', target: 'scoring', actions: ['takeResult', 'settle'] },
-          { guard: 'isPending', actions: ['takeResult', 'settle'] },
+          { guard: 'isLastPending', target: 'scoring', actions: ['takeResult', 'countCost', 'settle'] },
+          { guard: 'isPending', actions: ['takeResult', 'countCost', 'settle'] },
         ],
+        pause: 'pausing',
       },
       after: { evaluateLimit: { target: 'cancelling', actions: limitIsOver('evaluating', JOB_LIMITS.evaluateMs) } },
     },
@@ -313,11 +431,28 @@ export const jobMachine = setup({
       },
       after: { registerLimit: { target: 'cancelling', actions: limitIsOver('registering', JOB_LIMITS.registerMs) } },
     },
+    /** What was under way will be done anew: nothing of it may still run when the job is paused. */
+    pausing: {
+      entry: { type: 'tell', params: ({ context }) => cancellations(context.pending) },
+      on: {
+        'task.done': { guard: 'isPending', actions: ['countCost', 'settle'] },
+        'task.failed': { guard: 'isPending', actions: 'settle' },
+        'task.cancelled': { guard: 'isPending', actions: 'settle' },
+      },
+      always: { guard: 'isNothingPending', target: 'paused' },
+      after: { pauseLimit: 'paused' },
+    },
+    paused: {
+      entry: 'nextTake',
+      on: { resume: [{ guard: 'isUnplanned', target: 'submitted' }, { target: 'resuming' }] },
+      after: { pausedLimit: { target: 'cancelling', actions: limitIsOver('paused', JOB_LIMITS.pausedMs) } },
+    },
     /** Also the way of a job that fails: nothing of it may still run when it has ended. */
     cancelling: {
-      entry: { type: 'tell', params: cancellations },
+      entry: { type: 'tell', params: ({ context }) => cancellations(context.pending) },
       on: {
         cancel: {},
+        'time.over': {},
         'task.done': { guard: 'isPending', actions: 'settle' },
         'task.failed': { guard: 'isPending', actions: 'settle' },
         'task.cancelled': { guard: 'isPending', actions: 'settle' },
@@ -369,12 +504,39 @@ function resumed({ resume }: JobContext): Partial<JobContext> {
   return { checkpoints: [checkpoint], metrics: checkpoint.metrics, fingerprint, firstLoss, rateFactor }
 }
 
-function spawns(inputs: readonly TaskInput[]): readonly Spawn[] {
-  return inputs.map((input) => ({ to: taskAddress(input.id), input }))
+function stopOfOther({ context, event }: Args): readonly Tell[] {
+  const other = otherOf(context, taskOf(event))
+  return other === undefined ? [] : cancellations([other])
 }
 
-function cancellations({ context }: Args): readonly Tell[] {
-  return context.pending.map((to) => ({ to, event: { type: 'cancel' } satisfies TaskEvent }))
+function roundTwin({ context, event }: Args): readonly Spawn[] {
+  return event.type === 'task.slow' ? twinOf(roundInputs(context), originalOf(event.task), event.worker) : []
+}
+
+function outcomeOf({ fault, model }: JobContext): JobOutcome {
+  return { outcome: fault !== null ? 'failed' : model === null ? 'cancelled' : 'completed' }
+}
+
+function timeLimit({ context }: Args): readonly Schedule[] {
+  const { time } = context.spec.limits ?? {}
+  if (time === undefined || context.take > 0) return []
+  return [{ id: 'time', event: { type: 'time.over' } satisfies JobEvent, delayMs: time * 1_000 }]
+}
+
+function timeIsOver({ context }: Args): Fault {
+  return timeFault(context.spec.limits?.time ?? 0)
+}
+
+function tooCostly({ context }: Args): Fault {
+  return costFault(context.costMs, context.spec.limits?.cost ?? 0)
+}
+
+function overdue(): Schedule {
+  return { id: 'pause', event: { type: 'pause.overdue' } satisfies JobEvent, delayMs: JOB_LIMITS.pauseGraceMs }
+}
+
+function notOverdue(): Unschedule {
+  return { id: 'pause' }
 }
 
 function limitIsOver(state: string, limitMs: number): { readonly type: 'fail'; readonly params: Fault } {

@@ -8,10 +8,11 @@ import type { Checkpoint, Evaluation, TrainingContext } from './training.ts'
 const COSTS: ReadonlySet<MetricSpec> = new Set(['loss', 'mae', 'rmse'])
 
 /** Whether the last checkpoint is to be measured: every so many rounds, and at the end. */
-export function isValidationDue({ spec, plan, checkpoints }: TrainingContext): boolean {
+export function isValidationDue({ spec, plan, checkpoints, validatedRound }: TrainingContext): boolean {
   const { validation } = spec.train
   const last = checkpoints.at(-1)
   if (validation === undefined || last === undefined || plan === null || plan.validationExamples === 0) return false
+  if (last.round <= validatedRound) return false // a pause came after it
   return last.round % validation.everyRounds === 0 || last.step >= plan.steps
 }
 
@@ -21,8 +22,9 @@ export function withValidation(context: TrainingContext, validation: Evaluation)
   const value = validation[metric] ?? validation.loss
   const before = context.best?.value
   const gain = before === undefined ? Infinity : COSTS.has(metric) ? before - value : value - before
-  if (checkpoint === undefined || !(gain > minDelta)) return { validation, stale: context.stale + 1, results: [] }
-  return { validation, best: { checkpoint, value }, stale: 0, results: [] }
+  const validated = { validation, validatedRound: checkpoint?.round ?? 0, results: [] }
+  if (checkpoint === undefined || !(gain > minDelta)) return { ...validated, stale: context.stale + 1 }
+  return { ...validated, best: { checkpoint, value }, stale: 0 }
 }
 
 /** Whether it has not got better for as long as the spec has patience. */

@@ -19,8 +19,13 @@ export const JOB_LIMITS = {
   evaluateMs: 24 * HOUR,
   scoreMs: HOUR,
   registerMs: 10 * MINUTE,
-  /** After this a cancelled job ends without its tasks' word. */
-  cancelMs: 15 * SECOND,
+  /** After this a cancelled job ends, and a pausing one is paused, without its tasks' word. */
+  cancelMs: 1_800,
+  /** How long a pause waits for the end of the round. */
+  pauseGraceMs: 10 * SECOND,
+  pausedMs: 30 * 24 * HOUR,
+  /** How long a job waits for those before it. */
+  waitMs: 7 * 24 * HOUR,
 } as const
 
 export const TASK_LIMITS = {
@@ -32,8 +37,11 @@ export const TASK_LIMITS = {
   runMinMs: 2 * MINUTE,
   /** A run may take this many times the slowest of the round before. */
   runFactor: 20,
-  stopMs: 5 * SECOND,
-  withdrawMs: 5 * SECOND,
+  stopMs: 1_500,
+  withdrawMs: 1_500,
+  /** A run is slow when it takes this many times what it should, but not for less than a second. */
+  slowFactor: 1.15,
+  slowMinMs: 1_000,
   /** Runs that end in an error worth retrying. */
   failuresMax: 4,
   /** Workers that may vanish under one task before it counts as what kills them. */

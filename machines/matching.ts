@@ -38,13 +38,14 @@ export function isSlow({ slowUntil }: WorkerRow, clock: number): boolean {
 export function matchOf(book: Draft, queue: Queue): Match | NoMatch {
   const able = Object.values(book.workers).filter((row) => row.state === 'ready' && hasNeeds(row, queue.needs))
   const swift = able.filter((row) => !isSlow(row, book.clock))
-  const workers = swift.length > 0 ? swift : able
   if (book.settings.policy === 'affinity') {
-    const atHome = homeMatch(workers, queue)
+    const atHome = homeMatch(swift.length > 0 ? swift : able, queue)
     if (atHome !== null) return atHome
   }
   let hasGang = false
   for (const [index, entry] of queue.head.entries()) {
+    // Slow ones are better than to wait for a room that the others will never have.
+    const workers = couldEver(swift, entry) ? swift : able
     const placed = entry.wants.length === 1 ? single(book, workers, entry) : gang(book, workers, entry)
     if (placed !== null) return { index, entry, workers: placed }
     if (entry.wants.length === 1 || !couldEver(workers, entry)) continue

@@ -15,6 +15,26 @@ export interface JobSpec {
   readonly register: { readonly name: string }
   readonly pool: string
   readonly priority: Priority
+  /** How many slots each of its tasks takes; 1 when left out. */
+  readonly slots?: number
+  /** All replicas of a round start together, or none. */
+  readonly gang?: boolean
+  readonly limits?: JobLimits
+  /** Jobs that must have ended before this one begins. */
+  readonly after?: readonly Predecessor[]
+}
+
+export interface JobLimits {
+  /** Seconds from its first round to its end, pauses included. */
+  readonly time?: number
+  /** Slot-seconds of all its runs that brought a result. */
+  readonly cost?: number
+}
+
+export interface Predecessor {
+  readonly job: string
+  /** What follows when it ends without having completed: this job fails as well, or begins all the same. */
+  readonly otherwise: 'fail' | 'begin'
 }
 
 export type Priority = 'high' | 'normal' | 'low'

@@ -21,7 +21,7 @@ import { jobAddress, schedulerAddress, taskAddress } from './address.ts'
 import { isWorthRetrying, timeoutFault } from './fault.ts'
 import type { Fault } from './fault.ts'
 import type { JobEvent } from './job.ts'
-import { TASK_LIMITS } from './limits.ts'
+import { SCHEDULER_LIMITS, TASK_LIMITS } from './limits.ts'
 import type { Submission } from './book.ts'
 import type { SchedulerEvent } from './scheduler.ts'
 import type { Priority } from './spec.ts'
@@ -128,6 +128,8 @@ export const taskMachine = setup({
     queueLimit: TASK_LIMITS.queueMs,
     assignLimit: TASK_LIMITS.assignMs,
     runLimit: ({ context }) => context.runLimitMs,
+    slowLimit: ({ context }) => slowMs(context, TASK_LIMITS.slowFactor),
+    slowerLimit: ({ context }) => slowMs(context, SCHEDULER_LIMITS.paceSlow * 0.9),
     backoff: ({ context }) => backoffMs(context.failures),
     withdrawLimit: TASK_LIMITS.withdrawMs,
     stopLimit: TASK_LIMITS.stopMs,
@@ -193,6 +195,8 @@ export const taskMachine = setup({
         cancel: 'stopping',
       },
       after: {
+        slowLimit: { actions: { type: 'tell', params: slow } },
+        slowerLimit: { actions: { type: 'tell', params: slowWorker } },
         runLimit: {
           target: 'erred',
           actions: [
@@ -266,6 +270,23 @@ export function backoffMs(failures: number): number {
 export function runLimitMs(slowestMs: number): number {
   if (slowestMs <= 0) return TASK_LIMITS.runMs
   return Math.min(TASK_LIMITS.runMs, Math.max(TASK_LIMITS.runMinMs, TASK_LIMITS.runFactor * slowestMs))
+}
+
+/** When a run is this many times slower than it should be; never, when that is not known. */
+function slowMs({ expectedMs, runLimitMs: limit }: TaskContext, factor: number): number {
+  return expectedMs === 0 ? 2 * limit : Math.max(TASK_LIMITS.slowMinMs, factor * expectedMs)
+}
+
+function slow({ context }: Args): Tell {
+  return toJob(context, { type: 'task.slow', task: taskAddress(context.id), worker: context.worker ?? '' })
+}
+
+function slowWorker({ context }: Args): Tell {
+  return toScheduler(context, {
+    type: 'worker.slow',
+    worker: context.worker ?? '',
+    pace: SCHEDULER_LIMITS.paceSlow,
+  })
 }
 
 function toScheduler(context: TaskContext, event: SchedulerEvent): Tell {

@@ -129,6 +129,12 @@ export interface TrainingContext extends JobInput {
   readonly plan: Plan | null
   /** Of the present round or evaluation, by replica or slice; null until it is there. */
   readonly results: readonly (OutputOf<'round'> | OutputOf<'evaluate'> | null)[]
+  /** How often the job has gone on after a pause: a round that is run again has new tasks. */
+  readonly take: number
+  /** Slot-milliseconds of all runs that brought a result. */
+  readonly costMs: number
+  /** The last round whose checkpoint was validated. */
+  readonly validatedRound: number
   /** The newest last. */
   readonly checkpoints: readonly Checkpoint[]
   readonly reduced: ReduceOutput | null
@@ -162,6 +168,9 @@ export interface TrainingContext extends JobInput {
 export const UNTRAINED: Omit<TrainingContext, keyof JobInput> = {
   plan: null,
   results: [],
+  take: 0,
+  costMs: 0,
+  validatedRound: 0,
   checkpoints: [],
   reduced: null,
   slowestMs: 0,
@@ -219,7 +228,7 @@ export function roundsOf(context: TrainingContext): number {
 
 export function initialInput(context: TrainingContext): TaskInput {
   const { recipe } = planOf(context)
-  return taskInput(context, initialiseTaskId(context.id), { kind: 'initialise', recipe })
+  return taskInput(context, initialiseTaskId(context.id, context.take), { kind: 'initialise', recipe })
 }
 
 export function roundInputs(context: TrainingContext): readonly TaskInput[] {
@@ -227,7 +236,7 @@ export function roundInputs(context: TrainingContext): readonly TaskInput[] {
   const { round, step, weights, follows, optimizerStates } = lastCheckpoint(context)
   const steps = Math.min(roundStepsOf(context.spec.train.strategy), stepsTotal - step)
   return Array.from({ length: recipe.batchSizes.length }, (_, replica) =>
-    taskInput(context, roundTaskId(context.id, round, context.generation, replica), {
+    taskInput(context, roundTaskId(context.id, context.take, round, context.generation, replica), {
       kind: 'round',
       recipe,
       round,
@@ -251,8 +260,8 @@ export function evaluateInputs(context: TrainingContext, split: 'validation' | '
   return Array.from({ length: slices }, (_, slice) => {
     const id =
       split === 'test'
-        ? evaluateTaskId(context.id, slice)
-        : validateTaskId(context.id, round, context.generation, slice)
+        ? evaluateTaskId(context.id, context.take, slice)
+        : validateTaskId(context.id, context.take, round, context.generation, slice)
     return taskInput(context, id, { kind: 'evaluate', recipe, split, slice, slices, weights: weights.sha256 })
   })
 }
@@ -267,6 +276,8 @@ function taskInput(context: TrainingContext, id: string, work: TrainingWork): Ta
     pool: spec.pool,
     priority: spec.priority,
     fingerprint,
+    ...(spec.slots !== undefined && { slots: spec.slots }),
+    ...(spec.gang === true && work.kind === 'round' && { gang: work.recipe.batchSizes.length }),
     data: work.recipe.manifest,
     ...(home !== undefined && { prefer: home }),
     work,

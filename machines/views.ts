@@ -10,6 +10,7 @@ export type JobState =
   | 'submitted'
   | 'validating'
   | 'preparing'
+  | 'waiting'
   | 'queued'
   | 'training'
   | 'evaluating'
@@ -17,6 +18,8 @@ export type JobState =
   | 'registering'
   | 'completed'
   | 'failed'
+  | 'pausing'
+  | 'paused'
   | 'cancelling'
   | 'cancelled'
 
@@ -49,6 +52,8 @@ export interface JobView {
   readonly kernelMs?: number
   /** Bytes that its rounds moved between workers and the blob store. */
   readonly traffic?: Traffic
+  /** What its runs have taken so far. */
+  readonly slotSeconds?: number
   /** sha256 of the newest checkpoint's weights; of the final weights once the job is completed. */
   readonly weights?: string
   readonly model?: { readonly name: string; readonly version: number }

@@ -5,7 +5,18 @@
 import { ApiError, followJob, request, signIn, signOut } from './api.js'
 import { LineChart } from './chart.js'
 import { count, loss, percent } from './format.js'
-import { ENDED, factsOf, h, jobsTable, modelsTable, pill, progressBar, refill, workersTable } from './views.js'
+import {
+  ENDED,
+  factsOf,
+  h,
+  jobsTable,
+  modelsTable,
+  PAUSABLE,
+  pill,
+  progressBar,
+  refill,
+  workersTable,
+} from './views.js'
 
 const POLL_MS = 2_000
 const LOG_LINES_SHOWN = 200
@@ -47,6 +58,9 @@ class JobPanel {
   #body
   #error = h('p', { class: 'error', role: 'alert' })
   #cancel = h('button', { type: 'button', class: 'danger', onclick: () => void this.#askToCancel() }, 'Cancel job')
+  #pause = h('button', { type: 'button', onclick: () => void this.#steer('pause') }, 'Pause')
+  #resume = h('button', { type: 'button', onclick: () => void this.#steer('resume') }, 'Resume')
+  #retry = h('button', { type: 'button', onclick: () => void this.#steer('retry') }, 'Try again')
   #log = h('ol', { class: 'log', tabindex: '0', 'aria-label': 'Log' })
   #logPart = h('details', {}, h('summary', {}, 'Log'), this.#log)
   #role
@@ -62,7 +76,16 @@ class JobPanel {
     this.#role = role
     this.#onView = onView
     const plots = h('div', { class: 'plots' }, ...this.#charts.map(({ element }) => element))
-    const head = h('div', { class: 'head' }, this.#title, this.#state, this.#cancel)
+    const head = h(
+      'div',
+      { class: 'head' },
+      this.#title,
+      this.#state,
+      this.#pause,
+      this.#resume,
+      this.#retry,
+      this.#cancel,
+    )
     this.#body = h('div', { class: 'body' }, plots, this.#facts)
     this.#element.replaceChildren(head, this.#progress, this.#error, this.#body, this.#logPart)
   }
@@ -145,6 +168,10 @@ class JobPanel {
     this.#body.classList.toggle('bare', this.#points.length === 0 && ENDED.has(job.state))
     this.#cancel.hidden = ENDED.has(job.state) || this.#role === 'viewer'
     this.#cancel.disabled = job.state === 'cancelling'
+    const isViewer = this.#role === 'viewer'
+    this.#pause.hidden = isViewer || !PAUSABLE.has(job.state)
+    this.#resume.hidden = isViewer || (job.state !== 'paused' && job.state !== 'pausing')
+    this.#retry.hidden = isViewer || (job.state !== 'failed' && job.state !== 'cancelled')
     const pairs = factsOf({ ...job, progress }, this.#pace(progress))
     refill(this.#facts, fragment(pairs.map(([label, value]) => h('div', {}, h('dt', {}, label), h('dd', {}, value)))))
     const [losses, accuracies] = this.#charts
@@ -171,9 +198,14 @@ class JobPanel {
   }
 
   async #askToCancel() {
-    if (!confirm(`Cancel ${this.#view.name}? It cannot be resumed.`)) return
+    if (confirm(`Cancel ${this.#view.name}?`)) await this.#steer('cancel')
+  }
+
+  /** Another try at a job is a job of its own, which is then shown. */
+  async #steer(verb) {
     try {
-      await request(`/v1/jobs/${encodeURIComponent(this.#id)}/cancel`, { method: 'POST' })
+      const job = await request(`/v1/jobs/${encodeURIComponent(this.#id)}/${verb}`, { method: 'POST' })
+      if (verb === 'retry') location.hash = `#/jobs/${encodeURIComponent(job.id)}`
     } catch (error) {
       refill(this.#error, error.message)
     }

@@ -5,6 +5,7 @@
 import { ago, bytes, count, duration, loss, percent } from './format.js'
 
 export const ENDED = new Set(['completed', 'failed', 'cancelled'])
+export const PAUSABLE = new Set(['waiting', 'validating', 'preparing', 'queued', 'training', 'evaluating'])
 
 /** An element: `h('p', { class: 'x' }, 'text', child)`. */
 export function h(name, attributes = {}, ...children) {

@@ -1,23 +1,19 @@
-/** `/v1/jobs`: submit, list, look, cancel, read the log. What happens while a job runs is in job-events.ts. */
+/** `/v1/jobs`: submit, list, look, read the log. Steering a job is in job-control.ts, following it in job-events.ts. */
 import { z } from 'zod'
-import type { JobInput } from '../../machines/training.ts'
 import type { JobSpec } from '../../machines/spec.ts'
 import type { JobView, LogLine } from '../../machines/views.ts'
-import type { Answer as ActorAnswer } from '../../runtime/client.ts'
-import { RuntimeError } from '../../runtime/errors.ts'
 import { pathParam, principalOf, queryOf, type Api, type Context } from '../api.ts'
 import { checkBody, readBody, SPEC_TYPES } from '../body.ts'
 import { isSameJson, jobIdOf } from '../idempotency.ts'
-import { findJob, jobFor, mayChange } from '../job-access.ts'
-import { jobAddress, logsStream } from '../job-address.ts'
-import { isOver } from '../job-events.ts'
+import { findJob, jobFor } from '../job-access.ts'
+import { logsStream } from '../job-address.ts'
+import { admitOrThrow, locationOf, spawnJob } from '../job-start.ts'
 import { LIMITS } from '../limits.ts'
 import { GatewayError } from '../problems.ts'
 import { jobSpecSchema } from '../schemas/job-spec.ts'
 import { presetSpecSchema } from '../schemas/preset-spec.ts'
 import { jobStates, jobViewSchema, logLineSchema, pageOf } from '../schemas/views.ts'
 import type { Services } from '../services.ts'
-import { traceOf } from '../trace.ts'
 
 const listQuery = z.strictObject({
   state: z.enum(jobStates).optional(),
@@ -90,18 +86,6 @@ export function jobRoutes(api: Api, services: Services): void {
 
   api.on(
     {
-      method: 'post',
-      path: '/v1/jobs/:id/cancel',
-      tag: 'jobs',
-      summary: 'Cancel a job. It is over when its state is `cancelled`.',
-      access: 'user',
-      answers: { 202: { description: 'The job, which is being cancelled.', content: jobViewSchema } },
-    },
-    (c) => cancel(c, services),
-  )
-
-  api.on(
-    {
       method: 'get',
       path: '/v1/jobs/:id/logs',
       tag: 'jobs',
@@ -142,11 +126,8 @@ async function submit(c: Context, services: Services): Promise<Response> {
     if (before !== null)
       return c.json(sameJob(before, spec), 201, { ...locationOf(id), 'Idempotency-Replayed': 'true' })
   }
-  const errors = await services.admit(spec, c.get('signal'))
-  if (errors.length > 0) {
-    throw new GatewayError('spec.not-admitted', `This job cannot run: ${errors[0]?.message ?? ''}`, { errors })
-  }
-  const { answer, job } = await spawn(c, services, { id, owner, spec })
+  await admitOrThrow(c, services, spec)
+  const { answer, job } = await spawnJob(c, services, { id, owner, spec })
   const headers = { ...locationOf(id), ...(!answer.handled && { 'Idempotency-Replayed': 'true' }) }
   return c.json(answer.handled ? job : sameJob(job, spec), 201, headers)
 }
@@ -164,17 +145,6 @@ async function specOf(c: Context, services: Services): Promise<JobSpec> {
   throw new GatewayError('spec.not-admitted', `This job cannot run: ${errors[0]?.message ?? ''}`, { errors })
 }
 
-async function spawn(c: Context, services: Services, job: JobInput): Promise<{ answer: ActorAnswer; job: JobView }> {
-  const answer = await services.client.spawn(jobAddress(job.id), job, {
-    ...traceOf(c.req),
-    signal: c.get('signal'),
-    timeoutMs: LIMITS.askMs,
-  })
-  const view = await findJob(services, job.id)
-  if (view === null) throw new Error(`Job ${job.id} was brought to life and is not there`)
-  return { answer, job: view }
-}
-
 function sameJob(job: JobView, spec: unknown): JobView {
   if (isSameJson(job.spec, spec)) return job
   throw new GatewayError(
@@ -184,35 +154,6 @@ function sameJob(job: JobView, spec: unknown): JobView {
       state: job.state,
     },
   )
-}
-
-async function cancel(c: Context, services: Services): Promise<Response> {
-  const id = pathParam(c, 'id')
-  const principal = principalOf(c)
-  const job = await jobFor(services, id, principal)
-  if (!mayChange(principal, job)) {
-    throw new GatewayError('auth.forbidden', `Job ${id} belongs to ${job.owner}: only they and admins may cancel it`)
-  }
-  if (isOver(job)) throw notCancellable(job)
-  const options = { ...traceOf(c.req), control: true, signal: c.get('signal'), timeoutMs: LIMITS.askMs }
-  const handled = await services.client.ask(jobAddress(id), { type: 'cancel' }, options).then(
-    (answer) => answer.handled,
-    (error: unknown) => {
-      if (error instanceof RuntimeError && error.code === 'actor.done') return false // it ended since we looked
-      throw error
-    },
-  )
-  const after = (await findJob(services, id)) ?? job
-  if (!handled) throw notCancellable(after)
-  return c.json(after, 202)
-}
-
-function notCancellable({ id, state }: JobView): GatewayError {
-  return new GatewayError('job.not-cancellable', `Cannot cancel job ${id}: it is ${state}`, { state })
-}
-
-function locationOf(id: string): { Location: string } {
-  return { Location: `/v1/jobs/${id}` }
 }
 
 /** If-None-Match may list several tags, weak ones among them. */

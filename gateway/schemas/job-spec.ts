@@ -75,6 +75,33 @@ const modelSchema = z
 /** What other specifications have too. */
 export const jobSpecFields = { name, dataset: datasetSchema }
 
+const limitsSchema = z.strictObject({
+  time: z
+    .number()
+    .gt(0)
+    .max(30 * 86_400)
+    .exactOptional()
+    .describe('Seconds from its first round to its end, pauses included; over it, the job fails.'),
+  cost: z
+    .number()
+    .gt(0)
+    .exactOptional()
+    .describe('Slot-seconds of all its runs that brought a result; over it, the job fails at the end of a round.'),
+})
+
+const predecessorSchema = z
+  .union([
+    z.string().min(1).max(64),
+    z.strictObject({
+      job: z.string().min(1).max(64),
+      otherwise: z
+        .enum(['fail', 'begin'])
+        .default('fail')
+        .describe('What follows when it has not completed: this job fails as well, or begins all the same.'),
+    }),
+  ])
+  .transform((before) => (typeof before === 'string' ? { job: before, otherwise: 'fail' as const } : before))
+
 export const jobSpecSchema = z
   .strictObject({
     name,
@@ -87,7 +114,19 @@ export const jobSpecSchema = z
       .exactOptional()
       .describe("Where the finished model goes; the job's name when left out."),
     pool: name.default('default'),
-    priority: z.enum(['high', 'normal', 'low']).default('normal'),
+    priority: z
+      .enum(['high', 'normal', 'low'])
+      .default('normal')
+      .describe('High work takes slots from normal and low, which go on later with the same result.'),
+    slots: z.int().min(1).max(64).exactOptional().describe('How many slots each of its tasks takes; 1 when left out.'),
+    gang: z.boolean().exactOptional().describe('All replicas of a round start together, or none.'),
+    limits: limitsSchema.exactOptional(),
+    after: z
+      .array(predecessorSchema)
+      .min(1)
+      .max(32)
+      .exactOptional()
+      .describe('Jobs that must have ended before this one.'),
   })
   .transform((spec) => ({ ...spec, register: spec.register ?? { name: spec.name } }))
   .meta({ id: 'JobSpec' }) satisfies z.ZodType<JobSpec>

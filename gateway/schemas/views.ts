@@ -50,6 +50,7 @@ export const jobStates = [
   'submitted',
   'validating',
   'preparing',
+  'waiting',
   'queued',
   'training',
   'evaluating',
@@ -57,6 +58,8 @@ export const jobStates = [
   'registering',
   'completed',
   'failed',
+  'pausing',
+  'paused',
   'cancelling',
   'cancelled',
 ] as const satisfies readonly JobView['state'][]
@@ -78,6 +81,7 @@ export const jobViewSchema = z
       .object({ loss: z.number(), accuracy: z.number().exactOptional() })
       .exactOptional()
       .describe('Mean over the replicas of the last round.'),
+    slotSeconds: z.number().exactOptional().describe('What its runs have taken so far: what `limits.cost` is about.'),
     evaluation: evaluation.exactOptional(),
     validation: evaluation.exactOptional().describe('The newest on the validation split.'),
     checkpoints: z

@@ -90,6 +90,15 @@ export class Chart {
     return this.ops.flatMap((op) => (op.op === 'tell' ? [{ to: op.to, event: op.event }] : []))
   }
 
+  get output(): unknown {
+    return this.#state.output
+  }
+
+  /** What the last step wants told later. */
+  get scheduled(): readonly { readonly id: string; readonly delayMs: number | undefined }[] {
+    return this.ops.flatMap((op) => (op.op === 'schedule' ? [{ id: op.id, delayMs: op.delayMs }] : []))
+  }
+
   get spawned(): readonly { readonly to: string; readonly input: unknown }[] {
     return this.ops.flatMap((op) => (op.op === 'spawn' ? [{ to: op.to, input: op.input }] : []))
   }

@@ -74,6 +74,8 @@ class Fleet {
   readonly lines = new Map<string, Message[]>()
   readonly dead = new Set<string>()
   workers = 0
+  /** Every task that runs may prove slow. */
+  isSlow = false
 
   constructor() {
     this.add('scheduler/default', newScheduler())
@@ -129,7 +131,14 @@ class Fleet {
         moves.push(() => this.carry(name, chart.finish(id, outputOf(src, input))))
       }
     }
+    if (this.isSlow) moves.push(...this.slowness)
     return moves
+  }
+
+  get slowness(): (() => void)[] {
+    return [...this.charts].flatMap(([name, chart]) =>
+      chart.timers.has('slowLimit') ? [() => this.carry(name, chart.after('slowLimit'))] : [],
+    )
   }
 
   /** The process of a worker dies: its effects are lost, and whoever adopts it says so. */
@@ -212,6 +221,48 @@ describe('the fleet, whatever order things happen in', () => {
           expect(weightsOf(fleet)).toBe(expected)
         },
       ),
+      { numRuns: 150 },
+    )
+  })
+
+  test('a job that is paused at any moment and goes on comes to the same weights', () => {
+    const expected = weightsOf(undisturbed())
+    fc.assert(
+      fc.property(chance, fc.nat(80), fc.nat(3), fc.boolean(), (numbers, after, kills, isUrgent) => {
+        const fleet = new Fleet()
+        fleet.join(1)
+        fleet.join(1)
+        for (let i = 0; i < after; i++)
+          fleet.moves[(numbers[i % numbers.length] ?? 0) % Math.max(1, fleet.moves.length)]?.()
+        fleet.carry('job/J', fleet.job.send({ type: 'pause', isUrgent } as never))
+        fleet.run(numbers, kills)
+        // A job asked too late (it registers) has not paused; one that was paused has nothing under way.
+        const others = [...fleet.charts].filter(([name]) => name.startsWith('task/'))
+        expect(others.filter(([, task]) => task.status !== 'done')).toEqual([])
+        fleet.carry('job/J', fleet.job.send({ type: 'resume' }))
+        fleet.run(numbers, 0)
+        expect(fleet.job.value).toBe('completed')
+        expect(weightsOf(fleet)).toBe(expected)
+      }),
+      { numRuns: 150 },
+    )
+  })
+
+  test('a job some of whose tasks have twins comes to the same weights, and no twin runs on', () => {
+    const expected = weightsOf(undisturbed())
+    fc.assert(
+      fc.property(chance, fc.nat(2), (numbers, kills) => {
+        const fleet = new Fleet()
+        for (let i = 0; i < 3; i++) fleet.join(1)
+        fleet.isSlow = true
+        fleet.run(numbers, kills)
+        expect(fleet.job.value).toBe('completed')
+        expect(weightsOf(fleet)).toBe(expected)
+        const running = [...fleet.charts].filter(([name, chart]) =>
+          name.startsWith('task/') ? chart.status !== 'done' : chart.effects.size > 0,
+        )
+        expect(running.map(([name]) => name)).toEqual([])
+      }),
       { numRuns: 150 },
     )
   })

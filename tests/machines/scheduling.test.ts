@@ -336,6 +336,12 @@ describe('slow workers', () => {
     expect(pool.submit('K.0')).toMatchObject([{ worker: 'worker/a' }])
   })
 
+  test('a gang for which there is no room without the slow ones takes them too', () => {
+    const pool = slowed()
+    pool.submit('G.0', { gang: 2 })
+    expect(pool.submit('G.1', { gang: 2 })).toHaveLength(2)
+  })
+
   test('it is tried again after a while, and twice as late when it proves slow again', () => {
     const pool = slowed()
     const sparedFor = (): number => (pool.book.workers['worker/a']?.slowUntil ?? 0) - pool.book.clock

@@ -2,8 +2,8 @@ import { describe, expect, test } from 'vitest'
 import type { TaskContext } from '../../machines/task.ts'
 import { backoffMs, runLimitMs } from '../../machines/task.ts'
 import { TASK_LIMITS } from '../../machines/limits.ts'
-import { FAULTS, newTask } from './chart.ts'
-import type { Chart } from './chart.ts'
+import { Chart, FAULTS, newTask, TASK_INPUT } from './chart.ts'
+import { taskMachine } from '../../machines/task.ts'
 
 const OUTPUT = { kind: 'initialise', weights: { sha256: 'w', sizeBytes: 1 }, elapsedMs: 5 }
 const A = 'worker/a'
@@ -158,6 +158,20 @@ describe('lost workers', () => {
   })
 })
 
+describe('a slow run', () => {
+  const slow = (): Chart => running(A, new Chart('task', taskMachine, { ...TASK_INPUT, expectedMs: 4_000 }))
+
+  test('is told to the job soon after it should have ended, and to the scheduler when it takes twice as long', () => {
+    expect([slow().timers.get('slowLimit'), slow().timers.get('slowerLimit')]).toEqual([4_600, 7_200])
+    expect(typesTold(slow().after('slowLimit'))).toEqual(['job/J task.slow'])
+    expect(slow().after('slowerLimit').told).toMatchObject([{ event: { type: 'worker.slow', worker: A, pace: 2 } }])
+  })
+
+  test('is not known where nothing is known about its time', () => {
+    expect(running().timers.get('slowLimit')).toBeGreaterThan(running().timers.get('runLimit') ?? 0)
+  })
+})
+
 describe('preemption', () => {
   test.each([
     ['assigned', assigned],
@@ -229,7 +243,7 @@ test('every state of a task that waits has a limit', () => {
   expect(waiting.map((task) => [...task.timers.keys()])).toEqual([
     ['queueLimit'],
     ['assignLimit'],
-    ['runLimit'],
+    ['slowLimit', 'slowerLimit', 'runLimit'],
     ['backoff'],
     ['withdrawLimit'],
     ['stopLimit'],

@@ -62,12 +62,12 @@ const aboutTask = (...types: string[]): fc.Arbitrary<Happening> =>
 function outputOf(task: string): object {
   const [, round = '', place = ''] = task.split('.')
   const weights = { sha256: `w${task}`, sizeBytes: 1 }
-  const slice = Number(place)
-  if (round === 'init') return { kind: 'initialise', weights, elapsedMs: 1 }
+  const slice = Number.parseInt(place, 10) // `-1` behind it says that the job has paused once
+  if (round.startsWith('init')) return { kind: 'initialise', weights, elapsedMs: 1 }
   if (round === 'eval') return { kind: 'evaluate', slice, sums: weights, elapsedMs: 1 }
   return {
     kind: 'round',
-    round: Number(round),
+    round: Number.parseInt(round, 10),
     replica: slice,
     weights,
     optimizerState: weights,
@@ -82,7 +82,7 @@ function outputOf(task: string): object {
 
 /** Words about a task that the job really waits for. */
 const ofPending: fc.Arbitrary<Happening> = fc
-  .record({ type: seldom('task.done', 'task.started', 'task.failed', 'task.cancelled'), index: fc.nat(3) })
+  .record({ type: seldom('task.done', 'task.started', 'task.slow', 'task.failed', 'task.cancelled'), index: fc.nat(3) })
   .map(({ type, index }) => ({
     kind: 'event',
     event: (context) => {
@@ -134,9 +134,13 @@ export const REAL_CHARTS: readonly RealChart[] = [
       { weight: 6, arbitrary: ofPending },
       {
         weight: 6,
-        arbitrary: resultOf(fc.constant({ ...PLAN, weights, outerState: null, name: 'digits', version: 1 })),
+        arbitrary: resultOf(
+          fc.constant({ ...PLAN, weights, update: null, outerState: null, name: 'digits', version: 1 }),
+        ),
       },
-      told(eventOf('cancel', 'task.done', 'task.failed', 'task.cancelled')),
+      told(
+        eventOf('cancel', 'pause', 'pause.overdue', 'resume', 'resume', 'task.done', 'task.failed', 'task.cancelled'),
+      ),
       fault,
       timer,
     ),

@@ -1,0 +1,66 @@
+/** The commands that steer jobs and workers: pause, resume, retry, clone, drain. */
+import type { Command } from 'commander'
+import type { JobView } from '../machines/views.ts'
+import { onApi } from './api-command.ts'
+import { changesOf } from './changes.ts'
+import { print, printJson } from './output.ts'
+
+/** Adds the commands to the program, and `drain` to those of workers. */
+export function addSteering(program: Command, workers: Command): void {
+  onApi<[string]>(
+    program
+      .command('pause')
+      .argument('<job>', "the job's id")
+      .option('--now', 'do not wait for the end of the round: it will be run again')
+      .description('pause a job; its result will be the same'),
+    async (api, options, id) => show(await api.pause(id, { now: options['now'] === true }), options),
+  )
+
+  onApi<[string]>(
+    program.command('resume').argument('<job>', "the job's id").description('let a paused job go on'),
+    async (api, options, id) => show(await api.resume(id), options),
+  )
+
+  onApi<[string]>(
+    program
+      .command('retry')
+      .argument('<job>', "the job's id")
+      .description('try a failed job again from its last checkpoint, and say the new id'),
+    async (api, options, id) => showNew(await api.retry(id), options),
+  )
+
+  onApi<[string]>(
+    program
+      .command('clone')
+      .argument('<job>', "the job's id")
+      .option('--set <field=value>', 'a change, as train.epochs=5; may be given again', collect, [])
+      .description('submit a job like another one, with changes, and say its id'),
+    async (api, options, id) => showNew(await api.clone(id, changesOf(options['set'] as string[])), options),
+  )
+
+  onApi<[string]>(
+    workers
+      .command('drain')
+      .argument('<worker>', "the worker's id")
+      .description('give a worker no more tasks; it leaves when those it has are done'),
+    async (api, options, id) => {
+      await api.drain(id)
+      if (options.json === true) printJson({ id, state: 'draining' })
+      else print(`${id} is draining`)
+    },
+  )
+}
+
+function show(job: JobView, options: { readonly json?: boolean }): void {
+  if (options.json === true) printJson(job)
+  else print(`${job.id} is ${job.state}`)
+}
+
+function showNew(job: JobView, options: { readonly json?: boolean }): void {
+  if (options.json === true) printJson(job)
+  else print(job.id)
+}
+
+function collect(value: string, before: readonly string[]): readonly string[] {
+  return [...before, value]
+}

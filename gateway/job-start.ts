@@ -1,0 +1,67 @@
+/** Bringing a job to life: what a new job, a copy of one and another try at one have in common. */
+import type { JobSpec } from '../machines/spec.ts'
+import type { JobInput } from '../machines/training.ts'
+import type { JobView } from '../machines/views.ts'
+import type { Answer as ActorAnswer } from '../runtime/client.ts'
+import type { Context } from './api.ts'
+import { principalOf } from './api.ts'
+import { findJob, maySee } from './job-access.ts'
+import { jobAddress } from './job-address.ts'
+import { isOver } from './job-events.ts'
+import { LIMITS } from './limits.ts'
+import { GatewayError, type FieldError } from './problems.ts'
+import type { Services } from './services.ts'
+import { traceOf } from './trace.ts'
+
+/** Throws `spec.not-admitted`, naming everything that speaks against the job. */
+export async function admitOrThrow(c: Context, services: Services, spec: JobSpec): Promise<void> {
+  const errors = [
+    ...(await services.admit(spec, c.get('signal'))),
+    ...(await Promise.all((spec.after ?? []).map((_, i) => checkPredecessor(c, services, spec, i)))).flat(),
+  ]
+  if (errors.length === 0) return
+  throw new GatewayError('spec.not-admitted', `This job cannot run: ${errors[0]?.message ?? ''}`, { errors })
+}
+
+/** A job to come after must be there, and one that has not completed and never will is of no use. */
+async function checkPredecessor(
+  c: Context,
+  services: Services,
+  { after = [] }: JobSpec,
+  i: number,
+): Promise<FieldError[]> {
+  const { job: id = '', otherwise } = after[i] ?? {}
+  const view = await findJob(services, id)
+  const path = `after[${i}].job`
+  if (view === null || !maySee(principalOf(c), view)) return [fieldError(path, 'a job that is there', `"${id}"`)]
+  if (otherwise === 'fail' && isOver(view) && view.state !== 'completed') {
+    return [fieldError(path, 'a job that has completed or still may', `${id}, which is ${view.state}`)]
+  }
+  if (isOver(view) && (await services.client.read(jobAddress(id))) === null) {
+    return [fieldError(path, 'a job that ended within the last day, or not yet', `${id}, which is ${view.state}`)]
+  }
+  return []
+}
+
+function fieldError(path: string, expected: string, found: string): FieldError {
+  return { path, expected, found, message: `${path}: expected ${expected}, found ${found}` }
+}
+
+export async function spawnJob(
+  c: Context,
+  services: Services,
+  job: JobInput,
+): Promise<{ answer: ActorAnswer; job: JobView }> {
+  const answer = await services.client.spawn(jobAddress(job.id), job, {
+    ...traceOf(c.req),
+    signal: c.get('signal'),
+    timeoutMs: LIMITS.askMs,
+  })
+  const view = await findJob(services, job.id)
+  if (view === null) throw new Error(`Job ${job.id} was brought to life and is not there`)
+  return { answer, job: view }
+}
+
+export function locationOf(id: string): { Location: string } {
+  return { Location: `/v1/jobs/${id}` }
+}

@@ -1,0 +1,174 @@
+/** Steering a job: cancel, pause and resume it, try it again, make another like it. */
+import { z } from 'zod'
+import type { JobView } from '../../machines/views.ts'
+import { RuntimeError } from '../../runtime/errors.ts'
+import { pathParam, principalOf, queryOf, type Api, type Context } from '../api.ts'
+import { checkBody, readBody, SPEC_TYPES } from '../body.ts'
+import { findJob, jobFor, mayChange } from '../job-access.ts'
+import { jobAddress } from '../job-address.ts'
+import { isOver } from '../job-events.ts'
+import { admitOrThrow, locationOf, spawnJob } from '../job-start.ts'
+import { LIMITS } from '../limits.ts'
+import { GatewayError, type GatewayErrorCode } from '../problems.ts'
+import { jobSpecSchema } from '../schemas/job-spec.ts'
+import { jobViewSchema } from '../schemas/views.ts'
+import type { Services } from '../services.ts'
+import { traceOf } from '../trace.ts'
+
+const pauseQuery = z.strictObject({
+  now: z.enum(['true', 'false']).default('false').describe('Do not wait for the end of the round: it will be run again.'), // prettier-ignore
+})
+
+const cloneBody = z
+  .record(z.string(), z.unknown())
+  .describe('What is to be different, as a JSON merge patch (RFC 7396) of the specification.')
+  .meta({ id: 'CloneRequest' })
+
+export function jobControlRoutes(api: Api, services: Services): void {
+  api.on(
+    {
+      method: 'post',
+      path: '/v1/jobs/:id/cancel',
+      tag: 'jobs',
+      summary: 'Cancel a job. It is over when its state is `cancelled`.',
+      access: 'user',
+      answers: { 202: { description: 'The job, which is being cancelled.', content: jobViewSchema } },
+    },
+    (c) => steer(c, services, { type: 'cancel' }, 'job.not-cancellable', 'cancel'),
+  )
+
+  api.on(
+    {
+      method: 'post',
+      path: '/v1/jobs/:id/pause',
+      tag: 'jobs',
+      summary: 'Pause a job: at the end of its round if that comes within seconds, else its round is run again later.',
+      access: 'user',
+      query: pauseQuery,
+      answers: { 202: { description: 'The job, which is pausing or paused.', content: jobViewSchema } },
+    },
+    (c) => {
+      const isUrgent = queryOf(c, pauseQuery).now === 'true'
+      return steer(c, services, { type: 'pause', isUrgent }, 'job.not-pausable', 'pause')
+    },
+  )
+
+  api.on(
+    {
+      method: 'post',
+      path: '/v1/jobs/:id/resume',
+      tag: 'jobs',
+      summary: 'Let a paused job go on from its last checkpoint. Its result is as if it had never paused.',
+      access: 'user',
+      answers: { 202: { description: 'The job, which goes on.', content: jobViewSchema } },
+    },
+    (c) => steer(c, services, { type: 'resume' }, 'job.not-resumable', 'resume'),
+  )
+
+  api.on(
+    {
+      method: 'post',
+      path: '/v1/jobs/:id/retry',
+      tag: 'jobs',
+      summary: 'Try a failed or cancelled job again, as a new job that goes on from its last checkpoint.',
+      access: 'user',
+      answers: { 201: { description: 'The new job. `Location` is its address.', content: jobViewSchema } },
+    },
+    (c) => retry(c, services),
+  )
+
+  api.on(
+    {
+      method: 'post',
+      path: '/v1/jobs/:id/clone',
+      tag: 'jobs',
+      summary: 'Submit a job like this one, with changes.',
+      access: 'user',
+      body: { schema: cloneBody, types: SPEC_TYPES },
+      answers: { 201: { description: 'The new job. `Location` is its address.', content: jobViewSchema } },
+    },
+    (c) => clone(c, services),
+  )
+}
+
+type Steering =
+  | { readonly type: 'cancel' }
+  | { readonly type: 'pause'; readonly isUrgent: boolean }
+  | { readonly type: 'resume' }
+
+async function steer(
+  c: Context,
+  services: Services,
+  event: Steering,
+  refusal: GatewayErrorCode,
+  verb: string,
+): Promise<Response> {
+  const job = await ownJob(c, services, verb)
+  const refused = ({ id, state }: JobView): GatewayError =>
+    new GatewayError(refusal, `Cannot ${verb} job ${id}: it is ${state}`, { state })
+  if (isOver(job)) throw refused(job)
+  const options = { ...traceOf(c.req), control: true, signal: c.get('signal'), timeoutMs: LIMITS.askMs }
+  const handled = await services.client.ask(jobAddress(job.id), event, options).then(
+    (answer) => answer.handled,
+    (error: unknown) => {
+      if (error instanceof RuntimeError && error.code === 'actor.done') return false // it ended since we looked
+      throw error
+    },
+  )
+  const after = (await findJob(services, job.id)) ?? job
+  if (!handled) throw refused(after)
+  return c.json(after, 202)
+}
+
+async function retry(c: Context, services: Services): Promise<Response> {
+  const job = await ownJob(c, services, 'try again')
+  if (job.state !== 'failed' && job.state !== 'cancelled') {
+    throw new GatewayError('job.not-retryable', `Cannot try job ${job.id} again: it is ${job.state}`, {
+      state: job.state,
+    })
+  }
+  await admitOrThrow(c, services, withoutPredecessors(job.spec))
+  const snapshot = await services.client.read(jobAddress(job.id))
+  const round = job.checkpoints.at(-1)?.round
+  const resume = snapshot === null || round === undefined ? null : services.resumePoint(snapshot, round)
+  const id = services.newJobId()
+  const input = { id, owner: job.owner, spec: withoutPredecessors(job.spec), ...(resume !== null && { resume }) }
+  const { job: view } = await spawnJob(c, services, input)
+  return c.json(view, 201, locationOf(id))
+}
+
+/** They have had their turn. */
+function withoutPredecessors({ after: _before, ...spec }: JobView['spec']): JobView['spec'] {
+  return spec
+}
+
+async function clone(c: Context, services: Services): Promise<Response> {
+  const job = await jobFor(services, pathParam(c, 'id'), principalOf(c))
+  const patch = checkBody(cloneBody, await readBody(c, SPEC_TYPES, LIMITS.specBytesMax), 'request.invalid')
+  const spec = checkBody(jobSpecSchema, merged(job.spec, patch), 'spec.invalid')
+  await admitOrThrow(c, services, spec)
+  const id = services.newJobId()
+  const { job: view } = await spawnJob(c, services, { id, owner: principalOf(c).subject, spec })
+  return c.json(view, 201, locationOf(id))
+}
+
+/** RFC 7396: objects are merged, null takes away, everything else is put in place. */
+function merged(target: unknown, patch: unknown): unknown {
+  if (typeof patch !== 'object' || patch === null || Array.isArray(patch)) return patch
+  const isObject = typeof target === 'object' && target !== null && !Array.isArray(target)
+  const result = new Map<string, unknown>(isObject ? Object.entries(target) : [])
+  for (const [key, value] of Object.entries(patch)) {
+    if (value === null) result.delete(key)
+    else result.set(key, merged(result.get(key), value))
+  }
+  return Object.fromEntries(result)
+}
+
+/** The job, if it is theirs to change. */
+async function ownJob(c: Context, services: Services, verb: string): Promise<JobView> {
+  const id = pathParam(c, 'id')
+  const principal = principalOf(c)
+  const job = await jobFor(services, id, principal)
+  if (mayChange(principal, job)) return job
+  throw new GatewayError('auth.forbidden', `Job ${id} belongs to ${job.owner}: only they and admins may ${verb} it`)
+}

@@ -1,0 +1,106 @@
+/**
+ * How a job is controlled, apart from what it computes: which of its tasks it waits for, second copies of those that
+ * take too long, the jobs that must end before it, and its limits.
+ *
+ * A second copy, a *twin*, computes the same on another worker; whichever is done first stands for both, and the other
+ * is told to stop. So a word of either counts as one about the original.
+ */
+import { jobAddress, originalOf, taskAddress, twinAddress } from './address.ts'
+import type { Fault } from './fault.ts'
+import type { JobSpec, Predecessor } from './spec.ts'
+import type { TaskEvent, TaskInput } from './task.ts'
+import type { Spawn, Tell, Watch } from './vocabulary.ts'
+
+export interface Waiting {
+  /** The tasks that have not told how they ended, twins among them. */
+  readonly pending: readonly string[]
+}
+
+export function spawns(inputs: readonly TaskInput[]): readonly Spawn[] {
+  return inputs.map((input) => ({ to: taskAddress(input.id), input }))
+}
+
+/** Whether all that is waited for is this task and its twin. */
+export function isLast({ pending }: Waiting, task: string): boolean {
+  return pending.includes(task) && pending.every((other) => originalOf(other) === originalOf(task))
+}
+
+/** The task's other copy, if it is waited for. */
+export function otherOf({ pending }: Waiting, task: string): string | undefined {
+  return pending.find((other) => other !== task && originalOf(other) === originalOf(task))
+}
+
+/** What is still waited for once this task has brought the result for itself and its twin. */
+export function afterResult({ pending }: Waiting, task: string): readonly string[] {
+  return pending.filter((other) => originalOf(other) !== originalOf(task))
+}
+
+export function cancellations(tasks: readonly string[]): readonly Tell[] {
+  return tasks.map((to) => ({ to, event: { type: 'cancel' } satisfies TaskEvent }))
+}
+
+/** A task may have a twin that has none and is none. */
+export function mayHaveTwin(waiting: Waiting, task: string): boolean {
+  return waiting.pending.includes(task) && originalOf(task) === task && otherOf(waiting, task) === undefined
+}
+
+/** The second copy of a task, for any worker but the one that has it. */
+export function twinOf(inputs: readonly TaskInput[], task: string, worker: string): readonly Spawn[] {
+  const input = inputs.find(({ id }) => taskAddress(id) === task)
+  if (input === undefined) return []
+  const { prefer: _slow, gang: _alone, ...same } = input
+  const to = twinAddress(task)
+  return [{ to, input: { ...same, id: twinAddress(input.id), avoid: worker } satisfies TaskInput }]
+}
+
+/** What a job says of itself when it has ended. */
+export interface JobOutcome {
+  readonly outcome: 'completed' | 'failed' | 'cancelled'
+}
+
+/** The runtime's word that a watched actor has ended. */
+export interface ActorEnded {
+  readonly type: 'actor.ended'
+  readonly actor: string
+  readonly status: 'done' | 'error' | 'gone'
+  readonly output?: unknown
+}
+
+export function watches({ after = [] }: JobSpec): readonly Watch[] {
+  return after.map(({ job }) => ({ to: jobAddress(job) }))
+}
+
+/** What speaks against this job when one before it has ended so; null when nothing does. */
+export function faultOfPredecessor({ after = [] }: JobSpec, { actor, status, output }: ActorEnded): Fault | null {
+  const predecessor = after.find(({ job }) => jobAddress(job) === actor)
+  if (predecessor === undefined || predecessor.otherwise === 'begin') return null
+  if (status === 'done' && (output as JobOutcome | undefined)?.outcome === 'completed') return null // a job's output
+  return predecessorFailed(predecessor, status === 'gone' ? 'is not there' : ((output as JobOutcome | undefined)?.outcome ?? 'failed')) // prettier-ignore
+}
+
+function predecessorFailed({ job }: Predecessor, how: string): Fault {
+  return {
+    code: 'job.predecessor-failed',
+    message: `Job ${job}, which this one comes after, has not completed: it ${how === 'is not there' ? how : `has ${how === 'failed' ? 'failed' : 'been cancelled'}`}`, // prettier-ignore
+    remedy: 'fix-request',
+    data: { job },
+  }
+}
+
+export function costFault(costMs: number, limitS: number): Fault {
+  return {
+    code: 'job.cost-limit',
+    message: `The job has used ${Math.round(costMs / 1_000)} slot-seconds; its limit is ${limitS}`,
+    remedy: 'fix-request',
+    data: { costMs, limitS },
+  }
+}
+
+export function timeFault(limitS: number): Fault {
+  return {
+    code: 'job.time-limit',
+    message: `The job has trained for ${limitS} s, which is its limit`,
+    remedy: 'fix-request',
+    data: { limitS },
+  }
+}

@@ -7,7 +7,7 @@
  *     REDIS_URL=redis://127.0.0.1:6379 node examples/order.ts  durable
  */
 import { fromPromise, assign, setup } from 'xstate'
-import { address, defineActor, MemoryServer, Node, openClient, redisTransport, vocabulary } from '../runtime/mod.ts'
+import { defineActor, MemoryServer, Node, openClient, redisTransport, ref, vocabulary } from '../runtime/mod.ts'
 import type { Effect } from '../runtime/mod.ts'
 
 interface Payment {
@@ -98,11 +98,12 @@ async function main(): Promise<void> {
   const transport = url === undefined ? new MemoryServer().connect() : redisTransport({ url, namespace: 'orders' })
   const directory = { shards: 64, pinned: new Set<string>() }
   await transport.start({ shards: directory.shards })
-  const node = new Node({ transport, directory, hosts: 'sharded', actors: [orderActor(bank)] })
+  const order = orderActor(bank)
+  const node = new Node({ transport, directory, hosts: 'sharded', actors: [order] })
   await node.start()
   const client = await openClient({ transport, directory })
 
-  const id = address('order', `A-${Date.now()}`)
+  const id = ref(order, `A-${Date.now()}`) // typed: an event or an input that the chart does not know does not compile
   await client.spawn(id, { order: id, cents: 4_200 })
   await node.events.once('commit', ({ lines }) => lines.some(({ actor, to }) => actor === id && to === 'packing'))
   console.log(await client.ask(id, { type: 'packed' })) // { handled: true, state: 'shipped', status: 'done' }

@@ -25,6 +25,7 @@ import type { Line, Reply } from './message.ts'
 import { actorSnapshot } from './read.ts'
 import type { ActorSnapshot } from './read.ts'
 import { decodeRecord } from './record.ts'
+import type { EventFor, InputFor } from './ref.ts'
 import { scheduleData } from './scheduling.ts'
 import { journalStream, previousId } from './transport.ts'
 import type { Transport } from './transport.ts'
@@ -78,13 +79,14 @@ export interface AskOptions extends SendOptions {
   readonly timeoutMs?: number
 }
 
+/** An address made by `ref` types what is sent to it; a plain one takes any event. */
 export interface Client {
   /** Resolves once the message is durable in the mailbox. Throws `mailbox.full` (BUSY) when the mailbox is at its cap. */
-  tell(to: ActorAddress, event: { readonly type: string }, options?: SendOptions): Promise<void>
+  tell<To extends ActorAddress>(to: To, event: EventFor<To>, options?: SendOptions): Promise<void>
   /** Resolves once the message's transition is committed. Throws `ask.timeout`, `actor.unknown`, `actor.done`, `mailbox.full`. */
-  ask(to: ActorAddress, event: { readonly type: string }, options?: AskOptions): Promise<Answer>
+  ask<To extends ActorAddress>(to: To, event: EventFor<To>, options?: AskOptions): Promise<Answer>
   /** Brings an actor to life; `handled` is false when it lived already, and then nothing has changed. */
-  spawn(to: ActorAddress, input: unknown, options?: AskOptions): Promise<Answer>
+  spawn<To extends ActorAddress>(to: To, input: InputFor<To>, options?: AskOptions): Promise<Answer>
   /** Reads a snapshot without passing through the mailbox; null when there is no such actor. */
   read(actor: ActorAddress): Promise<ActorSnapshot | null>
   /**
@@ -96,7 +98,11 @@ export interface Client {
    * Tells an actor later; resolves once that is durable. Under an id that waits there already it replaces what waited.
    * Throws as `ask` does, and `schedule.invalid`.
    */
-  schedule(to: ActorAddress, schedule: Later, options?: AskOptions): Promise<void>
+  schedule<To extends ActorAddress>(
+    to: To,
+    schedule: Later & { readonly event: EventFor<To> },
+    options?: AskOptions,
+  ): Promise<void>
   /** Calls a scheduled tell off; false when none of this id waits there (any more). */
   unschedule(to: ActorAddress, id: string, options?: AskOptions): Promise<boolean>
   /**

@@ -38,6 +38,10 @@ const BENCHMARKS: Readonly<Record<string, { about: string; load: () => Promise<{
     about: 'megabytes a second of files that become shards, by format, beside the disk alone',
     load: () => import('./ingest.ts'),
   },
+  streaming: {
+    about: 'memory of a kernel process that trains on 2 GB of data, in the windowed order',
+    load: () => import('./streaming.ts'),
+  },
   training: {
     about: 'images a second of a fleet with one worker and with two, by diloco and sync, beside a plain tfjs loop',
     load: () => import('./training.ts'),

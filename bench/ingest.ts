@@ -15,8 +15,8 @@ import type { Blobs } from '../stores/mod.ts'
 import type { Benchmark } from './bench.ts'
 
 const MB = 1_000_000
-const BINARY_MB = 256
-const TEXT_MB = 64
+const BINARY_MB = 128
+const TEXT_MB = 40
 const REPEATS = 3
 
 export const run: Benchmark = async (say) => {
@@ -60,7 +60,7 @@ async function makeFiles(folder: string, say: (line: string) => void): Promise<R
   await write(at('x.npy'), npyHeader([vectors, 64]), floats(vectors * 64))
   await writeFile(at('table.csv'), table(TEXT_MB * MB))
   await writeFile(at('rows.jsonl'), lines((TEXT_MB / 2) * MB))
-  await writeFile(at('table.parquet'), parquet(1_000_000))
+  await writeFile(at('table.parquet'), parquet(400_000))
   const plain: IngestOptions = { split: { seed: 1, validation: 0.1, test: 0.1 } }
   return {
     disk: { paths: [at('x.npy')], options: {} },

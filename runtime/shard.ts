@@ -273,7 +273,7 @@ export class Shard {
 
   /** One by one, each under a trial until it has lived for a while. Never throws. */
   async #startWithCare(starts: readonly EffectStart[], care: Care): Promise<void> {
-    const { trials, transport, definitions, events, clock, limits } = this.#options
+    const { trials, definitions, clock, limits } = this.#options
     const { signal } = this.#abort
     const { epoch } = this.#claim
     for (const start of starts) {
@@ -284,16 +284,30 @@ export class Shard {
         continue
       }
       await trials.run(false, async () => {
-        if (signal.aborted || epoch !== this.#claim.epoch) return // lost, or found anew
-        try {
-          await transport.attempt(this.name, epoch, care.trialOfEffect(start))
-          const ended = this.#effects.start(definitionOf(definitions, actor), start)
-          await Promise.race([ended, clock.sleep(limits.effectTrialMs, signal)])
-          await transport.attempt(this.name, epoch, '')
-        } catch (error) {
-          events.emit({ type: 'trouble', where: `effect ${id} of ${actor}`, error })
-        }
+        if (!(await this.#writeTrial(epoch, care.trialOfEffect(start)))) return
+        const ended = this.#effects.start(definitionOf(definitions, actor), start)
+        await Promise.race([ended, clock.sleep(limits.effectTrialMs, signal)])
+        await this.#writeTrial(epoch, '')
       })
+    }
+  }
+
+  /**
+   * Nothing is tried that could not be written down, and nothing is left out for that. False when the shard is no longer
+   * ours, or was claimed anew: that begins with its effects again.
+   */
+  async #writeTrial(epoch: string, trial: string): Promise<boolean> {
+    const { transport, events, clock } = this.#options
+    const { signal } = this.#abort
+    for (;;) {
+      if (signal.aborted || epoch !== this.#claim.epoch) return false
+      try {
+        await transport.attempt(this.name, epoch, trial)
+        return true
+      } catch (error) {
+        events.emit({ type: 'trouble', where: `trial of an effect of shard ${this.name}`, error })
+        await clock.sleep(100, signal)
+      }
     }
   }
 

@@ -35,7 +35,8 @@ export class KernelSlots {
         { fingerprints },
       )
     }
-    return { backend: first.backend, fingerprint: first.fingerprint }
+    const { backend, fingerprint, device } = first
+    return { backend, fingerprint, gpus: device?.isHardware === true ? [{ name: device.name }] : [] }
   }
 
   /** Runs `use` with a kernel that nobody else has. */

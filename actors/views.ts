@@ -83,7 +83,7 @@ export function workerViews(snapshot: ActorSnapshot): WorkerView[] {
 }
 
 function workerView(row: WorkerRow): WorkerView {
-  const { worker, slots, tasks, backend, fingerprint, host, pid, joinedAt, state } = row
+  const { worker, slots, tasks, backend, fingerprint, host, pid, joinedAt, state, gpus } = row
   const busyness = tasks.length > 0 ? 'busy' : 'idle'
   return {
     id: idOf(worker as ActorAddress), // told by the worker itself
@@ -95,6 +95,7 @@ function workerView(row: WorkerRow): WorkerView {
     host,
     pid,
     joinedAt,
+    gpus,
     tasks: tasks.map((task) => idOf(task as ActorAddress)), // told by the task itself
   }
 }

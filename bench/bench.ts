@@ -6,7 +6,15 @@
 import { parseArgs } from 'node:util'
 
 /** A benchmark returns its figures by name; `say` tells a person what is going on. */
-export type Benchmark = (say: (line: string) => void) => Promise<Readonly<Record<string, unknown>>>
+export type Benchmark = (
+  say: (line: string) => void,
+  options: BenchmarkOptions,
+) => Promise<Readonly<Record<string, unknown>>>
+
+export interface BenchmarkOptions {
+  /** Of those that compute: `--backend`. */
+  readonly backend: string
+}
 
 const BENCHMARKS: Readonly<Record<string, { about: string; load: () => Promise<{ run: Benchmark }> }>> = {
   runtime: {
@@ -50,7 +58,7 @@ const BENCHMARKS: Readonly<Record<string, { about: string; load: () => Promise<{
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,
-  options: { json: { type: 'boolean', default: false } },
+  options: { json: { type: 'boolean', default: false }, backend: { type: 'string', default: 'auto' } },
 })
 const [name = ''] = positionals
 const benchmark = BENCHMARKS[name]
@@ -60,9 +68,10 @@ if (benchmark === undefined) {
   process.exitCode = name === '' ? 0 : 2
 } else {
   const { run } = await benchmark.load()
-  const figures = await run((line) => {
+  const say = (line: string): void => {
     if (!values.json) process.stderr.write(`${line}\n`)
-  })
+  }
+  const figures = await run(say, { backend: values.backend })
   if (!values.json)
     for (const [key, value] of Object.entries(figures)) process.stderr.write(`  ${key.padEnd(28)}${String(value)}\n`)
   process.stdout.write(`${JSON.stringify(figures)}\n`)

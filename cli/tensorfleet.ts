@@ -106,7 +106,7 @@ async function program(): Promise<Command> {
     .addOption(data())
     .addOption(redis())
     .option('--name <name>', 'its name; a random word is put behind it', 'worker')
-    .option('--slots <count>', 'kernels that it runs at once', whole, 1)
+    .option('--slots <count>', 'kernels that it runs at once; auto: by cores, memory and devices', wholeOrAuto, 'auto')
     .addOption(backend())
     .addOption(backendsOption())
     .option('--drain <seconds>', 'how long tasks under way may take when it is stopped', seconds, 30)
@@ -155,6 +155,10 @@ function whole(text: string): number {
   const value = Number(text)
   if (!Number.isInteger(value) || value < 1) throw new InvalidArgumentError('expected a whole number above 0')
   return value
+}
+
+function wholeOrAuto(text: string): number | 'auto' {
+  return text === 'auto' ? text : whole(text)
 }
 
 function port(text: string): number {

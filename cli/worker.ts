@@ -7,9 +7,11 @@ import { mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { workerActor } from '../actors/mod.ts'
 import * as kernels from '../kernels/mod.ts'
 import type { BackendChoice } from '../kernels/mod.ts'
+import type { WorkerEvent } from '../machines/worker.ts'
 import { address, Node, openClient, systemRandom } from '../runtime/mod.ts'
 import type { ActorAddress, Client, Transport } from '../runtime/mod.ts'
 import { openFileSystemBlobs } from '../stores/mod.ts'
+import { memoryLimitOf, slotsOf, thisHost, watchGpus } from './capacity.ts'
 import type { DataDir } from './data-dir.ts'
 import { CliError } from './errors.ts'
 import { clock, directory, POOL, tellOfTransport } from './fleet.ts'
@@ -20,7 +22,8 @@ export interface WorkerOptions {
   readonly data: DataDir
   readonly transport: Transport
   readonly id: string
-  readonly slots: number
+  /** `auto`: by cores, memory and devices of the host. */
+  readonly slots: number | 'auto'
   readonly backend: BackendChoice
   /** Where back ends are installed. */
   readonly backendsDir: string
@@ -72,7 +75,11 @@ export async function runWorker({ name, signal, note, ...options }: RunOptions):
 
 /** Resolves when the worker has been brought to life; it joins the pool once its kernels run. */
 export async function startWorker(options: WorkerOptions): Promise<RunningWorker> {
-  const { data, transport, id, slots, backend, backendsDir, trouble } = options
+  const { data, transport, id, backend, backendsDir, trouble } = options
+  const [first = 'cpu'] = kernels.candidates(backend, backendsDir)
+  const host = thisHost(first === 'tensorflow-gpu' || first.startsWith('webgpu'))
+  const slots = options.slots === 'auto' ? slotsOf(host) : options.slots
+  const memoryLimitBytes = memoryLimitOf(host, slots)
   const home = (...parts: string[]): string => data.file('workers', id, ...parts)
   await using opened = new AsyncDisposableStack()
   opened.defer(() => rm(home(), { recursive: true, force: true }))
@@ -94,7 +101,8 @@ export async function startWorker(options: WorkerOptions): Promise<RunningWorker
     cacheDir,
     blobs: await openFileSystemBlobs(data.file('blobs')),
     kernel: (slot) => {
-      const kernel = new kernels.KernelProcess({ backend, cacheDir, scratchDir: home(`slot-${slot}`), backendsDir })
+      const scratchDir = home(`slot-${slot}`)
+      const kernel = new kernels.KernelProcess({ backend, cacheDir, scratchDir, backendsDir, memoryLimitBytes })
       running.push(kernel)
       return kernel
     },
@@ -109,6 +117,14 @@ export async function startWorker(options: WorkerOptions): Promise<RunningWorker
   await node.host(self)
   const input = { self, pool: POOL, slots, host: hostname(), pid: process.pid, joinedAt: clock.now() }
   await client.spawn(self, input, { timeoutMs: JOIN_MS })
+
+  const watching = new AbortController()
+  opened.defer(() => watching.abort())
+  const tellGpus = (gpus: kernels.GpuReading[]) => {
+    const event: WorkerEvent = { type: 'gpus', gpus }
+    return client.tell(self, event)
+  }
+  watchGpus(kernels.readGpus, tellGpus, watching.signal).catch((error: unknown) => trouble('reading the GPUs', error))
 
   const all = opened.move()
   let isMember = true

@@ -7,6 +7,7 @@
  * still being stopped, and each of them is a run of its own.
  */
 import type { Priority } from './spec.ts'
+import type { Gpu } from './views.ts'
 
 /** How a worker is chosen among those that are free: see matching.ts. */
 export type Policy = 'affinity' | 'least-loaded' | 'round-robin' | 'resource-aware'
@@ -20,6 +21,7 @@ export interface WorkerFacts {
   readonly host: string
   readonly pid: number
   readonly joinedAt: number
+  readonly gpus: readonly Gpu[]
 }
 
 export interface WorkerRow extends WorkerFacts {

@@ -9,12 +9,13 @@ import { setup } from 'xstate'
 import { emptyBook, runOf } from './book.ts'
 import type { Book, Entry, Order, PoolSettings, Submission, WorkerFacts } from './book.ts'
 import type { PageEvent, PageInput } from './page.ts'
-import { configure, drain, free, join, leave, submit, suspect, takeTurn, withdraw } from './scheduling.ts'
+import { configure, drain, free, join, leave, observe, submit, suspect, takeTurn, withdraw } from './scheduling.ts'
 import type { Scheduled } from './scheduling.ts'
 import type { TaskEvent } from './task.ts'
 import { vocabulary } from './vocabulary.ts'
 import type { Spawn, Tell } from './vocabulary.ts'
 import type { WorkerEvent } from './worker.ts'
+import type { Gpu } from './views.ts'
 
 export interface SchedulerInput {
   readonly pool: string
@@ -28,6 +29,7 @@ export interface SchedulerContext {
 export type SchedulerEvent =
   | ({ readonly type: 'worker.joined' } & WorkerFacts)
   | { readonly type: 'worker.draining'; readonly worker: string }
+  | { readonly type: 'worker.gpus'; readonly worker: string; readonly gpus: readonly Gpu[] }
   | { readonly type: 'worker.gone'; readonly worker: string }
   | { readonly type: 'worker.freed'; readonly worker: string; readonly task: string; readonly attempt: number; readonly pace?: number } // prettier-ignore
   /** A run takes `pace` times what others need, and has not ended. */
@@ -63,6 +65,7 @@ export const schedulerMachine = base
         on: {
           'worker.joined': { actions: 'arrange' },
           'worker.draining': { actions: 'arrange' },
+          'worker.gpus': { actions: 'arrange' },
           'worker.gone': { actions: 'arrange' },
           'worker.freed': { actions: 'arrange' },
           'worker.slow': { actions: 'arrange' },
@@ -83,6 +86,7 @@ export function schedule(book: Book, event: SchedulerEvent): Scheduled {
 const RULES: { readonly [Type in SchedulerEvent['type']]: (book: Book, event: EventOf<Type>) => Scheduled } = {
   'worker.joined': join,
   'worker.draining': (book, { worker }) => drain(book, worker),
+  'worker.gpus': (book, { worker, gpus }) => observe(book, worker, gpus),
   'worker.gone': (book, { worker }) => leave(book, worker),
   'worker.freed': (book, { worker, pace, ...run }) => free(book, worker, runOf(run), pace),
   'worker.slow': (book, { worker, pace }) => suspect(book, worker, pace),

@@ -22,6 +22,7 @@ import { hasNeeds, matchOf, roomOf, victimsOf } from './matching.ts'
 import type { Match } from './matching.ts'
 import { enqueue, setHead, setOwner, strike, turn, wantOf } from './queue.ts'
 import type { Priority } from './spec.ts'
+import type { Gpu } from './views.ts'
 
 export interface Scheduled {
   readonly book: Book
@@ -32,7 +33,7 @@ export interface Scheduled {
 export function join(book: Book, facts: WorkerFacts): Scheduled {
   const next = draft(book)
   const known = book.workers[facts.worker]
-  const { worker, slots, backend, fingerprint, host, pid, joinedAt } = facts
+  const { worker, slots, backend, fingerprint, host, pid, joinedAt, gpus } = facts
   next.workers[worker] = {
     worker,
     slots,
@@ -41,6 +42,7 @@ export function join(book: Book, facts: WorkerFacts): Scheduled {
     host,
     pid,
     joinedAt,
+    gpus,
     state: known?.state ?? 'ready',
     tasks: known?.tasks ?? [],
     used: known?.used ?? 0,
@@ -51,6 +53,13 @@ export function join(book: Book, facts: WorkerFacts): Scheduled {
     slowUntil: known?.slowUntil ?? 0,
   }
   return assign(next)
+}
+
+/** How a worker's GPUs are now; nothing follows from it. */
+export function observe(book: Book, worker: string, gpus: readonly Gpu[]): Scheduled {
+  const row = book.workers[worker]
+  if (row === undefined) return { book, orders: [] }
+  return { book: { ...book, workers: { ...book.workers, [worker]: { ...row, gpus } } }, orders: [] }
 }
 
 /** A worker takes no more tasks. */

@@ -104,6 +104,16 @@ export interface WorkerView {
   readonly pid: number
   readonly joinedAt: number
   readonly tasks: readonly string[]
+  readonly gpus: readonly Gpu[]
+}
+
+/** A GPU of a worker; what is not known of it is left out. */
+export interface Gpu {
+  readonly name: string
+  readonly memoryBytes?: number
+  readonly usedBytes?: number
+  /** 0 to 1. */
+  readonly utilisation?: number
 }
 
 /** How far a version has come on its way into use. */

@@ -20,6 +20,7 @@ import type { TaskEvent } from './task.ts'
 import { vocabulary } from './vocabulary.ts'
 import type { Tell } from './vocabulary.ts'
 import type { Work, WorkOutput } from './work.ts'
+import type { Gpu } from './views.ts'
 
 export interface WorkerInput {
   /** The worker's address. */
@@ -35,11 +36,13 @@ export interface WorkerInput {
 export interface Opened {
   readonly backend: string
   readonly fingerprint: string
+  readonly gpus: readonly Gpu[]
 }
 
 export interface WorkerContext extends WorkerInput {
   readonly backend: string
   readonly fingerprint: string
+  readonly gpus: readonly Gpu[]
   readonly running: Readonly<Record<string, Run>>
 }
 
@@ -63,6 +66,8 @@ export type WorkerEvent =
   | ({ readonly type: 'run' } & RunInput)
   | { readonly type: 'cancel'; readonly task: string; readonly attempt: number; readonly ack: boolean }
   | { readonly type: 'drain' }
+  /** How busy its GPUs are; its own process says so. */
+  | { readonly type: 'gpus'; readonly gpus: readonly Gpu[] }
   /** Its process stops now: what still runs goes elsewhere at once. */
   | { readonly type: 'leave' }
   | { readonly type: 'owner.lost' }
@@ -79,7 +84,8 @@ const base = setup({
   },
   actions: {
     ...vocabulary,
-    takeOpened: assign((_, opened: Opened) => ({ backend: opened.backend, fingerprint: opened.fingerprint })),
+    takeOpened: assign((_, { backend, fingerprint, gpus }: Opened) => ({ backend, fingerprint, gpus })),
+    takeGpus: assign(({ context, event }) => ({ gpus: event.type === 'gpus' ? event.gpus : context.gpus })),
   },
   guards: {
     hasRoom: ({ context, event }) =>
@@ -121,10 +127,11 @@ export const workerMachine = base
   })
   .createMachine({
     id: 'worker',
-    context: ({ input }) => ({ ...input, backend: '', fingerprint: '', running: {} }),
+    context: ({ input }) => ({ ...input, backend: '', fingerprint: '', gpus: [], running: {} }),
     initial: 'joining',
     on: {
       leave: '.gone',
+      gpus: { actions: ['takeGpus', { type: 'tell', params: gpusNow }] },
       'owner.lost': '.gone',
       cancel: [
         { guard: 'isRunningAttempt', actions: ['stopTask', { type: 'tell', params: stopped }, 'endTask'] },
@@ -222,7 +229,7 @@ function freed(context: WorkerContext, task: string, attempt: number, pace?: num
 }
 
 function registration({ context }: Args): Tell {
-  const { self, slots, backend, fingerprint, host, pid, joinedAt } = context
+  const { self, slots, backend, fingerprint, host, pid, joinedAt, gpus } = context
   return toScheduler(context, {
     type: 'worker.joined',
     worker: self,
@@ -232,7 +239,12 @@ function registration({ context }: Args): Tell {
     host,
     pid,
     joinedAt,
+    gpus,
   })
+}
+
+function gpusNow({ context }: Args): Tell {
+  return toScheduler(context, { type: 'worker.gpus', worker: context.self, gpus: context.gpus })
 }
 
 function drainingWord({ context }: Args): Tell {

@@ -145,6 +145,16 @@ export const workerViewSchema = z
     pid: z.int(),
     joinedAt: time,
     tasks: z.array(z.string()),
+    gpus: z
+      .array(
+        z.object({
+          name: z.string(),
+          memoryBytes: z.int().exactOptional(),
+          usedBytes: z.int().exactOptional(),
+          utilisation: z.number().exactOptional().describe('0 to 1.'),
+        }),
+      )
+      .describe('What is not known of a GPU is left out.'),
   })
   .meta({ id: 'Worker' }) satisfies z.ZodType<WorkerView>
 

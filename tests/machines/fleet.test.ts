@@ -20,7 +20,7 @@ function outputOf(src: string, input: unknown): unknown {
     case 'prepare':
       return PLAN
     case 'open':
-      return { backend: 'wasm', fingerprint: 'f1' }
+      return { backend: 'wasm', fingerprint: 'f1', gpus: [] }
     case 'reduce': {
       const { weights, replicas } = input as ReduceInput
       return {

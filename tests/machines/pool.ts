@@ -61,7 +61,7 @@ export class Pool {
   }
 
   join(worker: string, slots = 1, fingerprint = 'f1'): readonly Assignment[] {
-    const facts = { worker, slots, fingerprint, backend: 'wasm', host: 'h', pid: 1, joinedAt: 0 }
+    const facts = { worker, slots, fingerprint, backend: 'wasm', host: 'h', pid: 1, joinedAt: 0, gpus: [] }
     return this.take({ type: 'worker.joined', ...facts })
   }
 

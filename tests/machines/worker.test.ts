@@ -3,7 +3,7 @@ import type { WorkerContext } from '../../machines/worker.ts'
 import { FAULTS, newWorker, RECIPE } from './chart.ts'
 import type { Chart } from './chart.ts'
 
-const OPENED = { backend: 'wasm', fingerprint: 'f1' }
+const OPENED = { backend: 'wasm', fingerprint: 'f1', gpus: [] }
 const WORK = { kind: 'initialise', recipe: RECIPE }
 const OUTPUT = { kind: 'initialise', weights: { sha256: 'w', sizeBytes: 1 }, elapsedMs: 5 }
 
@@ -27,6 +27,16 @@ describe('joining', () => {
     const worker = newWorker('a').finish('open', OPENED).after('welcomeAgain')
     expect(typesTold(worker)).toEqual(['scheduler/default worker.joined'])
     expect(worker.send({ type: 'welcome' }).value).toEqual({ ready: 'idle' })
+  })
+
+  test('how busy its GPUs are is kept, and told to the scheduler', () => {
+    const gpus = [{ name: 'L4', memoryBytes: 24, usedBytes: 6, utilisation: 0.5 }]
+    const worker = ready(1).send({ type: 'gpus', gpus } as never)
+    expect(worker.told.at(-1)).toEqual({
+      to: 'scheduler/default',
+      event: { type: 'worker.gpus', worker: 'worker/a', gpus },
+    })
+    expect(worker.context).toMatchObject({ gpus })
   })
 
   test('a worker whose kernels do not open is gone', () => {

@@ -1,6 +1,6 @@
 /** What people are shown, from an actor's snapshot: pure functions, used by the projector and by the gateway alike. */
 import type { WorkerRow } from '../machines/book.ts'
-import type { JobContext } from '../machines/job.ts'
+import type { JobContext } from '../machines/job-parts.ts'
 import { roundsOf } from '../machines/training.ts'
 import type { ResumePoint } from '../machines/training.ts'
 import type { SchedulerContext } from '../machines/scheduler.ts'

@@ -50,6 +50,10 @@ const BENCHMARKS: Readonly<Record<string, { about: string; load: () => Promise<{
     about: 'memory of a kernel process that trains on 2 GB of data, in the windowed order',
     load: () => import('./streaming.ts'),
   },
+  straggler: {
+    about: 'how much longer a round takes when a worker becomes ten times slower, and those after it',
+    load: () => import('./straggler.ts'),
+  },
   training: {
     about: 'images a second of a fleet with one worker and with two, by diloco and sync, beside a plain tfjs loop',
     load: () => import('./training.ts'),

@@ -9,7 +9,7 @@ import { setup } from 'xstate'
 import { pageActor, schedulerActor, taskActor } from '../actors/mod.ts'
 import { jobSpecSchema } from '../gateway/schemas/job-spec.ts'
 import { jobMachine } from '../machines/job.ts'
-import type { JobContext } from '../machines/job.ts'
+import type { JobContext } from '../machines/job-parts.ts'
 import type { TaskInput } from '../machines/task.ts'
 import type { Plan } from '../machines/training.ts'
 import type { RunInput } from '../machines/worker.ts'
@@ -20,11 +20,11 @@ import type { ActorAddress, ActorDefinition, Client, Directory } from '../runtim
 import { startRedis } from './redis.ts'
 import type { Benchmark } from './bench.ts'
 
-const SAMPLES = 1_500
+const SAMPLES = 1_000
 const SLOTS = 16
 const OWNERS = 10
 const JOBS = 1_000
-const JOBS_MS = 30_000
+const JOBS_MS = 20_000
 const WORK_MS = 5
 const directory: Directory = { shards: SHARDS_DEFAULT, pinned: new Set(['worker']) }
 

@@ -16,179 +16,20 @@
  * 2. `pending` names exactly the tasks that have not told how they ended; a word of any other task is not heard.
  * 3. Every state that waits has a limit, and `cancel` leads out of every state within `JOB_LIMITS.cancelMs`.
  * 4. A job ends in completed, failed or cancelled, when none of its tasks runs or waits any more.
- *
- * Pausing will stand between checkpointing and dispatching: what a job needs to go on is in its last checkpoint.
  */
-import { assign, setup } from 'xstate'
-import { originalOf, taskAddress, twinAddress } from './address.ts'
-import {
-  afterResult,
-  cancellations,
-  costFault,
-  faultOfPredecessor,
-  isLast,
-  mayHaveTwin,
-  otherOf,
-  spawns,
-  timeFault,
-  twinOf,
-  watches,
-} from './control.ts'
-import type { ActorEnded, JobOutcome } from './control.ts'
-import { effect } from './effect.ts'
+import { originalOf } from './address.ts'
+import { cancellations, costFault, otherOf, spawns, timeFault, twinOf, watches } from './control.ts'
+import type { JobOutcome } from './control.ts'
 import { faultOfEvent, timeoutFault } from './fault.ts'
 import type { Fault } from './fault.ts'
-import { mayRestart, restarted, withCheckpointNamed } from './divergence.ts'
-import { hasStalled, isValidationDue, withValidation } from './judgement.ts'
 import { JOB_LIMITS } from './limits.ts'
-import type { TaskInput } from './task.ts'
-import {
-  evaluateInputs,
-  initialInput,
-  lastCheckpoint,
-  planOf,
-  reduction,
-  registration,
-  roundInputs,
-  scoring,
-  UNTRAINED,
-  withCheckpoint,
-  withInitial,
-  withResult,
-} from './training.ts'
-import type { JobInput, ModelRef, Plan, ReduceInput, ReduceOutput, RegisterInput, TrainingContext } from './training.ts'
-import type { Evaluation, ScoreInput } from './training.ts'
-import { vocabulary } from './vocabulary.ts'
+import { evaluateInputs, initialInput, reduction, registration, roundInputs, scoring, UNTRAINED } from './training.ts'
+import type { JobInput } from './training.ts'
 import type { Schedule, Spawn, Tell, Unschedule } from './vocabulary.ts'
-import type { WorkOutput } from './work.ts'
+import { jobParts, taskOf } from './job-parts.ts'
+import type { Args, JobContext, JobEvent } from './job-parts.ts'
 
-export interface JobContext extends TrainingContext {
-  /** The tasks that have not told how they ended. */
-  readonly pending: readonly string[]
-  /** The jobs before this one that have not ended. */
-  readonly predecessors: readonly string[]
-  /** A pause waits for the end of the round. */
-  readonly isPauseAsked: boolean
-  readonly model: ModelRef | null
-  readonly fault: Fault | null
-}
-
-export type JobEvent =
-  | { readonly type: 'cancel' }
-  /** At the end of the round, if that comes soon; else, or at once when asked so, the round will be run again. */
-  | { readonly type: 'pause'; readonly isUrgent?: boolean }
-  | { readonly type: 'pause.overdue' }
-  | { readonly type: 'resume' }
-  | { readonly type: 'time.over' }
-  | ActorEnded
-  /** It takes longer than it should. */
-  | { readonly type: 'task.slow'; readonly task: string; readonly worker: string }
-  | { readonly type: 'task.started'; readonly task: string; readonly worker: string }
-  | { readonly type: 'task.done'; readonly task: string; readonly worker: string; readonly fingerprint: string; readonly output: WorkOutput } // prettier-ignore
-  | { readonly type: 'task.failed'; readonly task: string; readonly fault: Fault }
-  | { readonly type: 'task.cancelled'; readonly task: string }
-
-type Args = { readonly context: JobContext; readonly event: JobEvent }
-
-export const jobMachine = setup({
-  types: { context: {} as JobContext, events: {} as JobEvent, input: {} as JobInput, output: {} as JobOutcome },
-  actors: {
-    validate: effect<JobInput, null>(),
-    prepare: effect<JobInput, Plan>(),
-    reduce: effect<ReduceInput, ReduceOutput>(),
-    score: effect<ScoreInput, Evaluation>(),
-    register: effect<RegisterInput, ModelRef>(),
-  },
-  actions: {
-    ...vocabulary,
-    takePlan: assign((_, plan: Plan) => ({ plan })),
-    expectInitial: assign(({ context }) => expected([initialInput(context)])),
-    expectRound: assign(({ context }) => expected(roundInputs(context))),
-    expectValidation: assign(({ context }) => expected(evaluateInputs(context, 'validation'))),
-    expectEvaluation: assign(({ context }) => expected(evaluateInputs(context, 'test'))),
-    takeInitial: assign(({ event }) =>
-      event.type === 'task.done' ? withInitial(event.output, event.fingerprint) : {},
-    ),
-    takeResult: assign(({ context, event }) =>
-      event.type === 'task.done' ? withResult(context, event.worker, event.output) : {},
-    ),
-    countCost: assign({
-      costMs: ({ context, event }) =>
-        context.costMs + (event.type === 'task.done' ? event.output.elapsedMs * (context.spec.slots ?? 1) : 0),
-    }),
-    /** One result stands for a task and its twin. */
-    settleBoth: assign({ pending: ({ context, event }) => afterResult(context, taskOf(event)) }),
-    expectTwin: assign({ pending: ({ context, event }) => [...context.pending, twinAddress(taskOf(event))] }),
-    expectPredecessors: assign({ predecessors: ({ context }) => watches(context.spec).map(({ to }) => to) }),
-    settlePredecessor: assign(({ context, event }) =>
-      event.type === 'actor.ended'
-        ? {
-            predecessors: context.predecessors.filter((job) => job !== event.actor),
-            fault: context.fault ?? faultOfPredecessor(context.spec, event),
-          }
-        : {},
-    ),
-    askPause: assign({ isPauseAsked: true }),
-    forgetPause: assign({ isPauseAsked: false }),
-    nextTake: assign({ take: ({ context }) => context.take + 1, isPauseAsked: false, pending: [], results: [] }),
-    takeReduced: assign((_, reduced: ReduceOutput) => ({ reduced })),
-    checkpoint: assign(({ context }) => withCheckpoint(context)),
-    judge: assign(({ context }, validation: Evaluation) => withValidation(context, validation)),
-    restart: assign(({ context }) => restarted(context)),
-    resume: assign(({ context }) => resumed(context)),
-    takeEvaluation: assign((_, evaluation: Evaluation) => ({ evaluation })),
-    takeModel: assign((_, model: ModelRef) => ({ model })),
-    settle: assign({ pending: ({ context, event }) => context.pending.filter((task) => task !== taskOf(event)) }),
-    stopWaiting: assign({ pending: [] }),
-    takeFault: assign({
-      fault: ({ context, event }) =>
-        event.type === 'task.failed' ? withCheckpointNamed(context, event.fault) : context.fault,
-    }),
-    fail: assign((_, fault: Fault) => ({ fault })),
-  },
-  guards: {
-    isPending: ({ context, event }) => context.pending.includes(taskOf(event)),
-    isLastPending: ({ context, event }) => isLast(context, taskOf(event)),
-    /** Its twin, or the task of which it is the twin, goes on. */
-    hasOther: ({ context, event }) =>
-      context.pending.includes(taskOf(event)) && otherOf(context, taskOf(event)) !== undefined,
-    mayHaveTwin: ({ context, event }) => mayHaveTwin(context, taskOf(event)),
-    hasPredecessors: ({ context }) => (context.spec.after ?? []).length > 0,
-    isReady: ({ context }) => context.predecessors.length === 0 && context.fault === null,
-    isOutOfLuck: ({ context }) => context.fault !== null,
-    isUrgent: ({ event }) => event.type === 'pause' && event.isUrgent === true,
-    isPauseAsked: ({ context }) => context.isPauseAsked,
-    isUnplanned: ({ context }) => context.plan === null,
-    isUntrained: ({ context }) => context.checkpoints.length === 0,
-    isTooCostly: ({ context }) => context.costMs > (context.spec.limits?.cost ?? Infinity) * 1_000,
-    isNothingPending: ({ context }) => context.pending.length === 0,
-    hasFailed: ({ context }) => context.pending.length === 0 && context.fault !== null,
-    mayRestart: ({ context, event }) =>
-      event.type === 'task.failed' && context.pending.includes(event.task) && mayRestart(context, event.fault),
-    isResumed: ({ context }) => context.resume !== undefined,
-    isValidationDue: ({ context }) => isValidationDue(context),
-    hasMoreRounds: ({ context }) => !hasStalled(context) && lastCheckpoint(context).step < planOf(context).steps,
-    hasTestExamples: ({ context }) => planOf(context).testExamples > 0,
-  },
-  delays: {
-    validateLimit: JOB_LIMITS.validateMs,
-    prepareLimit: JOB_LIMITS.prepareMs,
-    queueLimit: JOB_LIMITS.queueMs,
-    initialiseLimit: JOB_LIMITS.initialiseMs,
-    collectLimit: JOB_LIMITS.collectMs,
-    reduceLimit: JOB_LIMITS.reduceMs,
-    evaluateLimit: JOB_LIMITS.evaluateMs,
-    scoreLimit: JOB_LIMITS.scoreMs,
-    measureLimit: JOB_LIMITS.evaluateMs,
-    judgeLimit: JOB_LIMITS.scoreMs,
-    restartLimit: JOB_LIMITS.cancelMs,
-    registerLimit: JOB_LIMITS.registerMs,
-    cancelLimit: JOB_LIMITS.cancelMs,
-    pauseLimit: JOB_LIMITS.cancelMs,
-    pausedLimit: JOB_LIMITS.pausedMs,
-    waitLimit: JOB_LIMITS.waitMs,
-  },
-}).createMachine({
+export const jobMachine = jobParts.createMachine({
   id: 'job',
   context: ({ input }) => ({
     ...input,
@@ -469,16 +310,8 @@ export const jobMachine = setup({
   },
 })
 
-function taskOf(event: JobEvent): string {
-  return 'task' in event ? event.task : ''
-}
-
 function inputOf({ context }: { readonly context: JobContext }): JobInput {
   return { id: context.id, owner: context.owner, spec: context.spec }
-}
-
-function expected(inputs: readonly TaskInput[]): Pick<JobContext, 'pending' | 'results'> {
-  return { pending: inputs.map(({ id }) => taskAddress(id)), results: inputs.map(() => null) }
 }
 
 function initialTask({ context }: Args): readonly Spawn[] {
@@ -495,13 +328,6 @@ function validateTasks({ context }: Args): readonly Spawn[] {
 
 function evaluateTasks({ context }: Args): readonly Spawn[] {
   return spawns(evaluateInputs(context, 'test'))
-}
-
-/** From the checkpoint of another job, as that one would have gone on. */
-function resumed({ resume }: JobContext): Partial<JobContext> {
-  if (resume === undefined) return {}
-  const { checkpoint, fingerprint, firstLoss, rateFactor } = resume
-  return { checkpoints: [checkpoint], metrics: checkpoint.metrics, fingerprint, firstLoss, rateFactor }
 }
 
 function stopOfOther({ context, event }: Args): readonly Tell[] {

@@ -4,7 +4,7 @@
  */
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import type { JobContext } from '../../machines/job.ts'
+import type { JobContext } from '../../machines/job-parts.ts'
 import { taskMachine } from '../../machines/task.ts'
 import type { ReduceInput } from '../../machines/training.ts'
 import type { RunInput } from '../../machines/worker.ts'

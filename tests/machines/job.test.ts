@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest'
-import type { JobContext } from '../../machines/job.ts'
+import type { JobContext } from '../../machines/job-parts.ts'
 import { JOB_LIMITS } from '../../machines/limits.ts'
 import { FAULTS, newJob, PLAN, SPEC } from './chart.ts'
 import type { Chart } from './chart.ts'

@@ -29,7 +29,7 @@ export interface ResolvedDataset extends DatasetView {
 }
 
 export interface DatasetServices {
-  readonly blobs: Pick<Blobs, 'put' | 'bytes'>
+  readonly blobs: Pick<Blobs, 'put' | 'bytes' | 'head' | 'delete'>
   readonly collections: Pick<FleetCollections, 'datasets' | 'datasetNumbers' | 'jobs' | 'models'>
   readonly kernels: Pick<typeof Kernels, 'ingestFiles' | 'sampleRows'>
   readonly clock: Pick<Clock, 'now'>
@@ -54,6 +54,8 @@ export interface AddOptions {
 /** Who owns what comes with a package. */
 const SYSTEM = 'system'
 const MANIFESTS_HELD = 32
+/** Longer than any ingest takes from its first shard to its document. */
+const SWEEP_AFTER_MS = 24 * 3_600_000
 
 export class Datasets {
   readonly #services: DatasetServices
@@ -151,7 +153,27 @@ export class Datasets {
         user,
       })
     }
-    await this.#services.collections.datasets.delete(versionedId(name, version))
+    const stored = await this.#services.collections.datasets.get(versionedId(name, version))
+    if (stored === undefined || !(await this.#services.collections.datasets.delete(stored.id))) return
+    await this.#sweep(stored.value)
+  }
+
+  /**
+   * Deletes the blobs that only a removed version had. What another version lists stays, and so does what was stored a
+   * moment ago: somebody may be making a version of the same rows, which has its blobs before its document.
+   */
+  async #sweep({ manifest }: DatasetView): Promise<void> {
+    const { blobs, clock, collections } = this.#services
+    const own = await this.#manifest(manifest)
+    const kept = new Set<string>()
+    for await (const { value } of each(collections.datasets)) {
+      for (const sha256 of blobsOf(value.manifest, await this.#manifest(value.manifest))) kept.add(sha256)
+    }
+    for (const sha256 of blobsOf(manifest, own)) {
+      const info = await blobs.head(sha256)
+      if (kept.has(sha256) || info === undefined || info.storedAtMs > clock.now() - SWEEP_AFTER_MS) continue
+      await blobs.delete(sha256)
+    }
   }
 
   /** A job under way or a model that rests on a version. A job that names none of its versions means the newest. */
@@ -248,6 +270,10 @@ const PAGE = 500
 /** The manifest that a blob holds. It was written by an ingest, and its bytes are verified by their hash. */
 export async function readManifest(blobs: Pick<Blobs, 'bytes'>, sha256: string): Promise<DatasetManifest> {
   return JSON.parse(new TextDecoder().decode(await blobs.bytes(sha256))) as DatasetManifest // see above
+}
+
+function blobsOf(manifest: string, { splits }: DatasetManifest): string[] {
+  return [manifest, ...Object.values(splits).flatMap(({ shards }) => shards.map(({ sha256 }) => sha256))]
 }
 
 /** What makes two versions the same: rows, columns and splits, whatever the files were called. */

@@ -16,6 +16,8 @@ export const LIMITS = {
   departedLettersMs: 7 * 86_400_000,
   /** Entries kept in a capped stream (metrics, logs). */
   streamEntriesMax: 50_000,
+  /** Such a stream leaves Redis so long after its last entry. */
+  streamKeepMs: 7 * 86_400_000,
   /** Commits per shard of which an owner can still say whom they concerned, should a failover lose them. */
   commitsRememberedMax: 256,
   /** Sends of other shards that a shard can still name, should a failover make one of these send them again. */

@@ -331,7 +331,8 @@ class RedisTransport implements Transport {
   }
 
   async append(stream: string, bodies: readonly string[], max: number): Promise<void> {
-    await this.#redis.tf_append(this.#keys.stream(stream), max, this.#keys.channel(stream), ...bodies)
+    const keepMs = stream.startsWith('shard/') ? 0 : LIMITS.streamKeepMs // a shard's own streams live as long as it does
+    await this.#redis.tf_append(this.#keys.stream(stream), max, this.#keys.channel(stream), keepMs, ...bodies)
   }
 
   async range(stream: string, after: string, limit: number): Promise<readonly StreamRow[]> {

@@ -1,0 +1,62 @@
+/** What is over leaves Redis: looked at in its keys, not asked of the runtime. */
+import { Redis } from 'ioredis'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { ref } from '../../runtime/mod.ts'
+import type { Client } from '../../runtime/mod.ts'
+import { Fleet } from '../harness/fleet.ts'
+import { has } from '../harness/parts.ts'
+import { member } from './family.ts'
+
+const kind = member('member', { retentionMs: 50 })
+
+describe.skipIf(!has('redis'))('on a real Redis', () => {
+  let fleet: Fleet
+  let client: Client
+  let look: Redis
+  beforeAll(async () => {
+    fleet = await Fleet.start('redis', [kind])
+    await fleet.node()
+    client = await fleet.client()
+    look = new Redis({ path: fleet.redis!.url })
+  })
+  afterAll(async () => {
+    look.disconnect()
+    await fleet.stop()
+  })
+
+  /** Every key, and every member of sets and sorted sets, that names the actor. */
+  const tracesOf = async (actor: string): Promise<string[]> => {
+    const found = (await look.keys('*')).filter((key) => key.includes(actor))
+    for (const key of await look.keys('*')) {
+      const type = await look.type(key)
+      const members = type === 'set' ? await look.smembers(key) : type === 'zset' ? await look.zrange(key, 0, -1) : []
+      found.push(...members.filter((each) => each.includes(actor)).map((each) => `${key} ${each}`))
+    }
+    return found
+  }
+
+  test('a finished actor leaves nothing behind but the history in its journal', async () => {
+    const [one, other] = [ref(kind, 'one'), ref(kind, 'other')]
+    for (const actor of [one, other]) await client.spawn(actor, {})
+    await client.tell(one, { type: 'watch', to: other })
+    await client.schedule(one, { id: 'x', delayMs: 1_000_000, event: { type: 'note', text: 'never' } })
+    await client.ask(one, { type: 'work' })
+    expect((await tracesOf(one)).length).toBeGreaterThan(3)
+    await expect.poll(async () => (await client.read(one))?.effects).toEqual(['toil'])
+    await client.tell(one, { type: 'note', text: 'before its end' })
+    await client.ask(other, { type: 'finish' })
+    // The effect runs until its state is left: a failure beyond the intensity ends the actor too.
+    for (let i = 0; i < 11; i++) await client.tell(one, { type: 'fail' })
+    await expect.poll(() => tracesOf(one), { timeout: 10_000 }).toEqual([])
+    expect(await tracesOf(other)).toEqual([])
+  })
+
+  test("a client's marks, and streams of telemetry, expire", async () => {
+    await client.append('job:one:metrics', [{ loss: 1 }])
+    const kept = await look.pttl('{tf:job:one}:metrics')
+    expect(kept).toBeGreaterThan(0)
+    const marks = (await look.keys('*')).filter((key) => /\}:dd:c/.test(key))
+    expect(marks.length).toBeGreaterThan(0)
+    for (const mark of marks) expect(await look.ttl(mark)).toBeGreaterThan(0)
+  })
+})

@@ -1,10 +1,12 @@
 /** What people are shown, from an actor's snapshot: pure functions, used by the projector and by the gateway alike. */
 import type { WorkerRow } from '../machines/book.ts'
 import type { JobContext } from '../machines/job-parts.ts'
+import { lengthOf } from '../machines/queue.ts'
+import type { Priority } from '../machines/spec.ts'
 import { roundsOf } from '../machines/training.ts'
 import type { ResumePoint } from '../machines/training.ts'
 import type { SchedulerContext } from '../machines/scheduler.ts'
-import type { CheckpointView, JobState, JobView, WorkerView } from '../machines/views.ts'
+import type { CheckpointView, JobState, JobView, PoolView, WorkerView } from '../machines/views.ts'
 import { idOf } from '../runtime/mod.ts'
 import type { ActorSnapshot, ActorAddress, Json } from '../runtime/mod.ts'
 
@@ -74,6 +76,20 @@ function checkpointViews({ checkpoints, best }: JobContext): readonly Checkpoint
 /** A job that was asked to pause is still in training until its round ends. */
 function jobState(value: Json, { isPauseAsked }: JobContext): JobState {
   return isPauseAsked ? 'pausing' : (stateOf(value) as JobState) // the chart's other states are those of the view
+}
+
+export function poolView(snapshot: ActorSnapshot): PoolView {
+  const { book } = snapshot.context as unknown as SchedulerContext // a snapshot of the kind `scheduler`
+  const workers = Object.values(book.workers)
+  const sum = (values: readonly number[]): number => values.reduce((total, each) => total + each, 0)
+  const waiting = (priority: Priority): number =>
+    sum(Object.values(book.queues).flatMap((queue) => (queue.priority === priority ? [lengthOf(queue)] : [])))
+  return {
+    pool: book.pool,
+    settings: book.settings,
+    slots: { total: sum(workers.map(({ slots }) => slots)), used: sum(workers.map(({ used }) => used)) },
+    waiting: { high: waiting('high'), normal: waiting('normal'), low: waiting('low') },
+  }
 }
 
 /** The workers of a pool, and the last ones that left it. */

@@ -12,6 +12,7 @@ import type {
   LogLine,
   ModelAliasView,
   ModelVersionView,
+  PoolView,
   WorkerView,
 } from '../machines/views.ts'
 import type { KernelJobView } from '../machines/kernel-spec.ts'
@@ -184,6 +185,16 @@ export class Api {
     const body = JSON.stringify(changes)
     const headers = { 'content-type': 'application/json' }
     return this.#json('POST', `/v1/jobs/${encodeURIComponent(id)}/clone`, { body, headers })
+  }
+
+  pool(name: string): Promise<PoolView> {
+    return this.#json('GET', `/v1/pools/${encodeURIComponent(name)}`)
+  }
+
+  configurePool(name: string, settings: object): Promise<PoolView> {
+    const headers = { 'content-type': 'application/json' }
+    const body = JSON.stringify(settings)
+    return this.#json('PUT', `/v1/pools/${encodeURIComponent(name)}/settings`, { body, headers })
   }
 
   drain(worker: string): Promise<void> {

@@ -2,7 +2,7 @@
 import type { Command } from 'commander'
 import type { Gpu, JobView, LogLine } from '../machines/views.ts'
 import { onApi } from './api-command.ts'
-import { CliError, EXIT } from './errors.ts'
+import { count } from './count.ts'
 import { addSteering } from './job-commands.ts'
 import { isKernelId, isKernelSpec, kernelRow, watchKernelToEnd } from './kernel-jobs.ts'
 import { ago, fixed, note, percent, print, printJson, sizeOf, table } from './output.ts'
@@ -139,10 +139,4 @@ function jobRow(job: JobView): readonly string[] {
     model,
     ago(job.createdAt),
   ]
-}
-
-export function count(text: string): number {
-  const value = Number(text)
-  if (Number.isInteger(value) && value > 0) return value
-  throw new CliError(`Cannot use "${text}": expected a whole number above 0`, { exitCode: EXIT.usage })
 }

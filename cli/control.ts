@@ -15,6 +15,7 @@ import {
   jobView,
   Projector,
   pageActor,
+  poolView,
   Registry,
   schedulerActor,
   taskActor,
@@ -176,6 +177,10 @@ function servicesOf(parts: Parts): Services {
       view: kernelJobView,
       admit: async (spec, owner, signal) =>
         (await planKernel(kernelPlanServices(stores, client, datasets), spec, owner, signal)).problems,
+    },
+    async pool(name) {
+      const scheduler = name === POOL ? await client.read(address('scheduler', POOL)) : null
+      return scheduler === null ? null : poolView(scheduler)
     },
     async workers() {
       const scheduler = await client.read(address('scheduler', POOL))

@@ -1,8 +1,9 @@
 /** The commands that steer jobs and workers: pause, resume, retry, clone, drain. */
 import type { Command } from 'commander'
-import type { JobView } from '../machines/views.ts'
+import type { JobView, PoolView } from '../machines/views.ts'
 import { onApi } from './api-command.ts'
 import { changesOf } from './changes.ts'
+import { count } from './count.ts'
 import { print, printJson } from './output.ts'
 
 /** Adds the commands to the program, and `drain` to those of workers. */
@@ -38,6 +39,26 @@ export function addSteering(program: Command, workers: Command): void {
     async (api, options, id) => showNew(await api.clone(id, changesOf(options['set'] as string[])), options),
   )
 
+  onApi(
+    program
+      .command('pool')
+      .option('--name <pool>', 'which one', 'default')
+      .option('--policy <policy>', 'affinity, least-loaded, round-robin or resource-aware')
+      .option('--slots-per-owner <count>', 'how many slots one owner may hold at once', count)
+      .description('show a pool: its slots, what waits, its settings; or change these'),
+    async (api, options) => {
+      const { name, policy, slotsPerOwner } = options as Record<string, unknown>
+      const settings = {
+        ...(policy !== undefined && { policy }),
+        ...(slotsPerOwner !== undefined && { slotsPerOwner }),
+      }
+      const isChange = Object.keys(settings).length > 0
+      const pool = await (isChange ? api.configurePool(String(name), settings) : api.pool(String(name)))
+      if (options.json === true) printJson(pool)
+      else print(poolText(pool))
+    },
+  )
+
   onApi<[string]>(
     workers
       .command('drain')
@@ -49,6 +70,15 @@ export function addSteering(program: Command, workers: Command): void {
       else print(`${id} is draining`)
     },
   )
+}
+
+function poolText({ pool, settings, slots, waiting }: PoolView): string {
+  const quota = settings.slotsPerOwner === null ? 'any number' : String(settings.slotsPerOwner)
+  return [
+    `${pool}: ${slots.used} of ${slots.total} slots in use`,
+    `  waiting   ${waiting.high} high, ${waiting.normal} normal, ${waiting.low} low`,
+    `  policy    ${settings.policy}; slots of one owner: ${quota}`,
+  ].join('\n')
 }
 
 function show(job: JobView, options: { readonly json?: boolean }): void {

@@ -21,6 +21,7 @@ import { jobRoutes } from './routes/jobs.ts'
 import { kernelRoutes } from './routes/kernels.ts'
 import { modelRoutes } from './routes/models.ts'
 import { modelUseRoutes } from './routes/model-uses.ts'
+import { poolRoutes } from './routes/pools.ts'
 import { sessionRoutes } from './routes/session.ts'
 import { systemRoutes } from './routes/system.ts'
 import { workerRoutes } from './routes/workers.ts'
@@ -53,6 +54,7 @@ export function createApp(services: Services, settings: Settings): Hono<Env> {
   modelRoutes(api, services)
   modelUseRoutes(api, services)
   workerRoutes(api, services)
+  poolRoutes(api, services)
   systemRoutes(api, services)
   deadLetterRoutes(api, services)
   openApiRoute(api, services.version)

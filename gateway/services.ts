@@ -11,6 +11,7 @@ import type {
   JobView,
   ModelAliasView,
   ModelVersionView,
+  PoolView,
   Stage,
   WorkerView,
 } from '../machines/views.ts'
@@ -38,6 +39,8 @@ export interface Services {
   resumePoint(snapshot: ActorSnapshot, round: number): ResumePoint | null
   readonly kernelJobs: KernelJobs
   workers(): Promise<readonly WorkerView[]>
+  /** A pool by its name; null where there is none. */
+  pool(name: string): Promise<PoolView | null>
   /** What speaks against this job, found before it starts: an unknown dataset, shapes that do not fit. */
   admit(spec: JobSpec, signal: AbortSignal): Promise<readonly FieldError[]>
   /** A preset as a whole specification, not yet checked; or what speaks against it. */

@@ -2,6 +2,7 @@
  * The read model: what the API, the command line and the page show of a job, a worker and a model.
  * Pure data derived from snapshots; the projector writes it, the gateway answers with it.
  */
+import type { PoolSettings } from './book.ts'
 import type { JobSpec } from './spec.ts'
 import type { Evaluation, RoundMeans } from './training.ts'
 import type { Traffic } from './work.ts'
@@ -91,6 +92,15 @@ export interface LogLine {
   readonly level: 'info' | 'warn' | 'error'
   readonly source: string
   readonly message: string
+}
+
+/** A pool, as its scheduler sees it. */
+export interface PoolView {
+  readonly pool: string
+  readonly settings: PoolSettings
+  readonly slots: { readonly total: number; readonly used: number }
+  /** Tasks and gangs that wait, by class. */
+  readonly waiting: { readonly high: number; readonly normal: number; readonly low: number }
 }
 
 export interface WorkerView {

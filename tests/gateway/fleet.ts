@@ -137,6 +137,7 @@ export async function startFleet(options: FleetOptions = {}): Promise<Fleet> {
     jobView,
     kernelJobs: { stored: collections.kernelJobs, view: kernelJobView, admit: async () => [] },
     workers: async () => [],
+    pool: async () => null,
     admit: async () => [],
     expand: async () => ({ problems: [] }),
     resumePoint,

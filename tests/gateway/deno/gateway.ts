@@ -49,6 +49,7 @@ const gateway = await serve(
     jobView,
     kernelJobs: { stored: collections.kernelJobs, view: kernelJobView, admit: async () => [] },
     workers: async () => [],
+    pool: async () => null,
     admit: async () => [],
     expand: async () => ({ problems: [] }),
     resumePoint,

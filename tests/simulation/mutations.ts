@@ -33,7 +33,18 @@ export const MUTATIONS = {
     find: 'const returned = shard.orphans.has(`${source} ${id}`)',
     put: 'const returned = false',
   },
-  'timer-generation': { file: 'runtime/plan.ts', find: 'row.gen !== timer.gen', put: 'false' },
+  // What is due before its row says is not taken either; of another generation, that is nearly always so.
+  'timer-generation': {
+    file: 'runtime/plan.ts',
+    find: `row.gen !== timer.gen) {
+      this.#collected.clearTimer(timer)
+      return
+    }
+    const isAgain = envelope !== null
+    if (timer.due < row.due && !isAgain) return`,
+    put: `false) return
+    const isAgain = envelope !== null`,
+  },
   'effect-restart': {
     file: 'runtime/shard.ts',
     find: 'const own = this.adopted ? this.#orphan(starts) : starts',

@@ -50,3 +50,41 @@ export function exportLayersModel(topology: ModelTopology, input: FeatureSpec, w
     weights: Buffer.concat(parts),
   }
 }
+
+/**
+ * The topology as Keras of Python reads it (`keras.models.model_from_json`), with our names on its layers, so that a
+ * weight of the safetensors file is `<layer>/<weight>`. Keras 3 wants to be told its module, and an input layer where
+ * older ones (and tfjs) had a shape on the first layer.
+ */
+export function exportKerasModel(topology: ModelTopology, input: FeatureSpec): Record<string, unknown> {
+  const plan = requirePlan(topology, input)
+  const { class_name: className, config } = buildable(plan) as { class_name: string; config: KerasConfig } // as it writes
+  for (const layer of plan.layers) refuseHardSigmoid(layer.className, layer.name, layer.config)
+  const layers = config.layers.map((layer) => {
+    const { batch_input_shape: batchShape, ...others } = layer.config
+    // The form of a GRU that tfjs has; Keras has another one unless it is told.
+    if (layer.class_name === 'GRU') return { ...layer, config: { ...others, reset_after: false } }
+    if (layer.class_name !== 'InputLayer') return { ...layer, config: others }
+    return { ...layer, config: { ...others, batch_shape: batchShape } }
+  })
+  const first = { class_name: 'InputLayer', config: { name: 'input', batch_shape: [null, ...plan.inputShape], dtype: 'float32' } } // prettier-ignore
+  const all = className === 'Sequential' && layers[0]?.class_name !== 'InputLayer' ? [first, ...layers] : layers
+  return { module: 'keras', class_name: className, config: { ...config, layers: all }, registered_name: null }
+}
+
+/** Keras 3 calls another function by this name: a model with it would say something else there, in silence. */
+function refuseHardSigmoid(className: string, name: string, config: Readonly<Record<string, unknown>>): void {
+  const isGated = className === 'LSTM' || className === 'GRU'
+  const recurrent = isGated ? (config['recurrent_activation'] ?? 'hard_sigmoid') : undefined
+  if (recurrent !== 'hard_sigmoid' && config['activation'] !== 'hard_sigmoid') return
+  const what = recurrent === 'hard_sigmoid' ? 'recurrent_activation' : 'activation'
+  throw new KernelError(
+    'model.invalid',
+    `Cannot write ${name} for Keras: its ${what} is hard_sigmoid, which Keras 3 computes in another way; train with sigmoid`,
+    { layer: name },
+  )
+}
+
+interface KerasConfig {
+  layers: { class_name: string; config: Record<string, unknown> }[]
+}

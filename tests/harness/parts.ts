@@ -13,12 +13,15 @@ import { SWIFTSHADER, SWIFTSHADER_FOLDERS } from '../../kernels/launch.ts'
 import { getDebianRedis } from '../../cli/redis-servers/debian-package.ts'
 import { chromiumPath } from '../dashboards/chromium.ts'
 
-type Part = 'redis' | 'chromium' | 'software-gpu' | 'tensorflow'
+type Part = 'redis' | 'chromium' | 'software-gpu' | 'tensorflow' | 'keras'
 
 const MISSING = 'TENSORFLEET_MISSING_PARTS'
 
 /** Where the back ends are installed that are no dependencies: shared by all working copies where this says so. */
 export const backendsDir = resolve(process.env['TENSORFLEET_BACKENDS'] ?? '.tensorfleet/backends')
+
+/** A Python that may have Keras and safetensors. */
+export const PYTHON = process.env['TENSORFLEET_PYTHON'] ?? 'python3'
 
 /** Whether tests can have this part; for `describe.skipIf(!has('redis'))`. */
 export function has(part: Part): boolean {
@@ -36,14 +39,31 @@ export async function setup(): Promise<() => void> {
   if (!existsSync(join(backendsDir, 'tensorflow', INSTALLED_FILE))) {
     missing.set('tensorflow', 'run "npx tensorfleet backends install tensorflow" to test the back end on TensorFlow')
   }
+  if (!hasPythonModules('keras', 'tensorflow', 'safetensors')) {
+    missing.set(
+      'keras',
+      'name a Python with tensorflow and safetensors in TENSORFLEET_PYTHON to test what Python reads',
+    )
+  }
   process.env[MISSING] = [...missing.keys()].join(',')
   const said = [...missing].map(([part, why]) => `  ${part}: ${why}`).join('\n')
-  const needed = [...missing.keys()].filter((part) => part !== 'tensorflow')
+  const needed = [...missing.keys()].filter((part) => part !== 'tensorflow' && part !== 'keras')
   if (needed.length > 0 && process.env['CI'] === 'true')
     throw new Error(`With CI=true nothing may be missing:\n${said}`)
   return () => {
     if (missing.size > 0)
       process.stdout.write(`\nNot to be had here, so the tests that need it were skipped:\n${said}\n`)
+  }
+}
+
+/** Found without importing them, which takes seconds. */
+function hasPythonModules(...names: readonly string[]): boolean {
+  const look = `import importlib.util as u, sys; sys.exit(any(u.find_spec(n) is None for n in ${JSON.stringify(names)}))`
+  try {
+    execFileSync(PYTHON, ['-c', look], { stdio: 'ignore' })
+    return true
+  } catch {
+    return false // no Python, or not with these
   }
 }
 

@@ -2,6 +2,7 @@
  * How fast files become shards: megabytes a second of the file as it lies there, from the first byte read to the last
  * shard durable in the blob store, with all checks, statistics and the split by seed. Beside it the disk alone: the same
  * bytes put into the same store without being understood. What is measured is what a fleet does, in its own parts.
+ * A second of a processor is counted too, over both threads: it says what the work costs where others share the machine.
  */
 import { mkdtemp, open, rm, stat, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
@@ -28,10 +29,14 @@ export const run: Benchmark = async (say) => {
     for (let repeat = 0; repeat < REPEATS; repeat++) {
       for (const [name, { paths, options }] of Object.entries(files)) {
         const blobs = await openFileSystemBlobs(join(folder, `blobs-${name}`))
+        const before = process.cpuUsage()
         const rate = name === 'disk' ? await copy(blobs, paths) : await ingest(blobs, paths, options)
+        const { user, system } = process.cpuUsage(before)
         await rm(join(folder, `blobs-${name}`), { recursive: true })
-        say(`  ${name.padEnd(8)} ${Math.round(rate)} MB/s`)
+        const perCpuS = (await sizeOf(paths)) / (user + system)
+        say(`  ${name.padEnd(8)} ${Math.round(rate)} MB/s, ${Math.round(perCpuS)} MB for a second of a processor`)
         ;(figures[`${name}_mb_per_s`] ??= []).push(rate)
+        ;(figures[`${name}_mb_per_cpu_s`] ??= []).push(perCpuS)
       }
     }
     return Object.fromEntries(Object.entries(figures).map(([name, rates]) => [name, Math.round(median(rates))]))

@@ -101,7 +101,7 @@ export class TaskRunner {
     const { model, pipeline } = await this.#basis(recipe)
     const request = { op: 'initialise', model, input: pipeline.input, seed: recipe.seed } as const
     const { weights } = await kernel.run(request, { signal })
-    return { kind: 'initialise', weights: await this.#store(weights) }
+    return { kind: 'initialise', weights: await this.#store(weights, 'keep') }
   }
 
   async #round(
@@ -215,9 +215,10 @@ export class TaskRunner {
     }
   }
 
-  async #store({ path, sha256 }: OutputFile): Promise<Blob> {
+  async #store({ path, sha256 }: OutputFile, then: 'keep' | 'leave' = 'leave'): Promise<Blob> {
     const ref = await this.#services.blobs.put({ path }, { sha256 })
-    await rm(path, { force: true })
+    if (then === 'keep') await this.#cache.adopt(path, sha256)
+    else await rm(path, { force: true })
     return { sha256: ref.sha256, sizeBytes: ref.sizeBytes }
   }
 

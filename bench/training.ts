@@ -2,7 +2,8 @@
  * What orchestration costs. Images a second of a fleet with one worker and with two (real processes, a real Redis, the
  * CNN of the facts on MNIST, two replicas), by `diloco` and by `sync`, beside a plain tfjs loop in one process on the
  * same back end and machine. A fleet's figure is taken between the ends of its first and of its last round, so that
- * starting up is left out; with `--backend tensorflow` TensorFlow in Python stands beside them. In the same time, `kernel_share` is the part of the slots' time in which steps were computed.
+ * starting up is left out; the job is cancelled then. In the same time, `kernel_share` is the part of the slots' time in
+ * which steps were computed. With `--backend tensorflow` TensorFlow in Python stands beside them.
  */
 import { execFile } from 'node:child_process'
 import { mkdtemp, rm, writeFile } from 'node:fs/promises'
@@ -19,10 +20,12 @@ import { backendsDir, CNN } from './plain-training.ts'
 
 const BATCH = 128
 const REPLICAS = 2
-const PLAIN_STEPS = 60
+const PLAIN_STEPS = 50
+/** Rounds of 25 steps after the first: enough for a figure, and the benchmark ends within two minutes. */
+const ROUNDS = 6
 const STRATEGIES = {
-  diloco: { kind: 'diloco', localSteps: 50 },
-  sync: { kind: 'sync', roundSteps: 50 },
+  diloco: { kind: 'diloco', localSteps: 25 },
+  sync: { kind: 'sync', roundSteps: 25 },
 } as const
 
 export const run: Benchmark = async (say, { backend }) => {
@@ -100,7 +103,9 @@ async function throughput(api: Api, workers: number, strategy: object): Promise<
     if (job.state !== 'training' || job.progress.round === (last ?? first)?.progress.round) continue
     if (job.progress.round >= 1) first ??= job
     last = job
+    if (first !== null && job.progress.round >= first.progress.round + ROUNDS) break
   }
+  await api.cancel(id)
   if (first === null || last === null) throw new Error('the job had no rounds')
   const images = (last.progress.step - first.progress.step) * BATCH * REPLICAS
   const tookMs = last.changedAt - first.changedAt

@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import { Option } from 'commander'
 import type { Command } from 'commander'
 import { stringify } from 'yaml'
-import { PRESETS } from '../machines/preset-spec.ts'
+import type { PresetName } from '../machines/preset-spec.ts'
 import type { CheckpointView, JobView } from '../machines/views.ts'
 import { onApi } from './api-command.ts'
 import { count } from './count.ts'
@@ -12,12 +12,17 @@ import { CliError, EXIT } from './errors.ts'
 import { fixed, note, percent, print, printJson, sizeOf, table } from './output.ts'
 import { watchToEnd } from './watch-command.ts'
 
+/** As a record, so that none can be missing. */
+const PRESETS: Record<PresetName, true> = { linear: true, logistic: true, mlp: true, cnn: true, autoencoder: true }
+
 export function addTrainCommands(program: Command, signal: AbortSignal): void {
   onApi<[string]>(
     program
       .command('train')
       .argument('<dataset>', 'NAME or NAME@VERSION')
-      .addOption(new Option('-p, --preset <preset>', 'what kind of model').choices([...PRESETS]).makeOptionMandatory())
+      .addOption(
+        new Option('-p, --preset <preset>', 'what kind of model').choices(Object.keys(PRESETS)).makeOptionMandatory(),
+      )
       .option('-t, --target <column>', "the column to predict; the dataset's own when left out")
       .option('--features <columns>', 'the columns to predict from, with commas between them; all others when left out')
       .option('--name <name>', 'of the job and its model')

@@ -4,8 +4,7 @@
  */
 import type { DatasetRef, JobSpec } from './spec.ts'
 
-export const PRESETS = ['linear', 'logistic', 'mlp', 'cnn', 'autoencoder'] as const
-export type PresetName = (typeof PRESETS)[number]
+export type PresetName = 'linear' | 'logistic' | 'mlp' | 'cnn' | 'autoencoder'
 
 export interface PresetSpec {
   readonly preset: PresetName

@@ -1,12 +1,11 @@
 /** The schema of a job in a few words: a preset, a dataset and what to predict. `train` is checked when it is whole. */
 import { z } from 'zod'
-import { PRESETS } from '../../machines/preset-spec.ts'
 import type { PresetSpec } from '../../machines/preset-spec.ts'
 import { jobSpecFields } from './job-spec.ts'
 
 export const presetSpecSchema = z
   .strictObject({
-    preset: z.enum(PRESETS),
+    preset: z.enum(['linear', 'logistic', 'mlp', 'cnn', 'autoencoder']),
     name: jobSpecFields.name.exactOptional().describe('The dataset and the preset when left out.'),
     dataset: jobSpecFields.dataset,
     train: z

@@ -1,4 +1,4 @@
-/** Every job in examples/ is one that a fleet would take, in the form in which a user submits it. */
+/** Every training job in examples/ is one that a fleet would take, in the form in which a user submits it. */
 import { readdirSync, readFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import { afterAll, beforeAll, expect, test } from 'vitest'
@@ -11,7 +11,10 @@ import * as kernels from '../../kernels/mod.ts'
 import { House } from '../actors/house.ts'
 
 const folder = fileURLToPath(new URL('../../examples/', import.meta.url))
-const files = readdirSync(folder).filter((name) => name.endsWith('.yaml'))
+/** Those that train; kernel jobs have a test of their own. */
+const files = readdirSync(folder).filter(
+  (name) => name.endsWith('.yaml') && !/^kind: kernel$/m.test(readFileSync(`${folder}${name}`, 'utf8')),
+)
 
 let house: House
 beforeAll(async () => {
@@ -25,15 +28,8 @@ test.each(files)('examples/%s is admitted', async (file) => {
   const services = { datasets: house.datasets, kernels, pools: ['default'] }
   // Those whose data a user brings say how; the data is not here.
   const brings = /tensorfleet dataset add (\S+)/.exec(text)?.[1]
-  let raw: unknown = written
-  if ('preset' in written) {
-    const expanded = await expand(services, presetSpecSchema.parse(written))
-    if ('problems' in expanded) {
-      expect(expanded.problems.map(({ path }) => path)).toEqual(brings === undefined ? [] : ['dataset.name'])
-      return
-    }
-    raw = expanded.spec
-  }
-  const problems = await admit(services, jobSpecSchema.parse(raw))
-  expect(problems.map(({ message }) => message)).toEqual([])
+  const expanded = 'preset' in written ? await expand(services, presetSpecSchema.parse(written)) : { spec: written }
+  const problems =
+    'problems' in expanded ? expanded.problems : await admit(services, jobSpecSchema.parse(expanded.spec))
+  expect(problems.map(({ path }) => path)).toEqual(brings === undefined ? [] : ['dataset.name'])
 })

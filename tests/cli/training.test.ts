@@ -1,0 +1,66 @@
+/** Training from the command line, on a fleet of real processes: a preset, and what is done with its checkpoints. */
+import { readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { afterAll, beforeAll, expect, test } from 'vitest'
+import { decodeTensors } from '../../kernels/mod.ts'
+import type { JobView } from '../../machines/views.ts'
+import { JOB_MS, ProcessFleet, tensorfleet } from '../harness/processes.ts'
+
+const LIMIT_MS = 2 * JOB_MS
+
+let fleet: ProcessFleet
+let job: JobView
+let trained: Awaited<ReturnType<typeof tensorfleet>>
+
+beforeAll(async () => {
+  fleet = await ProcessFleet.start({ workers: 1 })
+  trained = await run('train', 'iris', '--preset', 'mlp', '--target', 'species', '--epochs', '30', '--watch')
+  const [first] = await (await fleet.api()).jobs()
+  if (first === undefined) throw new Error('there is no job')
+  job = first
+}, LIMIT_MS)
+afterAll(() => fleet[Symbol.asyncDispose]())
+
+const run = (...args: string[]): ReturnType<typeof tensorfleet> => tensorfleet([...args, '--data', fleet.folder])
+
+test('a preset says the whole specification that was made of it, and what came of it', () => {
+  expect(trained).toMatchObject({ code: 0, stderr: expect.stringMatching(/class_name: Sequential/) })
+  expect(trained.stdout).toMatch(/iris-mlp completed[^]*accuracy[^]*confusion/)
+})
+
+test('a job of a preset is stored whole', () => {
+  expect(job.spec).toMatchObject({ name: 'iris-mlp', train: { epochs: 30, loss: 'sparseCategoricalCrossentropy' } })
+})
+
+test('its checkpoints are listed', async () => {
+  const { stdout } = await run('checkpoint', 'ls', job.id)
+  expect(stdout.trim().split('\n')).toHaveLength(1 + job.checkpoints.length)
+})
+
+test('a checkpoint is taken home as safetensors and Keras JSON', async () => {
+  const round = String(job.checkpoints[0]?.round)
+  const out = join(fleet.folder, 'home')
+  const { stdout } = await run('checkpoint', 'export', job.id, round, '--out', out)
+  const [weights = '', topology = ''] = stdout.trim().split('\n')
+  expect(decodeTensors(readFileSync(weights)).tensors.map(({ name }) => name)).toContain('dense_0/kernel')
+  expect(JSON.parse(readFileSync(topology, 'utf8'))).toMatchObject({ class_name: 'Sequential' })
+})
+
+test('a checkpoint is gone on from by a new job, to the same weights', { timeout: LIMIT_MS }, async () => {
+  const round = job.checkpoints[0]?.round
+  const { stdout } = await run('checkpoint', 'restore', job.id, String(round))
+  const restored = await fleet.untilEnded(stdout.trim())
+  expect(restored).toMatchObject({ state: 'completed', weights: job.weights, resumed: { job: job.id, round } })
+})
+
+test('a checkpoint that is not there is named, with those that are', async () => {
+  const { code, stderr } = await run('checkpoint', 'restore', job.id, '77')
+  expect(code).not.toBe(0)
+  expect(stderr).toMatch(/has no checkpoint "77"; there are those of the rounds/)
+})
+
+test('a preset that does not suit its data is refused by its field', async () => {
+  const { code, stderr } = await run('train', 'cars', '--preset', 'logistic')
+  expect(code).toBe(2)
+  expect(stderr).toMatch(/preset: expected linear or mlp: mpg is a number, found logistic/)
+})

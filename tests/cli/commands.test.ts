@@ -141,14 +141,14 @@ describe('submitting', () => {
         '  name: expected a name of 1 to 100 letters',
         '  train.replicas: expected at least 1, found 0\n',
         '  train.epochs: expected a whole number, found 1.5\n',
-        '  train.loss: expected one of "sparseCategoricalCrossentropy", "meanSquaredError", found "foo"\n',
+        '  train.loss: expected one of "sparseCategoricalCrossentropy", "categoricalCrossentropy", "binaryCrossentropy", "meanSquaredError", "meanAbsoluteError", "huber", found "foo"\n',
         '  Unknown field colour\n',
       ],
     ],
     [
       'an unknown dataset',
       { ...tinyJob, dataset: { name: 'minst' } },
-      ['dataset.name: expected one of mnist, found minst'],
+      ['dataset.name: expected one of cars, iris, mnist, found minst'],
     ],
     ['an unknown layer', withLayers([{ class_name: 'Lambda', config: {} }]), ['model.config.layers[0]']],
     [

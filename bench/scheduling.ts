@@ -20,7 +20,7 @@ import type { ActorAddress, ActorDefinition, Client, Directory } from '../runtim
 import { startRedis } from './redis.ts'
 import type { Benchmark } from './bench.ts'
 
-const SAMPLES = 1_000
+const SAMPLES = 500
 const SLOTS = 16
 const OWNERS = 10
 const JOBS = 1_000

@@ -8,9 +8,8 @@ import { readFileSync } from 'node:fs'
 import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { encodeShard, initialise, KernelProcess, planPipeline } from '../kernels/mod.ts'
+import { encodeShard, initialise, KernelProcess, planPipeline, random } from '../kernels/mod.ts'
 import type { BlobFile, Column, DatasetSlice, ModelTopology, Pipeline } from '../kernels/mod.ts'
-import { random } from '../kernels/random.ts'
 import type { Benchmark } from './bench.ts'
 
 const MB = 1_000_000

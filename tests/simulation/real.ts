@@ -241,6 +241,7 @@ class RealWorld {
     const member = this.#members.get(role)
     if (member === undefined) return
     this.#members.delete(role)
+    this.#health.delete(role)
     this.#gone.push(member)
     if (role.startsWith('station')) this.#lostStations.add(role)
     if (kind === 'leave') await member.node?.stop()

@@ -39,6 +39,21 @@ describe.each(Object.entries(strategyJobs))('by %s', (_, spec) => {
     expect(resultOf(job)).toEqual(await expected())
   })
 
+  test(
+    'a job that is paused in the middle of a round, and resumed, goes on as it would have',
+    { timeout: LIMIT_MS },
+    async () => {
+      await using fleet = await ProcessFleet.start()
+      const id = await fleet.submit(spec)
+      await fleet.untilRound(id, DISTURBED_ROUND)
+      const api = await fleet.api()
+      await api.pause(id, { now: true })
+      await fleet.waitUntil(id, ({ state }) => state === 'paused')
+      await api.resume(id)
+      expect(resultOf(await fleet.untilEnded(id))).toEqual(await expected())
+    },
+  )
+
   test('all processes ended and started again go on where they were', { timeout: LIMIT_MS }, async () => {
     await using folder = await temporaryFolder()
     await using first = await ProcessFleet.start({ folder: folder.path })

@@ -105,7 +105,9 @@ async function buildHouse(violations: readonly Violation[]): Promise<string> {
     await mkdir(join(folder, dirname(path)), { recursive: true })
     await writeFile(join(folder, path), text)
   }
-  await symlink(join(root, 'node_modules/@types'), join(folder, 'node_modules/@types'))
+  for (const scope of ['@types', '@webgpu']) {
+    await symlink(join(root, 'node_modules', scope), join(folder, 'node_modules', scope))
+  }
   return folder
 }
 

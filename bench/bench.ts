@@ -29,9 +29,13 @@ const BENCHMARKS: Readonly<Record<string, { about: string; load: () => Promise<{
     about: 'what an idle actor costs in Redis and in memory, at ten thousand and at a million of them',
     load: () => import('./actors.ts'),
   },
+  timers: {
+    about: 'how late timers fire when ten thousand are due each second, and whether one is lost or fires twice',
+    load: () => import('./timers.ts'),
+  },
   recovery: {
     about:
-      'how long a shard is without an owner when one is killed under load, and whether a message is lost or doubled',
+      'how long a shard is without an owner when one leaves or is killed under load, and whether a message is lost or doubled',
     load: () => import('./recovery.ts'),
   },
   strategies: {

@@ -35,8 +35,6 @@ export interface Plan {
   readonly fired: readonly TimerEntry[]
   /** When the oldest message of the batch was sent. */
   readonly oldest: number
-  /** The earliest timer that was set, or Infinity. */
-  readonly nextDue: number
 }
 
 /** What this process's code cannot take. */
@@ -106,7 +104,6 @@ export class Consequences {
   #in: string
   #outSeq: number
   #oldest = Infinity
-  #nextDue = Infinity
   /** What the message at hand has sent so far, and how often in the same words. */
   readonly #said = new Map<string, number>()
 
@@ -188,7 +185,6 @@ export class Consequences {
 
   setTimer(timer: TimerEntry): void {
     this.#timersSet.push(timer)
-    this.#nextDue = Math.min(this.#nextDue, timer.due)
   }
 
   clearTimer({ actor, name, gen }: Omit<TimerEntry, 'due'>): void {
@@ -291,7 +287,6 @@ export class Consequences {
       held: this.#held,
       fired: this.#fired,
       oldest: this.#oldest,
-      nextDue: this.#nextDue,
     }
   }
 

@@ -59,9 +59,9 @@ export class Mailbox {
     return this.#found < MAIL_STREAM ? this.#limits.batchMax : 0
   }
 
-  /** What a commit has found. */
-  learn(mail: Mail | null): void {
-    if (mail === null) return
+  /** What was found after this cursor. Of a commit that took less than what was read, it says nothing new. */
+  learn(mail: Mail | null, after: Cursor): void {
+    if (mail === null || !this.#standsAt(after)) return
     this.#known = mail
     if (mail === 'parked') this.#watchdogAt = this.#clock.now() + this.#limits.watchdogMs
   }
@@ -82,7 +82,7 @@ export class Mailbox {
           ? await this.#transport.read(this.#shard, this.#read, batchMax)
           : await this.#transport.park(this.#shard, this.#epoch, this.#read, batchMax, outTrim)
       if (found === 'fenced') return 'fenced'
-      this.learn(found)
+      this.learn(found, this.#read)
     }
     if (this.#known === 'parked' || this.#known === null) return []
     const mail = this.#known
@@ -96,8 +96,12 @@ export class Mailbox {
     const ring = this.#ring
     this.#ring = null
     if (ring === null || (this.#known !== null && this.#known !== 'parked')) return
-    const counts = ring.epoch === this.#epoch && ring.after.hi === this.#read.hi && ring.after.in === this.#read.in
+    const counts = ring.epoch === this.#epoch && this.#standsAt(ring.after)
     this.#known = counts && ring.mail.length > 0 ? ring.mail : null
+  }
+
+  #standsAt({ hi, in: normal }: Cursor): boolean {
+    return this.#read.hi === hi && this.#read.in === normal
   }
 }
 

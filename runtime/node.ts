@@ -6,6 +6,7 @@
 import type { ActorDefinition } from './actor.ts'
 import { kindOf, pinnedActor, pinnedShard } from './address.ts'
 import type { ActorAddress, Directory, ShardName } from './address.ts'
+import { Bell } from './bell.ts'
 import type { Definitions } from './cell.ts'
 import { Trials } from './care.ts'
 import { systemClock, systemRandom } from './clock.ts'
@@ -66,7 +67,8 @@ export class Node {
   #starting: Promise<void> = Promise.resolve()
   #stopped = false
   #unsubscribe: (() => Promise<void>) | null = null
-  #placeNow: (() => void) | null = null
+  /** Somebody came, left, or gave a shard back. A ring during a placement is remembered, and leads to another. */
+  readonly #news: Bell
 
   constructor(options: NodeOptions) {
     this.#transport = options.transport
@@ -79,6 +81,7 @@ export class Node {
     this.#limits = checkLimits({ ...LIMITS, ...options.limits })
     this.events = options.events ?? new RuntimeEvents()
     this.id = options.id ?? `node-${this.#random.word()}`
+    this.#news = new Bell(this.#clock)
     this.#courier = new Courier({
       transport: this.#transport,
       clock: this.#clock,
@@ -119,7 +122,7 @@ export class Node {
       await this.#place()
       this.#services.push(service('placement', at, (signal) => this.#placeTurn(signal)))
       this.#services.push(service('orphans', at, () => this.#adoptOrphans()))
-      this.#unsubscribe = await this.#transport.subscribe(MEMBERS_CHANNEL, () => this.#placeNow?.())
+      this.#unsubscribe = await this.#transport.subscribe(MEMBERS_CHANNEL, () => this.#news.ring())
     }
     this.events.emit({ type: 'node.started', node: this.id })
   }
@@ -137,7 +140,6 @@ export class Node {
     await Promise.all([...this.#shards.values()].map((shard) => this.#handOver(shard)))
     await Promise.all(this.#leaving)
     this.#courier.stop()
-    await this.#quietly('leaving', this.#transport.publish(MEMBERS_CHANNEL, ''))
     this.events.emit({ type: 'node.stopped', node: this.id })
   }
 
@@ -161,10 +163,7 @@ export class Node {
   }
 
   async #placeTurn(signal: AbortSignal): Promise<number> {
-    await new Promise<void>((resolve) => {
-      this.#placeNow = resolve
-      void this.#clock.sleep(this.#limits.leaseRenewMs, signal).then(resolve)
-    })
+    await this.#news.wait(this.#limits.leaseRenewMs, signal)
     if (!signal.aborted) await this.#place()
     return 0
   }
@@ -185,10 +184,10 @@ export class Node {
     for (const [shard, node] of owners) {
       const owned = this.#shards.get(shard)
       if (node === this.id && owned === undefined) claims.push(this.#claim(shard, false))
-      if (node !== this.id && owned !== undefined) this.#track(this.#handOver(owned, true))
+      if (node !== this.id && owned !== undefined) this.#track(this.#handOver(owned))
     }
     for (const shard of this.#shards.values()) {
-      if (shard.adopted && !canRead(this.#reads, shard.name, needs)) this.#track(this.#handOver(shard, true))
+      if (shard.adopted && !canRead(this.#reads, shard.name, needs)) this.#track(this.#handOver(shard))
     }
     // All of them, also when one fails: a claim that is answered after this node has stopped would go unnoticed.
     for (const claim of await Promise.allSettled(claims)) if (claim.status === 'rejected') throw claim.reason
@@ -241,7 +240,7 @@ export class Node {
     const known = [this.#found.get(key), ...this.#needs.filter(({ shard, kind }) => `${shard}|${kind}` === key)]
     if (known.some((other) => other !== undefined && other.version >= need.version)) return
     this.#found.set(key, need)
-    this.#placeNow?.()
+    this.#news.ring()
   }
 
   #forget(shard: Shard): void {
@@ -250,12 +249,14 @@ export class Node {
     this.#renewedAt.delete(shard.name)
   }
 
-  async #handOver(shard: Shard, announce = false): Promise<void> {
+  /** The shard's heir is told at once, and waits for no effect that will not end. */
+  async #handOver(shard: Shard): Promise<void> {
     this.#forget(shard)
     await shard.stop()
     await this.#quietly(`release of shard ${shard.name}`, this.#transport.release(shard.name, shard.epoch))
     this.events.emit({ type: 'lease.released', shard: shard.name })
-    if (announce) await this.#quietly('handover', this.#transport.publish(MEMBERS_CHANNEL, ''))
+    await this.#quietly('handover', this.#transport.publish(MEMBERS_CHANNEL, ''))
+    await shard.ended()
   }
 
   async #renewAll(): Promise<number> {

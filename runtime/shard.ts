@@ -33,6 +33,7 @@ import type { Message, Taken } from './message.ts'
 import { plan } from './plan.ts'
 import { Outbox } from './outbox.ts'
 import { decodeRecord } from './record.ts'
+import { Timers } from './timers.ts'
 import { compareIds, deadLetterStream, doorbell, heldStream } from './transport.ts'
 import type { Claim, CommitOutcome, Cursor, Need, OutboxEntry, Send, Transport } from './transport.ts'
 
@@ -73,7 +74,7 @@ export class Shard {
   #outbox: Outbox
   readonly #log: CommitLog
   #rolledBack = false
-  #nextDue = 0
+  readonly #timers: Timers
   /** S5. Where the owner is in the held stream, and where it will be through with it; null once it is. */
   #heldAhead: { after: string; readonly until: string } | null = null
   /** Messages that this owner has held. */
@@ -89,6 +90,8 @@ export class Shard {
   /** While something kills the shard's owners; null in ordinary life. */
   #care: Care | null
   #loop: Promise<void> = Promise.resolve()
+  #ended: Promise<void> = Promise.resolve()
+  #unsubscribed: Promise<void> | undefined
 
   /** `adopted`: a pinned shard whose process is gone. Its effects cannot be started again, and its actor is told. */
   constructor(options: ShardOptions, claim: Claim, adopted: boolean) {
@@ -105,6 +108,8 @@ export class Shard {
     this.#cells = new Cells(options.limits.cellsMax)
     this.#bell = new Bell(options.clock)
     this.#mailbox = new Mailbox({ ...options, shard: options.name })
+    const { transport, limits } = options
+    this.#timers = new Timers((until, max) => transport.due(this.name, until, max), limits.timersDueMax)
     this.#effects = new Effects({
       clock: options.clock,
       random: options.random,
@@ -126,12 +131,18 @@ export class Shard {
     this.#loop = this.#run()
   }
 
-  /** Ends the loop after the commits under way, aborts the effects, and waits for both. */
+  /** Ends the loop after the commits under way: from then on another may own the shard. Aborts the effects. */
   async stop(): Promise<void> {
     this.#abort.abort()
     this.#bell.ring()
+    this.#ended = this.#effects.stopAll()
     await this.#loop
-    await this.#effects.stopAll()
+  }
+
+  /** Once stopped: waits for what may take its time, and holds up nobody who takes over. */
+  async ended(): Promise<void> {
+    await this.#ended
+    await this.#unsubscribed
   }
 
   /** S4. Told by the lease keeper. */
@@ -163,7 +174,7 @@ export class Shard {
     this.#abort.abort()
     this.#bell.ring()
     this.#options.events.emit({ type: 'lease.lost', shard: this.name, epoch: this.#claim.epoch })
-    void this.#effects.stopAll()
+    this.#ended = this.#effects.stopAll()
     this.#options.onEnd(this)
   }
 
@@ -189,7 +200,7 @@ export class Shard {
     }
     this.#bell.stop()
     await Promise.allSettled(this.#inFlight)
-    await unsubscribe?.().catch(() => {}) // the transport may be gone; a subscription dies with its connection
+    this.#unsubscribed = unsubscribe?.().catch(() => {}) // the transport may be gone; a subscription dies with its connection
   }
 
   #rung(ring: string): void {
@@ -242,7 +253,7 @@ export class Shard {
     this.#outSeq = claim.outSeq
     this.#outbox = new Outbox(claim.outSeq)
     this.#mailbox.begin(claim)
-    this.#nextDue = 0
+    this.#timers.forget()
     this.#heldCount = 0
     const [held, outbox, actors] = await Promise.all([
       transport.ends(heldStream(this.name)),
@@ -379,7 +390,7 @@ export class Shard {
     if (batch.length > 0) await this.#take(batch.map(open))
     else if (this.#mailbox.restMs > 0) {
       await this.#settle(0)
-      await this.#bell.wait(Math.min(this.#mailbox.restMs, this.#nextDue - this.#options.clock.now()), signal)
+      await this.#bell.wait(Math.min(this.#mailbox.restMs, this.#timers.next - this.#options.clock.now()), signal)
     }
   }
 
@@ -395,14 +406,9 @@ export class Shard {
 
   /** Results of effects, and timers that are due. */
   async #ownWork(): Promise<Message[]> {
-    const { transport, clock, limits } = this.#options
+    const { clock, limits } = this.#options
     const batch = this.#local.splice(0, limits.batchMax)
-    const now = clock.now()
-    if (now >= this.#nextDue) {
-      const { timers, next } = await transport.due(this.name, now, limits.timersDueMax)
-      this.#nextDue = next ?? Infinity
-      for (const timer of timers) batch.push({ kind: 'timer', timer })
-    }
+    for (const timer of await this.#timers.due(clock.now())) batch.push({ kind: 'timer', timer })
     return batch
   }
 
@@ -449,7 +455,7 @@ export class Shard {
     this.#seq++
     this.#cursor = planned.commit.cursor
     this.#outSeq = planned.commit.outSeq
-    this.#nextDue = Math.min(this.#nextDue, planned.nextDue)
+    this.#timers.follow(planned.commit.timersSet, planned.commit.timersCleared)
     this.#heldCount += planned.commit.held.length
     if (this.adopted && batch.some(({ message }) => message.kind === 'orphaned')) this.#orphanTold = this.#seq
     for (const cell of planned.touched) cell.inFlight++
@@ -492,7 +498,7 @@ export class Shard {
         return false
       }
       this.#log.add(planned.commit.seq + 1, planned.lines)
-      this.#mailbox.learn(outcome.mail)
+      this.#mailbox.learn(outcome.mail, planned.commit.cursor)
       for (const i of outcome.gone) this.#undeliverable(planned.commit.sends[i])
     } catch (error) {
       events.emit({ type: 'trouble', where: `commit of shard ${this.name}`, error })

@@ -236,11 +236,15 @@ class RedisTransport implements Transport {
     until: number,
     limit: number,
   ): Promise<{ readonly timers: readonly TimerEntry[]; readonly next: number | null }> {
-    const rows = await this.#redis.zrange(this.#keys.of(shard, 'tm'), 0, limit, 'WITHSCORES')
-    const timers: TimerEntry[] = []
-    for (let i = 0; i < rows.length; i += 2) timers.push(timerEntry(rows[i] ?? '', Number(rows[i + 1])))
-    const late = timers.filter((timer) => timer.due <= until).slice(0, limit)
-    return { timers: late, next: timers[late.length]?.due ?? null }
+    const key = this.#keys.of(shard, 'tm')
+    const [rows, later] = await Promise.all([
+      this.#redis.zrange(key, '-inf', until, 'BYSCORE', 'LIMIT', 0, limit + 1, 'WITHSCORES'),
+      this.#redis.zrange(key, `(${until}`, '+inf', 'BYSCORE', 'LIMIT', 0, 1, 'WITHSCORES'),
+    ])
+    const entries: TimerEntry[] = []
+    for (let i = 0; i < rows.length; i += 2) entries.push(timerEntry(rows[i] ?? '', Number(rows[i + 1])))
+    const next = entries[limit]?.due ?? (later[1] === undefined ? null : Number(later[1]))
+    return { timers: entries.slice(0, limit), next }
   }
 
   async outbox(shard: ShardName): Promise<readonly OutboxEntry[]> {

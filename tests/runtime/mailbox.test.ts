@@ -79,9 +79,20 @@ describe('an owner', () => {
     const { mailbox, send } = await house()
     await mailbox.take(false, 0)
     await send('once')
-    mailbox.learn([{ id: '1-0', lane: 'in', body: 'once' }])
+    mailbox.learn([{ id: '1-0', lane: 'in', body: 'once' }], CURSOR_START)
     expect(bodies(await mailbox.take(false, 0))).toEqual(['once'])
     expect(await mailbox.take(false, 0)).toEqual([])
+  })
+
+  test('learns nothing from a commit that took less than what was read', async () => {
+    const { mailbox, send, asked } = await house()
+    await send('one')
+    await send('two')
+    expect(bodies(await mailbox.take(false, 0))).toEqual(['one', 'two'])
+    mailbox.learn([{ id: '2-0', lane: 'in', body: 'two' }], { hi: '0-0', in: '1-0' })
+    asked()
+    expect(bodies(await mailbox.take(false, 0))).toEqual([])
+    expect(asked()).toEqual(['park'])
   })
 
   test('looks by itself when no ring comes for long', async () => {

@@ -81,8 +81,8 @@ export const run: Benchmark = async (say) => {
   const seconds = (performance.now() - startedAt) / 1_000
   const times = late.sort((a, b) => a - b)
   late = null
-  const snapshots = await Promise.all(Array.from({ length: ACTORS }, (_, i) => client.read(clockAt(i))))
   const longPast = Date.now() - LONG_PAST_MS
+  const snapshots = await Promise.all(Array.from({ length: ACTORS }, (_, i) => client.read(clockAt(i))))
   const lost = snapshots.filter((each) => !each?.timers.some(({ due }) => due > longPast)).length
   const twice = snapshots.reduce((sum, each) => sum + (each === null ? 0 : tooMany(each)), 0)
 

@@ -56,7 +56,7 @@ export class Bell {
     this.stop()
     const end = new AbortController()
     this.#sleep = { until, end }
-    void this.#clock.sleep(until - this.#clock.now(), end.signal).then(() => {
+    void this.#clock.sleep(Math.max(0, until - this.#clock.now()), end.signal).then(() => {
       if (end.signal.aborted) return
       this.#sleep = null
       if (this.#wake === null) return

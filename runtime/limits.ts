@@ -26,6 +26,8 @@ export const LIMITS = {
   lineageMax: 16,
   /** Timers taken from a shard at once. */
   timersDueMax: 1_000,
+  /** Where timers come as a stream, a shard takes them so often. */
+  timersGrainMs: 16,
   /** Tells scheduled at one actor: they stand in its record. */
   schedulesMax: 1_000,
   /** Idle cells kept in memory per shard before the oldest are dropped. */

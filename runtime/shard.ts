@@ -109,7 +109,7 @@ export class Shard {
     this.#bell = new Bell(options.clock)
     this.#mailbox = new Mailbox({ ...options, shard: options.name })
     const { transport, limits } = options
-    this.#timers = new Timers((until, max) => transport.due(this.name, until, max), limits.timersDueMax)
+    this.#timers = new Timers((until, max) => transport.due(this.name, until, max), limits)
     this.#effects = new Effects({
       clock: options.clock,
       random: options.random,

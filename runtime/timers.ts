@@ -7,6 +7,9 @@
  * D1. Every timer that is due before the horizon is here. At the horizon the owner asks anew, and then only what the
  *     transport says counts: commands take effect in order (T5), so its answer knows of every commit that was issued.
  * D2. No more than a limit are kept: what is due last goes, and the horizon comes nearer.
+ *
+ * A timer that is due alone is taken at once. Where they come as a stream, each batch waits for `grainMs` after the one
+ * before: a commit for each timer would cost many times what the timers do.
  */
 import type { TimerEntry } from './transport.ts'
 
@@ -21,6 +24,9 @@ const AHEAD_MS = 1_000
 export class Timers {
   readonly #fetch: FetchTimers
   readonly #max: number
+  readonly #grainMs: number
+  /** When some were taken last. */
+  #tookAt = -Infinity
   /** Earliest first, from `#taken` on. */
   #ahead: TimerEntry[] = []
   #taken = 0
@@ -28,9 +34,10 @@ export class Timers {
   readonly #waiting = new Set<string>()
   #horizon = 0
 
-  constructor(fetch: FetchTimers, max: number) {
+  constructor(fetch: FetchTimers, limits: { readonly timersDueMax: number; readonly timersGrainMs: number }) {
     this.#fetch = fetch
-    this.#max = max
+    this.#max = limits.timersDueMax
+    this.#grainMs = limits.timersGrainMs
   }
 
   /** Knows nothing any more. */
@@ -43,7 +50,7 @@ export class Timers {
 
   /** When the owner should come back. */
   get next(): number {
-    return this.#ahead[this.#taken]?.due ?? this.#horizon
+    return Math.max(this.#ahead[this.#taken]?.due ?? this.#horizon, this.#tookAt + this.#grainMs)
   }
 
   /** What is due now, earliest first, at most the limit. */
@@ -55,6 +62,11 @@ export class Timers {
       const timer = this.#ahead[this.#taken] as TimerEntry // within the list
       if (timer.due > now) break
       if (this.#waiting.delete(keyOf(timer))) due.push(timer)
+    }
+    if (due.length > 0) {
+      this.#tookAt = now
+      this.#ahead.splice(0, this.#taken)
+      this.#taken = 0
     }
     return due
   }

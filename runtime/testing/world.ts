@@ -55,6 +55,7 @@ const QUIET_LIMITS: Limits = {
   leaseSuspendMs: 20 * 86_400_000,
   orphanMs: 30 * 86_400_000,
   watchdogMs: 86_400_000,
+  timersGrainMs: 0,
 }
 
 export async function createTestWorld(options: TestWorldOptions): Promise<TestWorld> {

@@ -39,7 +39,7 @@ test('each timer is due once, in time and in order, whatever is set and cleared 
   await fc.assert(
     fc.asyncProperty(fc.array(step, { maxLength: 30 }), async (steps) => {
       const held = new Held()
-      const timers = new Timers(held.fetch, 4)
+      const timers = new Timers(held.fetch, { timersDueMax: 4, timersGrainMs: 0 })
       let now = 10_000
       let ids = 0
       for (const { pass, set, clear } of [...steps, { pass: 4_000, set: [], clear: [] }]) {
@@ -69,7 +69,7 @@ test('who has many timers asks for those of a second at once, and not for each',
     Array.from({ length: 500 }, (_, i) => timer(i, 1_000 + i)),
     [],
   )
-  const timers = new Timers(held.fetch, 1_000)
+  const timers = new Timers(held.fetch, { timersDueMax: 1_000, timersGrainMs: 0 })
   let fired = 0
   for (let now = 900; now < 1_600; now++) {
     const due = await timers.due(now)
@@ -79,4 +79,23 @@ test('who has many timers asks for those of a second at once, and not for each',
   }
   expect(fired).toBe(500)
   expect(held.asked).toBe(1)
+})
+
+test('a lone timer is taken when it is due, and a stream of them in batches', async () => {
+  const held = new Held()
+  held.commit(
+    [1_000, 1_001, 1_002, 1_003, 1_200].map((due, i) => timer(i, due)),
+    [],
+  )
+  const timers = new Timers(held.fetch, { timersDueMax: 1_000, timersGrainMs: 10 })
+  const taken: [number, number][] = []
+  for (let now = 900; now < 1_300; now++) {
+    const due = await timers.due(now)
+    if (due.length > 0) taken.push([now, due.length])
+  }
+  expect(taken).toEqual([
+    [1_000, 1],
+    [1_010, 3],
+    [1_200, 1],
+  ])
 })

@@ -29,11 +29,19 @@ export type PassEvent = { readonly type: 'pass'; readonly next: readonly Hop[] }
 /** `wrong`: how the transition fails after it has told others. */
 export type PoisonEvent = { type: 'poison'; next: readonly Hop[]; wrong: 'throw' | 'bigint' | 'circular' } & Marked
 export type BroodEvent = { readonly type: 'brood'; readonly child: string } & Marked
+/** A child is born, watched and told to end; or one that was never born is watched. */
+export type RearEvent = { readonly type: 'rear'; readonly child: string; readonly fate: Fate } & Marked
 export type DoEvent = { readonly type: 'do'; readonly mode: EffectMode } & Marked
 export type HaltEvent = { readonly type: 'halt' } & Marked
 export type TimerEvent = {
   readonly type: 'arm' | 'disarm' | 'remind' | 'unremind' | 'both'
 } & Marked
+
+/** How a reared child ends: it finishes, at once or by a schedule; it fails and escalates; it never was. */
+export type Fate = 'done' | 'later' | 'fail' | 'never'
+
+/** How long a schedule of the load is. */
+export const LATER_MS = 150
 
 export interface EffectMode {
   readonly ms: number
@@ -61,11 +69,20 @@ function tells(self: string, { n, next }: { readonly n: string; readonly next: r
   })
 }
 
+/** What a ledger has heard of those whom it reared: `ended|child|status`, `failed|child`. */
+export interface LedgerContext extends TakerContext {
+  readonly ends: readonly string[]
+}
+
+type EndEvent =
+  | { readonly type: 'actor.ended'; readonly actor: string; readonly status: string }
+  | { readonly type: 'child.failed'; readonly actor: string }
+
 /** Takes notes, hands them on, gives birth, and throws when it is told to. */
 const ledgerMachine = setup({
   types: {
-    context: {} as TakerContext & { readonly odd?: unknown },
-    events: {} as PassEvent | PoisonEvent | BroodEvent,
+    context: {} as LedgerContext & { readonly odd?: unknown },
+    events: {} as PassEvent | PoisonEvent | BroodEvent | RearEvent | EndEvent,
     input: {} as SelfInput,
   },
   actions: {
@@ -79,11 +96,35 @@ const ledgerMachine = setup({
     }),
   },
 }).createMachine({
-  context: ({ input }) => ({ self: input.self, taken: [] }),
+  context: ({ input }) => ({ self: input.self, taken: [], ends: [] }),
   initial: 'open',
   states: {
     open: {
       on: {
+        rear: {
+          actions: [
+            { type: 'take', params: ({ event }) => event },
+            {
+              type: 'spawn',
+              params: ({ event: { child, fate } }) => (fate === 'never' ? [] : { to: child, input: { self: child } }),
+            },
+            { type: 'watch', params: ({ event }) => ({ to: event.child }) },
+            { type: 'tell', params: ({ context, event }) => (isTold(event.fate) ? dying(context.self, event) : []) },
+            {
+              type: 'schedule',
+              params: ({ context, event }) => {
+                const { to, event: die } = dying(context.self, event)
+                return event.fate === 'later' ? { id: event.n, to, event: die, delayMs: LATER_MS } : []
+              },
+            },
+          ],
+        },
+        'actor.ended': {
+          actions: assign({ ends: ({ context, event }) => [...context.ends, `ended|${event.actor}|${event.status}`] }),
+        },
+        'child.failed': {
+          actions: assign({ ends: ({ context, event }) => [...context.ends, `failed|${event.actor}`] }),
+        },
         pass: {
           actions: [
             { type: 'take', params: ({ event }) => event },
@@ -110,6 +151,43 @@ const ledgerMachine = setup({
         },
       },
     },
+  },
+})
+
+const isTold = (fate: Fate): boolean => fate === 'done' || fate === 'fail'
+
+function dying(self: string, { n, child, fate }: RearEvent) {
+  const event = { type: 'die' as const, n: `${n}.0`, from: self, lane: 'in' as const, fails: fate === 'fail' }
+  return { to: child, event }
+}
+
+/** Ends when it is told to: it finishes, or it fails, which its policy makes its parent's business. */
+const mortalMachine = setup({
+  types: {
+    context: {} as TakerContext,
+    events: {} as { type: 'die'; fails: boolean } & Marked,
+    input: {} as SelfInput,
+  },
+  actions: {
+    ...vocabulary,
+    take: assign({ taken: ({ context }, params: Marked) => [...context.taken, mark(params)] }),
+    fail: assign(() => {
+      throw new Error('mortal')
+    }),
+  },
+}).createMachine({
+  context: ({ input }) => ({ self: input.self, taken: [] }),
+  initial: 'alive',
+  states: {
+    alive: {
+      on: {
+        die: [
+          { guard: ({ event }) => event.fails, actions: 'fail' },
+          { target: 'dead', actions: { type: 'take', params: ({ event }) => event } },
+        ],
+      },
+    },
+    dead: { type: 'final' },
   },
 })
 
@@ -270,6 +348,7 @@ export function simulatedActors(
   return [
     defineActor({ kind: 'ledger', version: 1, machine: ledgerMachine, effects: {} }),
     defineActor({ kind: 'brittle', version: 1, machine: ledgerMachine, effects: {}, policy: { onError: 'stop' } }),
+    defineActor({ kind: 'mortal', version: 1, machine: mortalMachine, effects: {}, policy: { onError: 'escalate' } }),
     defineActor({ kind: 'errand', version: 1, machine: errandMachine, effects: { work }, policy: { effectRetry } }),
     defineActor({
       kind: 'station',

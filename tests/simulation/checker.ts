@@ -9,13 +9,14 @@
  * C6. Every errand ends in one way; all runs of its effect have one key, even when a failover has lost the first of
  *     them; no effect runs for what was not committed.
  * C7. Every ask ends.
+ * C9. A watcher hears of an end once, and how it was; a parent hears once of a child that escalated.
  * C8. A chart that the seed made up is where XState itself would have brought it.
  */
 import type { AnyStateMachine } from 'xstate'
 import type { ActorAddress } from '../../runtime/address.ts'
 import type { Line } from '../../runtime/message.ts'
 import { NAP_MS } from './actors.ts'
-import type { EffectRun, ErrandContext, Hop, TakerContext } from './actors.ts'
+import type { EffectRun, ErrandContext, Hop, LedgerContext, RearEvent, TakerContext } from './actors.ts'
 import { replayed } from './automaton.ts'
 import type { Evidence } from './evidence.ts'
 import type { Sent } from './history.ts'
@@ -107,7 +108,22 @@ class Checker {
     }
     if (!this.#taken.has(n) && !this.#isLoose(n)) return
     if (event.type === 'pass') this.#sends(n, event.next)
+    if (event.type === 'rear') this.#reared(to, event)
     if (event.type === 'brood') this.#sends(n, [{ to: event.child, control: false, next: [] }])
+  }
+
+  /** C2, C9. */
+  #reared(parent: ActorAddress, { n, child, fate }: RearEvent): void {
+    if (fate !== 'never') this.#once(`${n}.0`, child, !this.#excused.has(n))
+    const record = this.#matter.evidence.records.get(parent)
+    if (record === undefined || record.s.status !== 'active' || this.#excused.has(n)) return // it hears nothing any more
+    const { ends } = record.s.context as unknown as LedgerContext
+    const heard = ends.filter((text) => text.split('|')[1] === child)
+    const how = fate === 'fail' ? 'error' : fate === 'never' ? 'gone' : 'done'
+    const expected = [`ended|${child}|${how}`, ...(fate === 'fail' ? [`failed|${child}`] : [])]
+    if (JSON.stringify(heard.toSorted()) !== JSON.stringify(expected)) {
+      this.#faults.push(`C9: ${parent} heard ${JSON.stringify(heard)} of ${child}, not ${JSON.stringify(expected)}`)
+    }
   }
 
   #sends(n: string, next: readonly Hop[]): void {
@@ -222,6 +238,7 @@ class Checker {
     for (const [, { s }] of this.#matter.evidence.records) {
       for (const text of (s.context as unknown as Partial<ErrandContext>).ends ?? []) {
         const [how = '', n = '', key] = text.split('|')
+        if (how === 'ended' || (how === 'failed' && n.includes('/'))) continue // what a ledger heard: C9
         if (how === 'owner.lost') {
           ownersLost++
           continue

@@ -8,12 +8,20 @@ import { LIMITS } from '../../runtime/limits.ts'
 import type { Limits } from '../../runtime/limits.ts'
 import { SeededRandom } from '../../runtime/testing/seeded-random.ts'
 import type { Transport } from '../../runtime/transport.ts'
-import type { BroodEvent, DoEvent, HaltEvent, Hop, PassEvent, PoisonEvent, TimerEvent } from './actors.ts'
+import type { BroodEvent, DoEvent, HaltEvent, Hop, PassEvent, PoisonEvent, RearEvent, TimerEvent } from './actors.ts'
 import { AUTOMATON_EVENTS } from './automaton.ts'
 import type { AutomatonEvent } from './automaton.ts'
 import type { ProcessFault } from './faults.ts'
 
-export type LoadEvent = AutomatonEvent | PassEvent | PoisonEvent | BroodEvent | DoEvent | HaltEvent | TimerEvent
+export type LoadEvent =
+  | AutomatonEvent
+  | PassEvent
+  | PoisonEvent
+  | BroodEvent
+  | RearEvent
+  | DoEvent
+  | HaltEvent
+  | TimerEvent
 
 /** One thing that a client does. */
 export interface Operation {
@@ -169,6 +177,11 @@ function eventFor(
     const near = random.chance(0.5) // in the same shard as its parent, or anywhere
     const id = near ? `${to.slice(to.indexOf('/') + 1)}.${marked.n}` : `child-${marked.n}`
     return { type: 'brood', child: address('ledger', id), ...marked }
+  }
+  if (chance < 0.32) {
+    const id = random.chance(0.5) ? `${to.slice(to.indexOf('/') + 1)}.${marked.n}` : `child-${marked.n}`
+    const fate = random.pick(['done', 'done', 'later', 'fail', 'never'] as const)
+    return { type: 'rear', child: address('mortal', id), fate, ...marked }
   }
   return { type: 'pass', next: next(3), ...marked }
 }

@@ -2,6 +2,8 @@
 export const LIMITS = {
   /** Messages in one commit. Larger batches gain little and hold up the answer to the first. */
   batchMax: 256,
+  /** So many messages at a look say that the mailbox is a stream just now: then commits are kept in flight. */
+  mailStreamMin: 16,
   /** Commits sent to the transport and not yet acknowledged, per shard. */
   commitsInFlightMax: 3,
   /** Messages that may wait in a normal lane before a sender is told BUSY. */

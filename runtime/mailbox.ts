@@ -15,9 +15,6 @@ import type { Ring } from './ring.ts'
 import { CURSOR_START } from './transport.ts'
 import type { Claim, Cursor, Entry, Mail, Transport } from './transport.ts'
 
-/** So many messages at a look say that the mailbox is a stream just now. */
-const MAIL_STREAM = 16
-
 export class Mailbox {
   readonly #shard: ShardName
   readonly #transport: Transport
@@ -56,7 +53,7 @@ export class Mailbox {
 
   /** So many entries the next commit should look for; 0 while mail comes as a stream. */
   get look(): number {
-    return this.#found < MAIL_STREAM ? this.#limits.batchMax : 0
+    return this.#found < this.#limits.mailStreamMin ? this.#limits.batchMax : 0
   }
 
   /** What was found after this cursor. Of a commit that took less than what was read, it says nothing new. */
@@ -78,7 +75,7 @@ export class Mailbox {
       const { batchMax } = this.#limits
       // Who found much will find more: a plain read costs Redis less than a look that may park.
       const found =
-        busy || this.#found >= MAIL_STREAM
+        busy || this.#found >= this.#limits.mailStreamMin
           ? await this.#transport.read(this.#shard, this.#read, batchMax)
           : await this.#transport.park(this.#shard, this.#epoch, this.#read, batchMax, outTrim)
       if (found === 'fenced') return 'fenced'

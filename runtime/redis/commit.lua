@@ -10,13 +10,26 @@
 --       member | actor | actor | body | channel, body | body | '1' if it must exist, its doorbell
 -- Reply: {'ok', {index of each send whose shard is gone...}, mail as `look` finds it} | {'fenced', seq} | {'seq', seq}
 local call = redis.call
-local at = call('HMGET', KEYS[1], 'epoch', 'seq')
+local at = call('HMGET', KEYS[1], 'epoch', 'seq', 'hi', 'in')
 local seq = at[2] or '0'
 if at[1] ~= ARGV[1] then
   return { 'fenced', seq }
 end
 if seq ~= ARGV[2] then
   return { 'seq', seq }
+end
+-- A failover may have lost mail that its reader has already: what is taken must be there, or have been (transport T7).
+for lane = 2, 3 do
+  local cursor = ARGV[lane + 1]
+  if cursor ~= '0-0' and cursor ~= at[lane + 1] then
+    local info = redis.pcall('XINFO', 'STREAM', KEYS[lane])
+    local newest = info.err and '0-0' or info[8]
+    local ms, n = string.match(cursor, '^(%d+)-(%d+)$')
+    local last_ms, last_n = string.match(newest, '^(%d+)-(%d+)$')
+    if tonumber(ms) > tonumber(last_ms) or (ms == last_ms and tonumber(n) > tonumber(last_n)) then
+      return { 'seq', seq }
+    end
+  end
 end
 local others = tonumber(ARGV[20])
 local arg = 25

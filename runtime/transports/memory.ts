@@ -350,6 +350,8 @@ class MemoryTransport implements Transport {
     const shard = this.#server.shard(commit.shard)
     if (shard.epoch !== commit.epoch) return { ok: false, why: 'fenced', seq: shard.seq }
     if (shard.seq !== commit.seq) return { ok: false, why: 'seq', seq: shard.seq }
+    const isAhead = (lane: Lane): boolean => compareIds(commit.cursor[lane], shard.lanes[lane].newest) > 0
+    if (isAhead('hi') || isAhead('in')) return { ok: false, why: 'seq', seq: shard.seq }
     shard.seq++
     shard.cursor = commit.cursor
     shard.outSeq = commit.outSeq

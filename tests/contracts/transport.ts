@@ -175,6 +175,24 @@ export function transportContract(name: string, available: boolean, start: () =>
       expect(await transport.renew(shard, current.epoch, 'b', LEASE_MS)).toBe(0)
     })
 
+    test('a commit that has taken what its lane never had changes nothing: a failover has lost it', async () => {
+      const shard = freshShard()
+      const { epoch } = await claimed(shard)
+      await deliver(shard, 1, 'one')
+      const [entry] = await transport.read(shard, CURSOR_START, 1)
+      const [ms = '', n = ''] = (entry?.id ?? '').split('-')
+      for (const beyond of [
+        { hi: '0-0', in: `${Number(ms) + 1}-0` },
+        { hi: '1-0', in: '0-0' },
+      ]) {
+        const outcome = await transport.commit({ ...empty(shard, epoch, 0), cursor: beyond, journal: '[1]' })
+        expect(outcome).toEqual({ ok: false, why: 'seq', seq: 0 })
+      }
+      expect(await transport.ends(journalStream(shard))).toEqual({ trimmed: '0-0', newest: '0-0' })
+      const cursor = { hi: '0-0', in: `${ms}-${n}` }
+      expect(await transport.commit({ ...empty(shard, epoch, 0), cursor })).toMatchObject({ ok: true })
+    })
+
     test('a commit that was applied once is not applied again', async () => {
       const shard = freshShard()
       const { epoch } = await claimed(shard)

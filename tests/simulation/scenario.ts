@@ -99,6 +99,7 @@ function limitsOf(random: SeededRandom): Limits {
     ...LIMITS,
     batchMax,
     commitsInFlightMax: random.int(1, 4),
+    mailStreamMin: random.pick([1, 1, 16]),
     mailboxMax: random.pick([batchMax + 1, batchMax + 4, 10_000]),
     deliveryMax: random.pick([1, 3, 512]),
     timersDueMax: random.pick([1, 4, 1_000]),

@@ -24,7 +24,7 @@ test(
     const id = await fleet.submit(tinyJob)
     const job = await fleet.untilEnded(id)
     expect(job).toMatchObject({ state: 'failed', error: { code: 'dataset.damaged' } })
-    expect(job.error?.message).toMatch(new RegExp(`^Dataset mnist version 1 is damaged: .*${sha256}`))
+    expect(job.error?.message).toMatch(new RegExp(`^Dataset mnist@1 is damaged: .*${sha256}`))
     const attempts = (await fleet.logs(id)).filter(({ level }) => level === 'error')
     expect(attempts.length).toBeGreaterThan(0)
     expect(attempts.length).toBeLessThanOrEqual(tinyJob.train.replicas)
@@ -32,15 +32,13 @@ test(
 )
 
 test(
-  'a full disk fails the job with what is missing, and with more room the same job runs',
+  'a full disk refuses the job that would bring its data in, says what is missing, and with more room the same job runs',
   { timeout: LIMIT_MS },
   async (context) => {
     // Redis and the documents fit, the 55 MB of MNIST do not.
     const disk = await smallDisk(context, 40_000_000)
     await using fleet = await ProcessFleet.start({ folder: disk.folder })
-    const failed = await fleet.untilEnded(await fleet.submit(tinyJob))
-    expect(failed).toMatchObject({ state: 'failed', error: { code: 'store.full' } })
-    expect(failed.error?.message).toContain(disk.folder)
+    await expect(fleet.submit(tinyJob)).rejects.toThrow(new RegExp(`${disk.folder}.*its disk is full`))
     expect(await readdir(join(disk.folder, 'blobs', 'incoming'))).toEqual([])
     await run('mount', ['-o', 'remount,size=400m', disk.folder])
     expect(await fleet.untilEnded(await fleet.submit(tinyJob))).toMatchObject({ state: 'completed' })

@@ -30,6 +30,11 @@ interface Trial {
 
 /** So many crashes in a row are no accident. */
 const CRASHES_MIN = 2
+/**
+ * Who has made so many commits has passed all mail that was there when it began, also in small portions: what killed it
+ * stands not at the head of the mailbox. Another that dies of the same will not get so far.
+ */
+const COMMITS_PASSED = 80
 /** Messages of a trial while nothing speaks against any of them in particular. */
 const PORTION = 16
 
@@ -43,16 +48,17 @@ export class Care {
   #mailLeft: number
 
   /** Null where nothing calls for care. */
-  static after({ crashes, trial }: Claim, owner: string, limits: Limits, now: number): Care | null {
-    return crashes >= CRASHES_MIN || trial !== '' ? new Care(trial, owner, limits, now) : null
+  static after({ crashes, trial, made }: Claim, owner: string, limits: Limits, now: number): Care | null {
+    const passed = made >= COMMITS_PASSED
+    return crashes >= CRASHES_MIN || trial !== '' ? new Care(trial, passed, owner, limits, now) : null
   }
 
-  private constructor(trial: string, owner: string, limits: Limits, now: number) {
+  private constructor(trial: string, passed: boolean, owner: string, limits: Limits, now: number) {
     this.#owner = owner
     this.#attemptsMax = limits.poisonAttemptsMax
     this.#until = now + limits.crashWindowMs
     // A batch of each lane, and once more: the dead may have read one batch ahead.
-    this.#mailLeft = 4 * limits.batchMax
+    this.#mailLeft = passed ? 0 : 4 * limits.batchMax
     if (trial === '') return
     const { keys, owners } = JSON.parse(trial) as Trial // written below
     for (const key of keys) this.#suspects.set(key, keys.length === 1 ? owners : [])

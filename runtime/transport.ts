@@ -45,6 +45,8 @@ export interface Claim {
   readonly crashes: number
   /** What the last of them was trying (care.ts), '' for nothing. */
   readonly trial: string
+  /** How many commits that one has made, if it has crashed. */
+  readonly made: number
 }
 
 export interface ClaimRequest {

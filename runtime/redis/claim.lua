@@ -9,7 +9,7 @@
 -- KEYS  1 meta  2 lease
 -- ARGV  1 owner  2 lease ttl in ms  3 nonce  4 claims in a lineage at most  5 '1' when the owner claims anew
 --       6 the window in ms
--- Reply: {} while another owner's lease lasts; otherwise {epoch, seq, hi, in, outSeq, incarnation, lineage, crashes, trial}
+-- Reply: {} while another owner's lease lasts; otherwise {epoch, seq, hi, in, outSeq, incarnation, lineage, crashes, trial, made}
 local holder = redis.call('GET', KEYS[2])
 if holder and holder ~= ARGV[1] then
   return {}
@@ -41,12 +41,14 @@ local lineage = table.concat(claims, ' ')
 redis.call('HSET', KEYS[1], 'incarnation', incarnation, 'lineage', lineage)
 local crashes = 0
 local trial = ''
+local made = 0
 if ARGV[5] ~= '1' then
-  local before = redis.call('HMGET', KEYS[1], 'claimedAt', 'crashes', 'released', 'trial')
+  local before = redis.call('HMGET', KEYS[1], 'claimedAt', 'crashes', 'released', 'trial', 'claimedSeq')
   if before[1] and before[3] ~= '1' and now - tonumber(before[1]) < tonumber(ARGV[6]) then
     crashes = tonumber(before[2]) + 1
     trial = before[4] or ''
+    made = math.max(0, tonumber(at[1] or '0') - tonumber(before[5] or '0'))
   end
-  redis.call('HSET', KEYS[1], 'claimedAt', string.format('%d', now), 'crashes', crashes, 'released', '0')
+  redis.call('HSET', KEYS[1], 'claimedAt', string.format('%d', now), 'crashes', crashes, 'released', '0', 'claimedSeq', at[1] or '0')
 end
-return { epoch, at[1] or '0', at[2] or '0-0', at[3] or '0-0', outSeq, incarnation, lineage, tostring(crashes), trial }
+return { epoch, at[1] or '0', at[2] or '0-0', at[3] or '0-0', outSeq, incarnation, lineage, tostring(crashes), trial, tostring(made) }

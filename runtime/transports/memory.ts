@@ -98,6 +98,7 @@ interface ShardData {
   outSeq: number
   incarnation: number
   claimedAt: number
+  claimedSeq: number
   crashes: number
   released: boolean
   trial: string
@@ -151,6 +152,7 @@ export class MemoryServer {
         incarnation: 0,
         lineage: '',
         claimedAt: -Infinity,
+        claimedSeq: 0,
         crashes: 0,
         released: false,
         trial: '',
@@ -286,13 +288,15 @@ class MemoryTransport implements Transport {
     shard.incarnation = Math.max(Math.floor(now), shard.incarnation + 1)
     shard.lineage = extended(shard.lineage, shard.incarnation, shard.outSeq)
     const { epoch, seq, cursor, outSeq, incarnation, lineage } = shard
-    if (anew) return { epoch, seq, cursor, outSeq, incarnation, lineage, crashes: 0, trial: '' }
+    if (anew) return { epoch, seq, cursor, outSeq, incarnation, lineage, crashes: 0, trial: '', made: 0 }
     const hasCrashed = !shard.released && now - shard.claimedAt < crashWindowMs
     shard.crashes = hasCrashed ? shard.crashes + 1 : 0
+    const made = hasCrashed ? Math.max(0, seq - shard.claimedSeq) : 0
     shard.claimedAt = now
+    shard.claimedSeq = seq
     shard.released = false
     const { crashes } = shard
-    return { epoch, seq, cursor, outSeq, incarnation, lineage, crashes, trial: hasCrashed ? shard.trial : '' }
+    return { epoch, seq, cursor, outSeq, incarnation, lineage, crashes, trial: hasCrashed ? shard.trial : '', made }
   }
 
   async attempt(name: ShardName, epoch: string, trial: string): Promise<void> {

@@ -144,7 +144,7 @@ class RedisTransport implements Transport {
     const keys = [this.#keys.of(shard, 'meta'), this.#keys.of(shard, 'lease')]
     const settings = [LIMITS.lineageMax, anew ? '1' : '0', crashWindowMs]
     const reply = await this.#redis.tf_claim(...keys, owner, ttlMs, nonce, ...settings)
-    const [epoch, seq, hi, normal, outSeq, incarnation, lineage = '', crashes, trial] = reply as string[]
+    const [epoch, seq, hi, normal, outSeq, incarnation, lineage = '', crashes, trial, made] = reply as string[]
     if (epoch === undefined) return null
     return {
       epoch,
@@ -155,6 +155,7 @@ class RedisTransport implements Transport {
       lineage,
       crashes: Number(crashes),
       trial: trial ?? '',
+      made: Number(made),
     }
   }
 

@@ -226,6 +226,18 @@ export function transportContract(name: string, available: boolean, start: () =>
       expect(await claim({ crashWindowMs: 0 })).toMatchObject({ crashes: 0, trial: '' })
     })
 
+    test('a claim tells how many commits the owner made that has crashed', async () => {
+      const shard = freshShard()
+      const claim = () => transport.claim(shard, request('a', 'n'))
+      const first = await claim()
+      for (const seq of [0, 1, 2]) await transport.commit(empty(shard, first?.epoch ?? '', seq))
+      expect(await claim()).toMatchObject({ crashes: 1, made: 3 })
+      const last = await claim()
+      expect(last).toMatchObject({ crashes: 2, made: 0 })
+      await transport.release(shard, last?.epoch ?? '')
+      expect(await claim()).toMatchObject({ crashes: 0, made: 0 })
+    })
+
     test('a claim tells where the shard stands', async () => {
       const shard = freshShard()
       const { epoch } = await claimed(shard)

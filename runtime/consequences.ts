@@ -32,6 +32,8 @@ export interface Plan {
   readonly dead: readonly { readonly to: string; readonly fault: Fault }[]
   /** Messages that wait for an owner with other code. */
   readonly held: readonly Unreadable[]
+  /** How many of them stand in the held stream now. */
+  readonly heldMore: number
   readonly fired: readonly TimerEntry[]
   /** When the oldest message of the batch was sent. */
   readonly oldest: number
@@ -99,7 +101,8 @@ export class Consequences {
   readonly #replies = new Map<string, string>()
   readonly #heldBodies: string[] = []
   readonly #held: Unreadable[] = []
-  #heldTrim = '0-0'
+  readonly #heldTaken: string[] = []
+  #heldKept = 0
   #hi: string
   #in: string
   #outSeq: number
@@ -118,7 +121,7 @@ export class Consequences {
   /** The cursor moves over a message whatever becomes of it. */
   pass({ message, envelope, heldId }: Taken): void {
     if (this.#said.size > 0) this.#said.clear()
-    if (heldId !== undefined) this.#heldTrim = heldId
+    if (heldId !== undefined) this.#heldTaken.push(heldId)
     else if (message.kind === 'mail') {
       if (message.entry.lane === 'hi') this.#hi = message.entry.id
       else this.#in = message.entry.id
@@ -219,15 +222,22 @@ export class Consequences {
     this.#reply(envelope.replyTo, { id: envelope.id, answer })
   }
 
-  /** A message that this code cannot take goes to the end of the held stream, for an owner whose code can. */
-  hold({ message }: Taken, unreadable: Unreadable): void {
-    this.#heldBodies.push(JSON.stringify(message satisfies Message))
+  /**
+   * A message that this code cannot take goes to the end of the held stream, for an owner whose code can. One that is
+   * there already keeps its place: were it added anew, a crash half-way through would leave it behind younger ones.
+   */
+  hold({ message, heldId }: Taken, unreadable: Unreadable): void {
+    if (heldId === undefined) this.#heldBodies.push(JSON.stringify(message satisfies Message))
+    else {
+      this.#heldTaken.pop() // it was the last to pass
+      this.#heldKept++
+    }
     this.#held.push(unreadable)
   }
 
   /** Whether one more message may be held. */
   get hasHeldRoom(): boolean {
-    return this.#heldBodies.length < this.#at.heldRoom
+    return this.#heldBodies.length + this.#heldKept < this.#at.heldRoom
   }
 
   /** A message that is not taken at all: who asked is told so. */
@@ -275,7 +285,7 @@ export class Consequences {
         journal: this.#lines.length === 0 ? null : JSON.stringify(this.#lines),
         dead: this.#letters,
         held: this.#heldBodies,
-        heldTrim: this.#heldTrim,
+        heldTaken: this.#heldTaken,
         replies: Array.from(this.#replies, ([channel, texts]) => ({ channel, body: `[${texts}]` })),
         look: at.look,
       },
@@ -285,6 +295,7 @@ export class Consequences {
       lines: this.#lines,
       dead: this.#dead,
       held: this.#held,
+      heldMore: this.#heldBodies.length + this.#heldKept,
       fired: this.#fired,
       oldest: this.#oldest,
     }

@@ -186,9 +186,6 @@ export class Node {
       if (node === this.id && owned === undefined) claims.push(this.#claim(shard, false))
       if (node !== this.id && owned !== undefined) this.#track(this.#handOver(owned))
     }
-    for (const shard of this.#shards.values()) {
-      if (shard.adopted && !canRead(this.#reads, shard.name, needs)) this.#track(this.#handOver(shard))
-    }
     // All of them, also when one fails: a claim that is answered after this node has stopped would go unnoticed.
     for (const claim of await Promise.allSettled(claims)) if (claim.status === 'rejected') throw claim.reason
   }
@@ -234,8 +231,14 @@ export class Node {
     return true
   }
 
-  /** A shard holds what this node cannot read: whoever can shall have it. */
+  /** A shard holds what this node cannot read: whoever can shall have it. A pinned one is of no use here any more. */
   #need(need: Need): void {
+    const pinned = need.shard.startsWith('@') ? this.#shards.get(need.shard) : undefined
+    if (pinned !== undefined) {
+      pinned.lose()
+      this.#track(this.#quietly(`release of shard ${pinned.name}`, this.#transport.release(pinned.name, pinned.epoch)))
+    }
+    if (this.#hosts === 'pinned') return
     const key = `${need.shard}|${need.kind}`
     const known = [this.#found.get(key), ...this.#needs.filter(({ shard, kind }) => `${shard}|${kind}` === key)]
     if (known.some((other) => other !== undefined && other.version >= need.version)) return
@@ -295,7 +298,7 @@ export class Node {
     const seen = new Set<ShardName>()
     for (const { shard, leased } of await this.#transport.pinned()) {
       if (leased || this.#shards.has(shard) || !this.#knows(shard)) continue
-      if (!canRead(this.#reads, shard, this.#needs)) continue
+      if (!canRead(this.#reads, shard, [...this.#needs, ...this.#found.values()])) continue
       seen.add(shard)
       const since = this.#orphanSince.get(shard)
       if (since === undefined) this.#orphanSince.set(shard, now)

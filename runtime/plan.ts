@@ -135,13 +135,15 @@ class Planner {
     // Of an actor that is not there, and of a kind that no living node knows, nobody says that it ever will be.
     if (record === null && !canElsewhere) return false
     const unreadable = { to: actor, fault: faultOf(error, error.code) }
-    if (envelope?.replyTo !== undefined && !canElsewhere) {
+    const hasRoom = this.#collected.hasHeldRoom
+    if (envelope?.replyTo !== undefined && !(canElsewhere && hasRoom)) {
       // Nobody takes it before its asker gives up: better that they know.
       this.#collected.refuse({ ...envelope, replyTo: envelope.replyTo }, unreadable)
       return true
     }
-    if (!this.#collected.hasHeldRoom) return false
-    if (message.kind === 'timer') this.#collected.clearTimer(message.timer)
+    // No more timers can come due than were set: they need no limit, and no dead letter would make up for one.
+    if (!hasRoom && message.kind !== 'timer' && taken.heldId === undefined) return false
+    if (message.kind === 'timer' && taken.heldId === undefined) this.#collected.clearTimer(message.timer)
     this.#collected.hold(taken, unreadable)
     return true
   }

@@ -81,8 +81,7 @@ export class Shard {
   #heldCount = 0
   #inFlight: Promise<boolean>[] = []
   #suspended = false
-  /** A pinned shard whose process is gone. */
-  readonly adopted: boolean
+  readonly #adopted: boolean
   /** Of an adopted shard: the runs of effects that died with its process; null until it has been looked at. */
   #lostRuns: ReadonlySet<string> | null = null
   /** Of an adopted shard: where it stands once its actor has heard that its owner is lost. */
@@ -103,7 +102,7 @@ export class Shard {
     this.#outSeq = claim.outSeq
     this.#outbox = new Outbox(claim.outSeq)
     this.#log = new CommitLog(claim.seq, options.limits.commitsRememberedMax)
-    this.adopted = adopted
+    this.#adopted = adopted
     this.#care = Care.after(claim, options.owner, options.limits, options.clock.now())
     this.#cells = new Cells(options.limits.cellsMax)
     this.#bell = new Bell(options.clock)
@@ -275,7 +274,7 @@ export class Shard {
       }
       watches.push(...watchesAnew(cell, directory))
     }
-    const own = this.adopted ? this.#orphan(starts) : starts
+    const own = this.#adopted ? this.#orphan(starts) : starts
     this.#local.push(...watches)
     this.#effects.keepOnly(own)
     if (this.#care !== null) void this.#startWithCare(own, this.#care)
@@ -456,8 +455,8 @@ export class Shard {
     this.#cursor = planned.commit.cursor
     this.#outSeq = planned.commit.outSeq
     this.#timers.follow(planned.commit.timersSet, planned.commit.timersCleared)
-    this.#heldCount += planned.commit.held.length
-    if (this.adopted && batch.some(({ message }) => message.kind === 'orphaned')) this.#orphanTold = this.#seq
+    this.#heldCount += planned.heldMore
+    if (this.#adopted && batch.some(({ message }) => message.kind === 'orphaned')) this.#orphanTold = this.#seq
     for (const cell of planned.touched) cell.inFlight++
     const committing = transport.commit(planned.commit)
     const former = this.#inFlight.at(-1)

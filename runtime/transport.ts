@@ -103,8 +103,8 @@ export interface Commit {
   readonly dead: readonly string[]
   /** Messages that this owner's code cannot take: they wait in the shard's held stream for one whose code can. */
   readonly held: readonly string[]
-  /** Held messages up to this id have been taken, or held anew: they may go. */
-  readonly heldTrim: string
+  /** Ids of held messages that have been taken now. The others keep their place. */
+  readonly heldTaken: readonly string[]
   /** Answers to asks: published once the commit has taken effect. */
   readonly replies: readonly { readonly channel: string; readonly body: string }[]
   /** Looks into the mailbox afterwards, as `park` does: so many entries of each lane at most. 0: does not look. */

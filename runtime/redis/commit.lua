@@ -4,10 +4,10 @@
 -- ARGV  1 epoch  2 seq before  3 hi cursor  4 in cursor  5 outSeq  6 first outbox id to keep  7 journal ('' for none)
 --       8 journal cap  9 dead letters cap  10 channel of the journal
 --       11 records set  12 records deleted  13 sends  14 outbox  15 timers set  16 timers cleared
---       17 effects begun  18 effects over  19 dead letters  20 other shards  21 answers  22 held  23 first held id to keep
+--       17 effects begun  18 effects over  19 dead letters  20 other shards  21 answers  22 held  23 held that are taken
 --       24 entries of each lane to look for afterwards (0: does not look)
 --       then the values of each, in this order: body | - | key of the lane, body | place, id, shard, lane, body | due, member |
---       member | actor | actor | body | channel, body | body | '1' if it must exist, its doorbell
+--       member | actor | actor | body | channel, body | body | id | '1' if it must exist, its doorbell
 -- Reply: {'ok', {index of each send whose shard is gone...}, mail as `look` finds it} | {'fenced', seq} | {'seq', seq}
 local call = redis.call
 local at = call('HMGET', KEYS[1], 'epoch', 'seq', 'hi', 'in')
@@ -106,12 +106,13 @@ for _ = 1, tonumber(ARGV[22]) do
   call('XADD', KEYS[9], '*', 'e', ARGV[arg])
   arg = arg + 1
 end
+for _ = 1, tonumber(ARGV[23]) do
+  call('XDEL', KEYS[9], ARGV[arg])
+  arg = arg + 1
+end
 if ARGV[7] ~= '' then
   call('XADD', KEYS[4], 'MAXLEN', '~', ARGV[8], '*', 'e', ARGV[7])
   call('PUBLISH', ARGV[10], '')
-end
-if ARGV[23] ~= '0-1' then
-  call('XTRIM', KEYS[9], 'MINID', ARGV[23])
 end
 call('HSET', KEYS[1], 'seq', string.format('%d', seq + 1), 'hi', ARGV[3], 'in', ARGV[4], 'outSeq', ARGV[5])
 for i = 0, others - 1 do

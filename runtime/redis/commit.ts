@@ -1,7 +1,7 @@
 /** A commit as `commit.lua` takes it: its keys, its arguments, and what its reply means. */
 import type { ShardName } from '../address.ts'
 import { LIMITS } from '../limits.ts'
-import { doorbell, journalStream, nextId } from '../transport.ts'
+import { doorbell, journalStream } from '../transport.ts'
 import type { Commit, CommitOutcome, Entry, Mail } from '../transport.ts'
 import type { Argument } from './connection.ts'
 import { outboxFloor, timerMember } from './keys.ts'
@@ -48,7 +48,7 @@ export function commitArguments(commit: Commit, names: Keys): Argument[] {
   for (const { actor } of over) values.push(actor)
   for (const letter of commit.dead) values.push(letter)
   for (const { channel, body } of commit.replies) values.push(names.channel(channel), body)
-  values.push(...commit.held)
+  values.push(...commit.held, ...commit.heldTaken)
   return [
     keys.length,
     ...keys,
@@ -74,7 +74,7 @@ export function commitArguments(commit: Commit, names: Keys): Argument[] {
     others.length / 2,
     commit.replies.length,
     commit.held.length,
-    nextId(commit.heldTrim),
+    commit.heldTaken.length,
     commit.look,
     ...values,
     ...others,

@@ -11,7 +11,15 @@ import { RuntimeError } from '../errors.ts'
 import { LIMITS } from '../limits.ts'
 import { extended, isForgotten } from '../lineage.ts'
 import { encodeRing, RING_ENTRIES_MAX } from '../ring.ts'
-import { compareIds, CURSOR_START, deadLetterStream, doorbell, heldStream, journalStream } from '../transport.ts'
+import {
+  compareIds,
+  CURSOR_START,
+  deadLetterStream,
+  doorbell,
+  heldStream,
+  journalStream,
+  nextId,
+} from '../transport.ts'
 import type {
   Claim,
   ClaimRequest,
@@ -30,33 +38,35 @@ import type {
   Transport,
 } from '../transport.ts'
 
-/** A stream of rows with rising ids, of which the oldest are trimmed. */
+/**
+ * A stream of rows with rising ids, of which the oldest are trimmed. Ids are times, as Redis's are: after a rollback none
+ * comes again, which an owner may still have in its cursor.
+ */
 class Stream {
+  readonly #clock: Clock
   rows: StreamRow[] = []
   newest = '0-0'
   trimmed = '0-0'
-  #count = 0
+
+  constructor(clock: Clock) {
+    this.#clock = clock
+  }
 
   add(body: string): void {
-    this.newest = `${++this.#count}-0`
+    const fresh = `${Math.floor(this.#clock.now())}-0`
+    this.newest = compareIds(fresh, this.newest) > 0 ? fresh : nextId(this.newest)
     this.rows.push({ id: this.newest, body })
   }
 
   after(id: string, limit: number): StreamRow[] {
-    const first = this.rows[0]
-    if (first === undefined) return []
-    // Ids are counted: the place of the next row follows from the first one's, where none was removed in between.
-    const isWhole = Number.parseInt(this.newest, 10) - Number.parseInt(first.id, 10) === this.rows.length - 1
-    const from = isWhole
-      ? Math.max(0, Number.parseInt(id, 10) + 1 - Number.parseInt(first.id, 10))
-      : this.rows.findIndex((row) => compareIds(row.id, id) > 0)
-    return from === -1 ? [] : this.rows.slice(from, from + limit)
-  }
-
-  remove(id: string): boolean {
-    const before = this.rows.length
-    this.rows = this.rows.filter((row) => row.id !== id)
-    return this.rows.length < before
+    if (compareIds(this.newest, id) <= 0) return []
+    let [from, to] = [0, this.rows.length]
+    while (from < to) {
+      const middle = (from + to) >> 1
+      if (compareIds(this.rows[middle]?.id ?? id, id) > 0) to = middle
+      else from = middle + 1
+    }
+    return this.rows.slice(from, from + limit)
   }
 
   trimTo(id: string): void {
@@ -68,12 +78,19 @@ class Stream {
     this.#drop(gone)
   }
 
+  /** Whether any of them was there. */
+  remove(...ids: readonly string[]): boolean {
+    if (ids.length === 0) return false
+    const before = this.rows.length
+    this.rows = this.rows.filter((row) => !ids.includes(row.id))
+    return this.rows.length < before
+  }
+
   copy(): Stream {
-    const copy = new Stream()
+    const copy = new Stream(this.#clock)
     copy.rows = [...this.rows]
     copy.newest = this.newest
     copy.trimmed = this.trimmed
-    copy.#count = this.#count
     return copy
   }
 
@@ -157,7 +174,7 @@ export class MemoryServer {
         released: false,
         trial: '',
         parkedAt: null,
-        lanes: { hi: new Stream(), in: new Stream() },
+        lanes: { hi: new Stream(this.clock), in: new Stream(this.clock) },
         outbox: [],
         records: new Map(),
         timers: new Map(),
@@ -174,7 +191,7 @@ export class MemoryServer {
   stream(name: string): Stream {
     let stream = this.streams.get(name)
     if (stream === undefined) {
-      stream = new Stream()
+      stream = new Stream(this.clock)
       this.streams.set(name, stream)
     }
     return stream
@@ -393,7 +410,7 @@ class MemoryTransport implements Transport {
     letters.cap(LIMITS.deadLettersMax)
     const held = this.#server.stream(heldStream(commit.shard))
     for (const body of commit.held) held.add(body)
-    held.trimTo(commit.heldTrim)
+    held.remove(...commit.heldTaken)
     for (const { channel, body } of commit.replies) this.#server.publish(channel, body)
     for (const other of others) this.#server.ring(other)
     return {

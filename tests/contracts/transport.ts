@@ -490,11 +490,12 @@ export function transportContract(name: string, available: boolean, start: () =>
       await transport.commit({ ...empty(shard, epoch, 0), held: ['one', 'two'] })
       await transport.commit({ ...empty(shard, epoch, 1), held: ['three'] })
       expect(await waiting()).toEqual(['one', 'two', 'three'])
-      const [, second] = await transport.range(heldStream(shard), '0-0', 10)
-      await transport.commit({ ...empty(shard, epoch, 2), held: ['two again'], heldTrim: second!.id })
-      expect(await waiting()).toEqual(['three', 'two again'])
+      const [first, second, third] = await transport.range(heldStream(shard), '0-0', 10)
+      await transport.commit({ ...empty(shard, epoch, 2), held: ['four'], heldTaken: [second!.id] })
+      expect(await waiting()).toEqual(['one', 'three', 'four'])
+      expect((await transport.range(heldStream(shard), first!.id, 1)).map(({ id }) => id)).toEqual([third!.id])
       await transport.commit({ ...empty(shard, 'another epoch', 3), held: ['stale'] })
-      expect(await waiting()).toEqual(['three', 'two again'])
+      expect(await waiting()).toEqual(['one', 'three', 'four'])
     })
 
     test('living nodes are listed with what they read until they leave', async () => {
@@ -562,7 +563,7 @@ export function empty(shard: ShardName, epoch: string, seq: number): Commit {
     journal: null,
     dead: [],
     held: [],
-    heldTrim: '0-0',
+    heldTaken: [],
     replies: [],
     look: 0,
   }

@@ -15,7 +15,8 @@ async function house(): Promise<{
   mailbox: Mailbox
   claim: Claim
   clock: VirtualClock
-  send: (body: string) => Promise<void>
+  /** Gives the id under which it stands in the lane. */
+  send: (body: string) => Promise<string>
   /** What the owner has asked the transport since this was last called. */
   asked: () => string[]
 }> {
@@ -35,9 +36,10 @@ async function house(): Promise<{
   mailbox.begin(claim)
   await transport.subscribe(doorbell(shard), (ring) => mailbox.hear(ring))
   let seq = 0
-  const send = async (body: string): Promise<void> => {
+  const send = async (body: string): Promise<string> => {
     await inner.deliver(shard, 'in', [{ source: 's9', incarnation: 1, seq: ++seq, id: body, lineage: '', body }], 1_000)
     await Promise.resolve() // the ring is on its way
+    return (await inner.read(shard, CURSOR_START, 1_000)).at(-1)?.id ?? ''
   }
   return { mailbox, claim, clock, send, asked: () => calls.splice(0) }
 }
@@ -78,18 +80,18 @@ describe('an owner', () => {
   test('takes a message once when a commit and a ring tell of it', async () => {
     const { mailbox, send } = await house()
     await mailbox.take(false, 0)
-    await send('once')
-    mailbox.learn([{ id: '1-0', lane: 'in', body: 'once' }], CURSOR_START)
+    const id = await send('once')
+    mailbox.learn([{ id, lane: 'in', body: 'once' }], CURSOR_START)
     expect(bodies(await mailbox.take(false, 0))).toEqual(['once'])
     expect(await mailbox.take(false, 0)).toEqual([])
   })
 
   test('learns nothing from a commit that took less than what was read', async () => {
     const { mailbox, send, asked } = await house()
-    await send('one')
-    await send('two')
+    const one = await send('one')
+    const two = await send('two')
     expect(bodies(await mailbox.take(false, 0))).toEqual(['one', 'two'])
-    mailbox.learn([{ id: '2-0', lane: 'in', body: 'two' }], { hi: '0-0', in: '1-0' })
+    mailbox.learn([{ id: two, lane: 'in', body: 'two' }], { hi: '0-0', in: one })
     asked()
     expect(bodies(await mailbox.take(false, 0))).toEqual([])
     expect(asked()).toEqual(['park'])

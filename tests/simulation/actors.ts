@@ -9,6 +9,8 @@ import type { AnyStateMachine } from 'xstate'
 import { defineActor } from '../../runtime/actor.ts'
 import type { ActorDefinition, Effect } from '../../runtime/actor.ts'
 import type { Clock } from '../../runtime/clock.ts'
+import type { Json } from '../../runtime/json.ts'
+import type { ChartState } from '../../runtime/record.ts'
 import { RuntimeError } from '../../runtime/errors.ts'
 import { vocabulary } from '../../runtime/vocabulary.ts'
 
@@ -57,6 +59,19 @@ interface SelfInput {
 export interface TakerContext {
   readonly self: string
   readonly taken: readonly string[]
+  /** The version of the code that brought the actor to life, raised by each migration: always that of its record. */
+  readonly era: number
+}
+
+/** Actors of which nodes run two versions while a simulated fleet is upgraded. */
+export const VERSIONED = ['ledger', 'brittle', 'errand', 'station', 'waiter', 'novice'] as const
+
+export type Version = 1 | 2
+
+/** The charts are the same in both versions; only code of the right one keeps the era. */
+function migrate(_from: number, { context, ...state }: ChartState): ChartState {
+  const before = context as unknown as TakerContext // every versioned chart has it
+  return { ...state, context: { ...before, era: before.era + 1 } as unknown as Json }
 }
 
 export const mark = ({ n, from, lane }: Marked): string => `${from}|${lane}|${n}`
@@ -79,80 +94,83 @@ type EndEvent =
   | { readonly type: 'child.failed'; readonly actor: string }
 
 /** Takes notes, hands them on, gives birth, and throws when it is told to. */
-const ledgerMachine = setup({
-  types: {
-    context: {} as LedgerContext & { readonly odd?: unknown },
-    events: {} as PassEvent | PoisonEvent | BroodEvent | RearEvent | EndEvent,
-    input: {} as SelfInput,
-  },
-  actions: {
-    ...vocabulary,
-    take: assign({ taken: ({ context }, params: Marked) => [...context.taken, mark(params)] }),
-    fail: assign(({ context }, { wrong }: { wrong: PoisonEvent['wrong'] }) => {
-      if (wrong === 'throw') throw new Error('poisoned')
-      const loop: Record<string, unknown> = {}
-      loop['loop'] = loop
-      return { ...context, odd: wrong === 'bigint' ? 1n : loop }
-    }),
-  },
-}).createMachine({
-  context: ({ input }) => ({ self: input.self, taken: [], ends: [] }),
-  initial: 'open',
-  states: {
-    open: {
-      on: {
-        rear: {
-          actions: [
-            { type: 'take', params: ({ event }) => event },
-            {
-              type: 'spawn',
-              params: ({ event: { child, fate } }) => (fate === 'never' ? [] : { to: child, input: { self: child } }),
-            },
-            { type: 'watch', params: ({ event }) => ({ to: event.child }) },
-            { type: 'tell', params: ({ context, event }) => (isTold(event.fate) ? dying(context.self, event) : []) },
-            {
-              type: 'schedule',
-              params: ({ context, event }) => {
-                const { to, event: die } = dying(context.self, event)
-                return event.fate === 'later' ? { id: event.n, to, event: die, delayMs: LATER_MS } : []
+const ledgerMachineOf = (era: Version) =>
+  setup({
+    types: {
+      context: {} as LedgerContext & { readonly odd?: unknown },
+      events: {} as PassEvent | PoisonEvent | BroodEvent | RearEvent | EndEvent,
+      input: {} as SelfInput,
+    },
+    actions: {
+      ...vocabulary,
+      take: assign({ taken: ({ context }, params: Marked) => [...context.taken, mark(params)] }),
+      fail: assign(({ context }, { wrong }: { wrong: PoisonEvent['wrong'] }) => {
+        if (wrong === 'throw') throw new Error('poisoned')
+        const loop: Record<string, unknown> = {}
+        loop['loop'] = loop
+        return { ...context, odd: wrong === 'bigint' ? 1n : loop }
+      }),
+    },
+  }).createMachine({
+    context: ({ input }) => ({ self: input.self, taken: [], era, ends: [] }),
+    initial: 'open',
+    states: {
+      open: {
+        on: {
+          rear: {
+            actions: [
+              { type: 'take', params: ({ event }) => event },
+              {
+                type: 'spawn',
+                params: ({ event: { child, fate } }) => (fate === 'never' ? [] : { to: child, input: { self: child } }),
               },
-            },
-          ],
-        },
-        'actor.ended': {
-          actions: assign({ ends: ({ context, event }) => [...context.ends, `ended|${event.actor}|${event.status}`] }),
-        },
-        'child.failed': {
-          actions: assign({ ends: ({ context, event }) => [...context.ends, `failed|${event.actor}`] }),
-        },
-        pass: {
-          actions: [
-            { type: 'take', params: ({ event }) => event },
-            { type: 'tell', params: ({ context, event }) => tells(context.self, event) },
-            { type: 'reply', params: ({ context }) => ({ data: context.taken.length }) },
-          ],
-        },
-        poison: {
-          actions: [
-            { type: 'tell', params: ({ context, event }) => tells(context.self, event) },
-            { type: 'fail', params: ({ event }) => event },
-          ],
-        },
-        brood: {
-          actions: [
-            { type: 'take', params: ({ event }) => event },
-            { type: 'spawn', params: ({ event }) => ({ to: event.child, input: { self: event.child } }) },
-            {
-              type: 'tell',
-              params: ({ context, event: { n, child } }) =>
-                tells(context.self, { n, next: [{ to: child, control: false, next: [] }] }),
-            },
-          ],
+              { type: 'watch', params: ({ event }) => ({ to: event.child }) },
+              { type: 'tell', params: ({ context, event }) => (isTold(event.fate) ? dying(context.self, event) : []) },
+              {
+                type: 'schedule',
+                params: ({ context, event }) => {
+                  const { to, event: die } = dying(context.self, event)
+                  return event.fate === 'later' ? { id: event.n, to, event: die, delayMs: LATER_MS } : []
+                },
+              },
+            ],
+          },
+          'actor.ended': {
+            actions: assign({
+              ends: ({ context, event }) => [...context.ends, `ended|${event.actor}|${event.status}`],
+            }),
+          },
+          'child.failed': {
+            actions: assign({ ends: ({ context, event }) => [...context.ends, `failed|${event.actor}`] }),
+          },
+          pass: {
+            actions: [
+              { type: 'take', params: ({ event }) => event },
+              { type: 'tell', params: ({ context, event }) => tells(context.self, event) },
+              { type: 'reply', params: ({ context }) => ({ data: context.taken.length }) },
+            ],
+          },
+          poison: {
+            actions: [
+              { type: 'tell', params: ({ context, event }) => tells(context.self, event) },
+              { type: 'fail', params: ({ event }) => event },
+            ],
+          },
+          brood: {
+            actions: [
+              { type: 'take', params: ({ event }) => event },
+              { type: 'spawn', params: ({ event }) => ({ to: event.child, input: { self: event.child } }) },
+              {
+                type: 'tell',
+                params: ({ context, event: { n, child } }) =>
+                  tells(context.self, { n, next: [{ to: child, control: false, next: [] }] }),
+              },
+            ],
+          },
         },
       },
     },
-  },
-})
+  })
 
 const isTold = (fate: Fate): boolean => fate === 'done' || fate === 'fail'
 
@@ -176,7 +194,7 @@ const mortalMachine = setup({
     }),
   },
 }).createMachine({
-  context: ({ input }) => ({ self: input.self, taken: [] }),
+  context: ({ input }) => ({ self: input.self, taken: [], era: 1 }),
   initial: 'alive',
   states: {
     alive: {
@@ -203,122 +221,130 @@ interface WorkInput {
 }
 
 /** Runs one effect at a time; a new errand replaces the one under way, `halt` leaves it. */
-const errandMachine = setup({
-  types: {
-    context: {} as ErrandContext,
-    events: {} as DoEvent | HaltEvent | PassEvent | { readonly type: 'owner.lost' },
-    input: {} as SelfInput,
-  },
-  actors: { work: fromPromise<string, WorkInput>(() => Promise.reject(new Error('the runtime runs the effect'))) },
-  actions: {
-    ...vocabulary,
-    take: assign({ taken: ({ context }, params: Marked) => [...context.taken, mark(params)] }),
-    begin: assign({ current: (_, params: Marked) => params.n }),
-    end: assign({
-      ends: ({ context }, { how, detail }: { how: string; detail?: string }) => [
-        ...context.ends,
-        [how, context.current, ...(detail === undefined ? [] : [detail])].join('|'),
-      ],
-    }),
-    orphan: assign({ ends: ({ context }) => [...context.ends, 'owner.lost'] }),
-  },
-}).createMachine({
-  context: ({ input }) => ({ self: input.self, taken: [], ends: [], current: '' }),
-  initial: 'idle',
-  on: {
-    'owner.lost': { actions: 'orphan' },
-    halt: { actions: { type: 'take', params: ({ event }) => event } },
-    pass: {
-      actions: [
-        { type: 'take', params: ({ event }) => event },
-        { type: 'tell', params: ({ context, event }) => tells(context.self, event) },
-      ],
+const errandMachineOf = (era: Version) =>
+  setup({
+    types: {
+      context: {} as ErrandContext,
+      events: {} as DoEvent | HaltEvent | PassEvent | { readonly type: 'owner.lost' },
+      input: {} as SelfInput,
     },
-  },
-  states: {
-    idle: {
-      on: {
-        do: {
-          target: 'running',
-          actions: [
-            { type: 'take', params: ({ event }) => event },
-            { type: 'begin', params: ({ event }) => event },
-          ],
+    actors: { work: fromPromise<string, WorkInput>(() => Promise.reject(new Error('the runtime runs the effect'))) },
+    actions: {
+      ...vocabulary,
+      take: assign({ taken: ({ context }, params: Marked) => [...context.taken, mark(params)] }),
+      begin: assign({ current: (_, params: Marked) => params.n }),
+      end: assign({
+        ends: ({ context }, { how, detail }: { how: string; detail?: string }) => [
+          ...context.ends,
+          [how, context.current, ...(detail === undefined ? [] : [detail])].join('|'),
+        ],
+      }),
+      orphan: assign({ ends: ({ context }) => [...context.ends, 'owner.lost'] }),
+    },
+  }).createMachine({
+    context: ({ input }) => ({ self: input.self, taken: [], era, ends: [], current: '' }),
+    initial: 'idle',
+    on: {
+      'owner.lost': { actions: 'orphan' },
+      halt: { actions: { type: 'take', params: ({ event }) => event } },
+      pass: {
+        actions: [
+          { type: 'take', params: ({ event }) => event },
+          { type: 'tell', params: ({ context, event }) => tells(context.self, event) },
+        ],
+      },
+    },
+    states: {
+      idle: {
+        on: {
+          do: {
+            target: 'running',
+            actions: [
+              { type: 'take', params: ({ event }) => event },
+              { type: 'begin', params: ({ event }) => event },
+            ],
+          },
+        },
+      },
+      running: {
+        invoke: {
+          id: 'work',
+          src: 'work',
+          input: ({ event, context }) => ({
+            n: context.current,
+            mode: event.type === 'do' ? event.mode : { ms: 0, fails: 0, givesUp: false },
+          }),
+          onDone: {
+            target: 'idle',
+            actions: { type: 'end', params: ({ event }) => ({ how: 'done', detail: event.output }) },
+          },
+          onError: { target: 'idle', actions: { type: 'end', params: { how: 'failed' } } },
+        },
+        on: {
+          do: {
+            target: 'running',
+            reenter: true,
+            actions: [
+              { type: 'end', params: { how: 'replaced' } },
+              { type: 'take', params: ({ event }) => event },
+              { type: 'begin', params: ({ event }) => event },
+            ],
+          },
+          halt: {
+            target: 'idle',
+            actions: [
+              { type: 'end', params: { how: 'halted' } },
+              { type: 'take', params: ({ event }) => event },
+            ],
+          },
         },
       },
     },
-    running: {
-      invoke: {
-        id: 'work',
-        src: 'work',
-        input: ({ event, context }) => ({
-          n: context.current,
-          mode: event.type === 'do' ? event.mode : { ms: 0, fails: 0, givesUp: false },
-        }),
-        onDone: {
-          target: 'idle',
-          actions: { type: 'end', params: ({ event }) => ({ how: 'done', detail: event.output }) },
-        },
-        onError: { target: 'idle', actions: { type: 'end', params: { how: 'failed' } } },
-      },
-      on: {
-        do: {
-          target: 'running',
-          reenter: true,
-          actions: [
-            { type: 'end', params: { how: 'replaced' } },
-            { type: 'take', params: ({ event }) => event },
-            { type: 'begin', params: ({ event }) => event },
-          ],
-        },
-        halt: {
-          target: 'idle',
-          actions: [
-            { type: 'end', params: { how: 'halted' } },
-            { type: 'take', params: ({ event }) => event },
-          ],
-        },
-      },
-    },
-  },
-})
+  })
 
 /** How long the two delays of every waiter are: the same, so that both come due in one batch. */
 export const NAP_MS = 700
 
 /** Waits in every way: an `after`, a delayed raise, each called off or begun again. Its journal tells when. */
-const waiterMachine = setup({
-  types: { context: {} as TakerContext, events: {} as TimerEvent | { type: 'ring' }, input: {} as SelfInput },
-  actions: {
-    ...vocabulary,
-    take: assign({
-      taken: ({ context, event }) => (event.type === 'ring' ? context.taken : [...context.taken, mark(event)]),
-    }),
-  },
-  delays: { nap: NAP_MS },
-}).createMachine({
-  context: ({ input }) => ({ self: input.self, taken: [] }),
-  initial: 'idle',
-  on: {
-    remind: { actions: ['take', raise({ type: 'ring' }, { id: 'ring', delay: NAP_MS })] },
-    unremind: { actions: ['take', cancel('ring')] },
-    disarm: { target: '.idle', actions: 'take' },
-    arm: { target: '.waiting', reenter: true, actions: 'take' },
-    both: {
-      target: '.waiting',
-      reenter: true,
-      actions: ['take', raise({ type: 'ring' }, { id: 'ring', delay: NAP_MS })],
+const waiterMachineOf = (era: Version) =>
+  setup({
+    types: { context: {} as TakerContext, events: {} as TimerEvent | { type: 'ring' }, input: {} as SelfInput },
+    actions: {
+      ...vocabulary,
+      take: assign({
+        taken: ({ context, event }) => (event.type === 'ring' ? context.taken : [...context.taken, mark(event)]),
+      }),
     },
-    ring: {},
-  },
-  states: {
-    idle: { on: { ring: { actions: 'take' } } },
-    waiting: {
-      on: { ring: { target: 'waiting', reenter: true } },
-      after: { nap: { target: 'idle' } },
+    delays: { nap: NAP_MS },
+  }).createMachine({
+    context: ({ input }) => ({ self: input.self, taken: [], era }),
+    initial: 'idle',
+    on: {
+      remind: { actions: ['take', raise({ type: 'ring' }, { id: 'ring', delay: NAP_MS })] },
+      unremind: { actions: ['take', cancel('ring')] },
+      disarm: { target: '.idle', actions: 'take' },
+      arm: { target: '.waiting', reenter: true, actions: 'take' },
+      both: {
+        target: '.waiting',
+        reenter: true,
+        actions: ['take', raise({ type: 'ring' }, { id: 'ring', delay: NAP_MS })],
+      },
+      ring: {},
     },
-  },
-})
+    states: {
+      idle: { on: { ring: { actions: 'take' } } },
+      waiting: {
+        on: { ring: { target: 'waiting', reenter: true } },
+        after: { nap: { target: 'idle' } },
+      },
+    },
+  })
+
+/** Made once for each version: a chart's table is compiled when it is defined. */
+const machines = {
+  1: { ledger: ledgerMachineOf(1), errand: errandMachineOf(1), waiter: waiterMachineOf(1) },
+  2: { ledger: ledgerMachineOf(2), errand: errandMachineOf(2), waiter: waiterMachineOf(2) },
+} as const
 
 /** One run of an effect, as the process that ran it saw it. */
 export interface EffectRun {
@@ -333,9 +359,11 @@ export interface EffectRun {
 export function simulatedActors(
   clock: Clock,
   process: string,
-  runs: EffectRun[],
+  runs: Pick<EffectRun[], 'push'>,
   automaton: AnyStateMachine,
+  version: Version = 1,
 ): readonly ActorDefinition[] {
+  const { ledger, errand, waiter } = machines[version]
   const work: Effect<WorkInput, string> = async ({ n, mode }, { key, actor, attempt, signal }) => {
     runs.push({ actor, n, key, process, attempt })
     await clock.sleep(mode.ms, signal)
@@ -345,20 +373,16 @@ export function simulatedActors(
     return key
   }
   const effectRetry = { attempts: 3, baseMs: 40, maxMs: 400 }
+  const of = { version, migrate }
+  const novice = defineActor({ ...of, kind: 'novice', machine: ledger, effects: {} })
   return [
-    defineActor({ kind: 'ledger', version: 1, machine: ledgerMachine, effects: {} }),
-    defineActor({ kind: 'brittle', version: 1, machine: ledgerMachine, effects: {}, policy: { onError: 'stop' } }),
+    defineActor({ ...of, kind: 'ledger', machine: ledger, effects: {} }),
+    defineActor({ ...of, kind: 'brittle', machine: ledger, effects: {}, policy: { onError: 'stop' } }),
     defineActor({ kind: 'mortal', version: 1, machine: mortalMachine, effects: {}, policy: { onError: 'escalate' } }),
-    defineActor({ kind: 'errand', version: 1, machine: errandMachine, effects: { work }, policy: { effectRetry } }),
-    defineActor({
-      kind: 'station',
-      version: 1,
-      machine: errandMachine,
-      effects: { work },
-      pinned: true,
-      policy: { effectRetry },
-    }),
+    defineActor({ ...of, kind: 'errand', machine: errand, effects: { work }, policy: { effectRetry } }),
+    defineActor({ ...of, kind: 'station', machine: errand, effects: { work }, pinned: true, policy: { effectRetry } }),
+    defineActor({ ...of, kind: 'waiter', machine: waiter, effects: {} }),
     defineActor({ kind: 'automaton', version: 1, machine: automaton, effects: {} }),
-    defineActor({ kind: 'waiter', version: 1, machine: waiterMachine, effects: {} }),
+    ...(version === 2 ? [novice] : []),
   ]
 }

@@ -11,11 +11,12 @@
  * C7. Every ask ends.
  * C9. A watcher hears of an end once, and how it was; a parent hears once of a child that escalated.
  * C8. A chart that the seed made up is where XState itself would have brought it.
+ * C10. A record is migrated once, and never written by older code.
  */
 import type { AnyStateMachine } from 'xstate'
 import type { ActorAddress } from '../../runtime/address.ts'
 import type { Line } from '../../runtime/message.ts'
-import { NAP_MS } from './actors.ts'
+import { NAP_MS, VERSIONED } from './actors.ts'
 import type { EffectRun, ErrandContext, Hop, LedgerContext, RearEvent, TakerContext } from './actors.ts'
 import { replayed } from './automaton.ts'
 import type { Evidence } from './evidence.ts'
@@ -61,8 +62,11 @@ class Checker {
 
   constructor(matter: Case) {
     this.#matter = matter
-    for (const [actor, { s }] of matter.evidence.records) {
-      const { taken } = s.context as unknown as TakerContext // every chart of the load has this
+    for (const [actor, { s, v }] of matter.evidence.records) {
+      const { taken, era } = s.context as unknown as TakerContext // every chart of the load has this
+      if (VERSIONED.some((kind) => actor.startsWith(kind)) && era !== v) {
+        this.#faults.push(`C10: ${actor} is written by version ${v}, and its state is of version ${era}`)
+      }
       for (const [index, text] of taken.entries()) {
         const [from = '', lane = '', n = ''] = text.split('|')
         const others = this.#taken.get(n) ?? []
@@ -95,13 +99,14 @@ class Checker {
     }
     const unanswered = outcome.kind === 'failed' && outcome.code === 'ask.timeout'
     if (unanswered && this.#matter.calm) this.#faults.push(`C7: the ask ${n} to ${to} was not answered, in a calm run`)
-    const refused = outcome.kind === 'failed' && outcome.code === 'mailbox.full'
+    const refusals = ['mailbox.full', 'actor.version-unknown']
+    const refused = outcome.kind === 'failed' && refusals.includes(outcome.code) && !this.#excused.has(n)
     const acknowledged =
       !this.#excused.has(n) &&
       ((outcome.kind === 'acknowledged' && outcome.handled) ||
         (outcome.kind === 'failed' && outcome.code === 'transition.failed'))
     const count = this.#once(n, to, acknowledged)
-    if (refused && count > 0) this.#faults.push(`C1: ${n} to ${to} was refused as BUSY, and taken all the same`)
+    if (refused && count > 0) this.#faults.push(`C1: ${n} to ${to} was refused, and taken all the same`)
     if (event.type === 'poison') {
       if (this.#taken.has(n)) this.#faults.push(`C1: ${n} was taken, although its transition throws`)
       return

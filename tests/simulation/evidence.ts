@@ -7,7 +7,7 @@ import type { ActorAddress } from '../../runtime/address.ts'
 import type { Line } from '../../runtime/message.ts'
 import { decodeRecord } from '../../runtime/record.ts'
 import type { ActorRecord } from '../../runtime/record.ts'
-import { deadLetterStream, journalStream } from '../../runtime/transport.ts'
+import { deadLetterStream, heldStream, journalStream } from '../../runtime/transport.ts'
 import type { ErrandContext } from './actors.ts'
 import type { MemoryServer } from '../../runtime/transports/memory.ts'
 
@@ -26,6 +26,8 @@ export interface ShardRemains {
   /** Messages that nobody has taken yet. */
   readonly waiting: number
   readonly outbox: number
+  /** Messages that wait for newer code. */
+  readonly held: number
   readonly effects: readonly string[]
   /** Names of timers that wait. */
   readonly timers: readonly string[]
@@ -41,6 +43,7 @@ export function remainsIn(server: MemoryServer): ShardRemains[] {
     owned: shard.owner !== null && shard.leaseUntil > server.clock.now(),
     waiting: LANES.reduce((sum, lane) => sum + shard.lanes[lane].after(shard.cursor[lane], 1_000).length, 0),
     outbox: shard.outbox.length,
+    held: server.streams.get(heldStream(name))?.rows.length ?? 0,
     effects: [...shard.effects],
     timers: [...shard.timers.values()].map((timer) => timer.name),
     records: [...shard.records],
@@ -92,8 +95,9 @@ export function restless(remains: readonly ShardRemains[], lostStations: readonl
   for (const role of lostStations) {
     if (!hasHeard(records, role)) unrest.push(`the actor of ${role} has not heard that its owner was lost`)
   }
-  for (const { name, owned, waiting, outbox, effects, timers } of remains) {
+  for (const { name, owned, waiting, outbox, held, effects, timers } of remains) {
     if (waiting > 0) unrest.push(`${waiting} messages wait in shard ${name}`)
+    if (held > 0) unrest.push(`${held} messages are held in shard ${name}`)
     if (outbox > 0) unrest.push(`${outbox} sends in the outbox of shard ${name}`)
     // A pinned shard without an owner is adopted sooner or later, and its actor has something to hear then.
     if (name.startsWith('@') && !owned) unrest.push(`shard ${name} has no owner`)

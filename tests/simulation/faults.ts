@@ -61,7 +61,7 @@ export class Fates {
   readonly #connection: string
   readonly #probability: () => number
   readonly #only: ReadonlySet<string> | null
-  readonly #happened: (id: string) => void
+  readonly #happened: (id: string, at: string) => void
   #count = 0
 
   constructor(options: {
@@ -70,7 +70,7 @@ export class Fates {
     readonly probability: () => number
     /** When given, only these faults happen. */
     readonly only: ReadonlySet<string> | null
-    readonly happened: (id: string) => void
+    readonly happened: (id: string, at: string) => void
   }) {
     this.#random = new SeededRandom(options.seed, 'fates', options.connection)
     this.#connection = options.connection
@@ -79,7 +79,8 @@ export class Fates {
     this.#happened = options.happened
   }
 
-  next(): Fate {
+  /** `command`: what the connection is asked for. */
+  next(command: string): Fate {
     const random = this.#random
     const count = ++this.#count
     // As many draws each time, so that leaving a fault out changes no other.
@@ -95,7 +96,7 @@ export class Fates {
       const id = `${this.#connection}#${count}:${drawn}`
       if (this.#only === null || this.#only.has(id)) {
         fault = drawn
-        this.#happened(id)
+        this.#happened(id, `${command} ${drawn}`)
       }
     }
     return { fault, requestMs, answerMs, laterMs, choice }

@@ -38,6 +38,8 @@ export interface Ground {
   /** For looking at what remains. */
   look(): Redis | Cluster
   way(name: string): Promise<Way>
+  /** Processes come and go here, so that a fleet can be upgraded meanwhile. */
+  readonly isRolling?: true
   /** How the worst state is called that every process must see, and leave again by itself. */
   readonly fares?: 'degraded' | 'unreachable'
   /** What befalls the server itself, until then; what it lost by that, or null. */
@@ -55,6 +57,7 @@ export function behindProxies(redis: TestRedis, folder: string): Ground {
       const proxy = await Proxy.start(join(folder, `${name}.sock`), redis.url)
       return { url: proxy.url, proxy, faults: ['cut', 'cut', 'answers', 'answers', 'stall', 'crash', 'leave'] }
     },
+    isRolling: true,
     upheaval: async () => null,
   }
 }
@@ -103,6 +106,7 @@ export function movingSlots(cluster: TestCluster): Ground & { readonly moved: ()
     moved: () => moved,
     look: () => lookAt(cluster),
     way: async () => ({ url: cluster.url, proxy: null, faults: ['crash', 'leave'] }),
+    isRolling: true,
     async upheaval(namespace, random, untilMs) {
       while (systemClock.now() < untilMs) {
         const metas = (await Promise.all(cluster.servers.map(({ admin }) => admin.keys(`{${namespace}*}:meta`)))).flat()

@@ -24,6 +24,8 @@ export class History {
   readonly sent: Sent[] = []
   readonly runs: EffectRun[] = []
   readonly faults: string[] = []
+  /** How often each thing happened: faults by the command that they hit, and what the runtime told of itself. */
+  readonly seen: Record<string, number> = {}
   readonly violations: string[] = []
   readonly #trace: string[] | null
   #hash = 0x811c9dc5
@@ -49,9 +51,15 @@ export class History {
     this.#trace?.push(line)
   }
 
-  fault(id: string): void {
+  /** Faults of commands are counted by the command that they hit. */
+  fault(id: string, what = id.slice(Math.max(id.lastIndexOf(':'), id.lastIndexOf('!')) + 1)): void {
     this.faults.push(id)
+    this.count(`fault ${what}`)
     this.note(`fault ${id}`)
+  }
+
+  count(what: string): void {
+    this.seen[what] = (this.seen[what] ?? 0) + 1
   }
 
   violation(text: string): void {

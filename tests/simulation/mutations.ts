@@ -47,13 +47,23 @@ export const MUTATIONS = {
   },
   'effect-restart': {
     file: 'runtime/shard.ts',
-    find: 'const own = this.adopted ? this.#orphan(starts) : starts',
+    find: 'const own = this.#adopted ? this.#orphan(starts) : starts',
     put: 'const own: EffectStart[] = []',
   },
   'rollback-detection': {
     file: 'runtime/shard.ts',
     find: 'if (seq >= known || seq >= this.#log.newest) return',
     put: 'return',
+  },
+  'held-for-newer-code': {
+    file: 'runtime/shard.ts',
+    find: "this.#heldAhead = { after: '0-0', until: held.newest }",
+    put: 'this.#heldAhead = null',
+  },
+  'version-check': {
+    file: 'runtime/cell.ts',
+    find: "if (record.v > version) throw unknown('')",
+    put: 'if (record.v > version) return record.s',
   },
   'order-of-commits': { file: 'runtime/shard.ts', find: '(await former) === false', put: 'false' },
 } as const satisfies Record<string, Mutation>

@@ -70,14 +70,14 @@ export class SimConnection implements Transport {
 
   /** The process is dead: of what it had under way, some arrives and some does not. */
   async die(): Promise<void> {
-    for (const call of this.#underWay) if (this.#fates.next().choice < 0.5) call.arrive = null
+    for (const call of this.#underWay) if (this.#fates.next('death').choice < 0.5) call.arrive = null
     for (const unsubscribe of this.#subscriptions) await unsubscribe()
     this.#subscriptions.clear()
   }
 
-  #call<T>(execute: () => Promise<T>): Promise<T> {
+  #call<T>(command: string, execute: () => Promise<T>): Promise<T> {
     const clock = this.#clock
-    const fate = this.#fates.next()
+    const fate = this.#fates.next(command)
     const issuedAt = clock.now()
     this.#arrivesAt = Math.max(this.#arrivesAt, issuedAt + fate.requestMs + (fate.fault === 'slow' ? fate.laterMs : 0))
     return new Promise<T>((resolve, reject) => {
@@ -164,39 +164,43 @@ export class SimConnection implements Transport {
   async stop(): Promise<void> {
     await this.#inner.stop()
   }
-  probe = () => this.#call(() => this.#inner.probe())
-  announce = (...args: Parameters<Transport['announce']>) => this.#call(() => this.#inner.announce(...args))
-  withdraw = (node: string) => this.#call(() => this.#inner.withdraw(node))
-  claim = (...args: Parameters<Transport['claim']>) => this.#call(() => this.#inner.claim(...args))
-  departed = () => this.#call(() => this.#inner.departed())
-  resend = (...args: Parameters<Transport['resend']>) => this.#call(() => this.#inner.resend(...args))
-  dropLetter = (...args: Parameters<Transport['dropLetter']>) => this.#call(() => this.#inner.dropLetter(...args))
-  attempt = (...args: Parameters<Transport['attempt']>) => this.#call(() => this.#inner.attempt(...args))
-  renew = (...args: Parameters<Transport['renew']>) => this.#call(() => this.#inner.renew(...args))
-  release = (shard: ShardName, epoch: string) => this.#call(() => this.#inner.release(shard, epoch))
-  pinned = () => this.#call(() => this.#inner.pinned())
-  drop = (shard: ShardName, epoch: string) => this.#call(() => this.#inner.drop(shard, epoch))
-  read = (shard: ShardName, after: Cursor, limit: number) => this.#call(() => this.#inner.read(shard, after, limit))
-  park = (...args: Parameters<Transport['park']>) => this.#call(() => this.#inner.park(...args))
-  load = (...args: Parameters<Transport['load']>) => this.#call(() => this.#inner.load(...args))
-  commit = (commit: Commit) => this.#call(() => this.#options.onCommit(commit, () => this.#inner.commit(commit)))
-  position = (shard: ShardName) => this.#call(() => this.#inner.position(shard))
-  active = (shard: ShardName) => this.#call(() => this.#inner.active(shard))
-  due = (shard: ShardName, until: number, limit: number) => this.#call(() => this.#inner.due(shard, until, limit))
-  outbox = (shard: ShardName) => this.#call(() => this.#inner.outbox(shard))
+  probe = () => this.#call('probe', () => this.#inner.probe())
+  announce = (...args: Parameters<Transport['announce']>) => this.#call('announce', () => this.#inner.announce(...args))
+  withdraw = (node: string) => this.#call('withdraw', () => this.#inner.withdraw(node))
+  claim = (...args: Parameters<Transport['claim']>) => this.#call('claim', () => this.#inner.claim(...args))
+  departed = () => this.#call('departed', () => this.#inner.departed())
+  resend = (...args: Parameters<Transport['resend']>) => this.#call('resend', () => this.#inner.resend(...args))
+  dropLetter = (...args: Parameters<Transport['dropLetter']>) =>
+    this.#call('dropLetter', () => this.#inner.dropLetter(...args))
+  attempt = (...args: Parameters<Transport['attempt']>) => this.#call('attempt', () => this.#inner.attempt(...args))
+  renew = (...args: Parameters<Transport['renew']>) => this.#call('renew', () => this.#inner.renew(...args))
+  release = (shard: ShardName, epoch: string) => this.#call('release', () => this.#inner.release(shard, epoch))
+  pinned = () => this.#call('pinned', () => this.#inner.pinned())
+  drop = (shard: ShardName, epoch: string) => this.#call('drop', () => this.#inner.drop(shard, epoch))
+  read = (shard: ShardName, after: Cursor, limit: number) =>
+    this.#call('read', () => this.#inner.read(shard, after, limit))
+  park = (...args: Parameters<Transport['park']>) => this.#call('park', () => this.#inner.park(...args))
+  load = (...args: Parameters<Transport['load']>) => this.#call('load', () => this.#inner.load(...args))
+  commit = (commit: Commit) =>
+    this.#call('commit', () => this.#options.onCommit(commit, () => this.#inner.commit(commit)))
+  position = (shard: ShardName) => this.#call('position', () => this.#inner.position(shard))
+  active = (shard: ShardName) => this.#call('active', () => this.#inner.active(shard))
+  due = (shard: ShardName, until: number, limit: number) =>
+    this.#call('due', () => this.#inner.due(shard, until, limit))
+  outbox = (shard: ShardName) => this.#call('outbox', () => this.#inner.outbox(shard))
   deliver = (shard: ShardName, lane: 'hi' | 'in', batch: readonly Delivery[], cap: number) =>
-    this.#call(() => this.#inner.deliver(shard, lane, batch, cap))
-  append = (...args: Parameters<Transport['append']>) => this.#call(() => this.#inner.append(...args))
-  range = (...args: Parameters<Transport['range']>) => this.#call(() => this.#inner.range(...args))
-  ends = (stream: string) => this.#call(() => this.#inner.ends(stream))
-  publish = (channel: string, body: string) => this.#call(() => this.#inner.publish(channel, body))
+    this.#call('deliver', () => this.#inner.deliver(shard, lane, batch, cap))
+  append = (...args: Parameters<Transport['append']>) => this.#call('append', () => this.#inner.append(...args))
+  range = (...args: Parameters<Transport['range']>) => this.#call('range', () => this.#inner.range(...args))
+  ends = (stream: string) => this.#call('ends', () => this.#inner.ends(stream))
+  publish = (channel: string, body: string) => this.#call('publish', () => this.#inner.publish(channel, body))
 
   /** A subscription lives as long as the process; single messages may get lost. */
   async subscribe(channel: string, listener: (body: string) => void): Promise<() => Promise<void>> {
-    const fate = this.#fates.next()
+    const fate = this.#fates.next('subscribe')
     await this.#process.sleep(fate.requestMs + fate.answerMs)
     const unsubscribe = await this.#inner.subscribe(channel, (body) => {
-      const { fault, answerMs } = this.#fates.next()
+      const { fault, answerMs } = this.#fates.next('signal')
       if (fault === 'refused' || fault === 'lost-answer' || this.#process.partitioned) return
       this.#clock.at(this.#clock.now() + answerMs, () => this.#process.run(() => listener(body)))
     })

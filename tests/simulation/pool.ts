@@ -16,6 +16,7 @@ export interface Summary {
   readonly faults: number
   /** Seeds that violated something. */
   readonly violations: number
+  readonly seen: Readonly<Record<string, number>>
   readonly virtualMs: number
   readonly failures: readonly RunResult[]
 }
@@ -61,17 +62,20 @@ export class Pool {
   /** Runs seeds from `first` on. Stops early when `enough` says so after a result. */
   async runAll(first: number, count: number, enough: (summary: Summary) => boolean = () => false): Promise<Summary> {
     const failures: RunResult[] = []
-    let summary: Summary = { seeds: 0, faults: 0, violations: 0, virtualMs: 0, failures }
+    const seen: Record<string, number> = {}
+    let summary: Summary = { seeds: 0, faults: 0, violations: 0, seen, virtualMs: 0, failures }
     let next = first
     let over = false
     const lane = async (): Promise<void> => {
       while (next < first + count && !over) {
         const result = await this.run(next++)
         if (result.violations.length > 0) failures.push(result)
+        for (const [what, count] of Object.entries(result.seen)) seen[what] = (seen[what] ?? 0) + count
         summary = {
           seeds: summary.seeds + 1,
           faults: summary.faults + result.faults.length,
           violations: failures.length,
+          seen,
           virtualMs: summary.virtualMs + result.virtualMs,
           failures,
         }

@@ -18,6 +18,7 @@ import { SeededRandom } from '../../runtime/testing/seeded-random.ts'
 import type { Transport } from '../../runtime/transport.ts'
 import { redisTransport } from '../../runtime/transports/redis.ts'
 import { simulatedActors } from './actors.ts'
+import type { Version } from './actors.ts'
 import { automatonOf } from './automaton.ts'
 import { check } from './checker.ts'
 import { evidenceOf, restless } from './evidence.ts'
@@ -73,6 +74,9 @@ class RealWorld {
   readonly #seen = new Map<string, Set<Health['state']>>()
   readonly #health = new Map<string, () => Health>()
   readonly #automaton: AnyStateMachine
+  readonly #isUpgrade: boolean
+  /** The version of the code that a role runs at present. */
+  readonly #versions: Map<string, Version>
   #adoptions = 0
   #lives = 0
 
@@ -83,6 +87,8 @@ class RealWorld {
     const { batchMax, commitsInFlightMax, deliveryMax, timersDueMax, cellsMax, mailboxMax } = scenario.limits
     this.#limits = { ...LIMITS_REAL, batchMax, commitsInFlightMax, deliveryMax, timersDueMax, cellsMax, mailboxMax }
     this.#automaton = automatonOf(scenario.seed)
+    this.#isUpgrade = scenario.isUpgrade && ground.isRolling === true
+    this.#versions = new Map(this.#isUpgrade ? Object.entries(scenario.versions) : [])
     this.#directory = { shards: scenario.shards, pinned: new Set(['station']) }
     this.#random = new SeededRandom(scenario.seed, 'real')
     this.#history = new History(() => systemClock.now(), false)
@@ -113,6 +119,7 @@ class RealWorld {
     }
     await faults
     const upset = await upheaval
+    if (this.#isUpgrade) await this.#upgrade()
     const unrest = await this.#peace()
     const evidence = evidenceOf(await remainsInRedis(this.#look, this.#namespace))
     const { sent, runs } = this.#history
@@ -182,7 +189,7 @@ class RealWorld {
     events.on('shard.rolled-back', ({ shard }) => this.#rolledBack.add(shard))
     const node = new Node({
       transport,
-      actors: simulatedActors(systemClock, name, this.#history.runs, this.#automaton),
+      actors: simulatedActors(systemClock, name, this.#history.runs, this.#automaton, this.#versions.get(role)),
       directory: this.#directory,
       hosts,
       id: name,
@@ -249,7 +256,14 @@ class RealWorld {
     member.way.proxy?.loseAnswers()
     await member.transport.stop()
     await member.way.proxy?.stop()
+    if (this.#isUpgrade) this.#versions.set(role, 2)
     if (role.startsWith('node')) await this.#startNode(role)
+  }
+
+  /** Nodes that still run the older code leave, one after the other, and come back with the newer. */
+  async #upgrade(): Promise<void> {
+    const roles = Array.from(this.#members.keys()).filter((role) => role.startsWith('node'))
+    for (const role of roles) if (this.#versions.get(role) !== 2) await this.#lose(role, 'leave')
   }
 
   async #unrest(): Promise<readonly string[]> {

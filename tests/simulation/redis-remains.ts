@@ -40,6 +40,7 @@ async function remainsOf(
     name,
     owned: (await redis.exists(`${prefix}lease`)) === 1,
     waiting: waiting.reduce((sum, count) => sum + count, 0),
+    held: await redis.xlen(`${prefix}held`),
     outbox: await redis.xlen(`${prefix}out`),
     effects: await redis.smembers(`${prefix}fx`),
     timers: timers.map((member) => member.split('|')[2] ?? ''),

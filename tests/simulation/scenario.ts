@@ -8,7 +8,17 @@ import { LIMITS } from '../../runtime/limits.ts'
 import type { Limits } from '../../runtime/limits.ts'
 import { SeededRandom } from '../../runtime/testing/seeded-random.ts'
 import type { Transport } from '../../runtime/transport.ts'
-import type { BroodEvent, DoEvent, HaltEvent, Hop, PassEvent, PoisonEvent, RearEvent, TimerEvent } from './actors.ts'
+import type {
+  BroodEvent,
+  DoEvent,
+  HaltEvent,
+  Hop,
+  PassEvent,
+  PoisonEvent,
+  RearEvent,
+  TimerEvent,
+  Version,
+} from './actors.ts'
 import { AUTOMATON_EVENTS } from './automaton.ts'
 import type { AutomatonEvent } from './automaton.ts'
 import type { ProcessFault } from './faults.ts'
@@ -40,6 +50,10 @@ export interface Scenario {
   readonly clients: number
   readonly limits: Limits
   readonly actors: readonly ActorAddress[]
+  /** The version of the code that each role starts with. A process that takes the place of another may have the newer. */
+  readonly versions: Readonly<Record<string, Version>>
+  /** Whether the fleet is upgraded: in the end every node runs the newer code. */
+  readonly isUpgrade: boolean
   readonly operations: readonly Operation[]
   /** How likely each command is to be hit by a fault while the load lasts. */
   readonly commandFaults: number
@@ -66,7 +80,10 @@ export function scenarioOf(seed: number, reduction: Reduction = {}): Scenario {
   const healAtMs = random.int(4, 25) * 1_000
   const limits = limitsOf(random)
   const actors = actorsOf(random, stations)
-  const operations = operationsOf(random, actors, clients, healAtMs)
+  const upgrade = new SeededRandom(seed, 'upgrade')
+  const isUpgrade = upgrade.chance(0.3)
+  const versions = versionsOf(upgrade, nodes, stations, isUpgrade)
+  const operations = operationsOf(random, actors, clients, healAtMs, isUpgrade ? upgrade : null)
   // Some runs are nearly quiet, so that a process fault meets a cluster at rest; some are a storm.
   const commandFaults = random.pick([0, 0.002, 0.01, 0.01, 0.03, 0.06])
   const processFaults = processFaultsOf(random, nodes, stations, clients, healAtMs)
@@ -78,6 +95,8 @@ export function scenarioOf(seed: number, reduction: Reduction = {}): Scenario {
     clients,
     limits,
     actors,
+    versions,
+    isUpgrade,
     operations,
     commandFaults,
     processFaults,
@@ -90,6 +109,20 @@ export function scenarioOf(seed: number, reduction: Reduction = {}): Scenario {
     operations: reduction.operations?.flatMap((i) => operations[i] ?? []) ?? operations,
     only: reduction.only ?? null,
   }
+}
+
+/** Mixed from the start: a rolling upgrade that has begun. */
+function versionsOf(
+  random: SeededRandom,
+  nodes: number,
+  stations: number,
+  isUpgrade: boolean,
+): Record<string, Version> {
+  const roles = [
+    ...Array.from({ length: nodes }, (_, i) => `node${i}`),
+    ...Array.from({ length: stations }, (_, i) => `station${i}`),
+  ]
+  return Object.fromEntries(roles.map((role) => [role, isUpgrade && random.chance(0.5) ? 2 : 1]))
 }
 
 /** Small maxima, so that every limit is met: batches of one, a mailbox that is full, cells that are dropped. */
@@ -127,6 +160,7 @@ function operationsOf(
   actors: readonly ActorAddress[],
   clients: number,
   healAtMs: number,
+  upgrade: SeededRandom | null,
 ): Operation[] {
   const count = random.int(10, 70)
   const operations: Operation[] = []
@@ -139,7 +173,13 @@ function operationsOf(
     const lane = random.chance(0.15) ? ('hi' as const) : ('in' as const)
     const marked = { n: `m${i}`, from: `c${client}`, lane }
     const how = random.chance(0.3) ? 'ask' : 'tell'
-    operations.push({ atMs: Math.min(atMs, healAtMs), client, how, to, event: eventFor(random, to, marked, actors) })
+    operations.push({
+      atMs: Math.min(atMs, healAtMs),
+      client,
+      how,
+      to,
+      event: eventFor(random, to, marked, actors, upgrade),
+    })
   }
   return operations
 }
@@ -149,6 +189,7 @@ function eventFor(
   to: ActorAddress,
   marked: { readonly n: string; readonly from: string; readonly lane: 'hi' | 'in' },
   actors: readonly ActorAddress[],
+  upgrade: SeededRandom | null,
 ): LoadEvent {
   const takers = actors.filter((actor) => !/^(waiter|automaton)\//.test(actor))
   const next = (depth: number): Hop[] =>
@@ -177,7 +218,9 @@ function eventFor(
   if (chance < 0.2) {
     const near = random.chance(0.5) // in the same shard as its parent, or anywhere
     const id = near ? `${to.slice(to.indexOf('/') + 1)}.${marked.n}` : `child-${marked.n}`
-    return { type: 'brood', child: address('ledger', id), ...marked }
+    // A kind that only the newer code knows.
+    const child = address(upgrade?.chance(0.3) === true ? 'novice' : 'ledger', id)
+    return { type: 'brood', child, ...marked }
   }
   if (chance < 0.32) {
     const id = random.chance(0.5) ? `${to.slice(to.indexOf('/') + 1)}.${marked.n}` : `child-${marked.n}`

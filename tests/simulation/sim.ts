@@ -5,6 +5,7 @@
  */
 import process from 'node:process'
 import { parseArgs } from 'node:util'
+import { COMMAND_FAULTS } from './faults.ts'
 import { isMutation } from './mutations.ts'
 import type { MutationName } from './mutations.ts'
 import { Pool } from './pool.ts'
@@ -33,6 +34,7 @@ const mutation = mutationOf(values.mutation)
 await using pool = new Pool({ mutation })
 const summary = values.seed === undefined ? await many() : await one(Number(values.seed))
 say(`${summary.seeds} seeds, ${summary.faults} faults, ${summary.violations} violations`)
+for (const line of tableOf(summary.seen)) say(line)
 const hours = Math.round((summary.virtualMs / 3_600_000) * 100) / 100
 const { seeds, faults, violations } = summary
 process.stdout.write(`${JSON.stringify({ seeds, faults, violations, virtual_hours: hours })}\n`)
@@ -67,8 +69,8 @@ async function one(seed: number): Promise<Summary> {
   if (!values.json) for (const line of result.trace) say(line)
   if (result.violations.length > 0) tell(result, reduction)
   const failures = result.violations.length > 0 ? [result] : []
-  const { faults: hit, virtualMs } = result
-  return { seeds: 1, faults: hit.length, violations: failures.length, virtualMs, failures }
+  const { faults: hit, seen, virtualMs } = result
+  return { seeds: 1, faults: hit.length, violations: failures.length, seen, virtualMs, failures }
 }
 
 function tell({ seed, violations: found }: RunResult, reduction: Reduction): void {
@@ -83,6 +85,30 @@ async function makeSmall(failure: RunResult): Promise<void> {
   const { only = failure.faults, operations: kept = operations } = small.reduction
   say(`seed ${failure.seed}, made small in ${small.runs} runs: ${kept.length} operations, ${only.length} faults`)
   tell(small.result, small.reduction)
+}
+
+/** What happened, by kind: faults of commands in one table, everything else in one line. */
+function tableOf(seen: Summary['seen']): string[] {
+  const kinds = [...new Set(COMMAND_FAULTS)]
+  const hits = Object.entries(seen).filter(([what]) => what.startsWith('fault '))
+  const commands = [
+    ...new Set(hits.map(([what]) => what.split(' ')).flatMap(([, a, b]) => (b === undefined ? [] : [a]))),
+  ]
+  const row = (name: string, cells: readonly (string | number)[]) =>
+    `${name.padEnd(12)}${cells.map((cell) => String(cell).padStart(12)).join('')}`
+  const rest = Object.entries(seen)
+    .filter(([what]) => !what.startsWith('fault ') || what.split(' ').length === 2)
+    .map(([what, count]) => `${what.replace('fault ', '')} ${count}`)
+  return [
+    row('', kinds),
+    ...commands.map((command = '') =>
+      row(
+        command,
+        kinds.map((kind) => seen[`fault ${command} ${kind}`] ?? 0),
+      ),
+    ),
+    rest.toSorted().join(', '),
+  ]
 }
 
 /** What people read goes to the error stream when a program reads the other. */

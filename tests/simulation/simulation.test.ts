@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { COMMAND_FAULTS } from './faults.ts'
 import { MUTATIONS } from './mutations.ts'
 import type { MutationName } from './mutations.ts'
 import { Pool } from './pool.ts'
@@ -6,6 +7,34 @@ import { scenarioOf } from './scenario.ts'
 import { replayCommand, shrink } from './shrink.ts'
 
 const SEEDS = 2_000
+/** Every await of an owner, a node and a client on the transport; each must meet every fault. */
+const COMMANDS =
+  'announce claim renew release pinned position publish deliver read park load commit active due outbox ends'.split(' ')
+/** What else must have happened, or the promises about it were not tried. */
+const HAPPENINGS = [
+  'fault crash',
+  'fault pause',
+  'fault partition',
+  'fault leave',
+  'fault rollback',
+  'adoption',
+  'lease.lost',
+  'lease.suspended',
+  'lease.resumed',
+  'shard.rolled-back',
+  'passivation',
+  'timer.fired',
+  'dead-letter',
+  'message.held',
+  'effect done',
+  'effect failed',
+  'effect retried',
+  'effect aborted',
+  'refused mailbox.full',
+  'refused ask.timeout',
+  'refused transition.failed',
+  'refused actor.version-unknown',
+]
 
 describe('the simulator', () => {
   let pool: Pool
@@ -15,13 +44,15 @@ describe('the simulator', () => {
   afterAll(() => pool.stop())
 
   test(`no promise is broken in ${SEEDS} seeds`, { timeout: 240_000 }, async () => {
-    const { seeds, faults, virtualMs, failures } = await pool.runAll(1, SEEDS)
+    const { seeds, faults, seen, virtualMs, failures } = await pool.runAll(1, SEEDS)
     const told = failures.map(({ seed, violations }) => [replayCommand(seed, {}, null), ...violations.slice(0, 3)])
     expect(told).toEqual([])
     expect(seeds).toBe(SEEDS)
     // A simulation in which nothing happens would find nothing either.
     expect(faults).toBeGreaterThan(SEEDS * 5)
     expect(virtualMs).toBeGreaterThan(SEEDS * 10_000)
+    const hits = COMMANDS.flatMap((command) => COMMAND_FAULTS.map((kind) => `fault ${command} ${kind}`))
+    expect([...hits, ...HAPPENINGS].filter((what) => (seen[what] ?? 0) === 0)).toEqual([])
   })
 
   test('a seed runs the same way each time', async () => {

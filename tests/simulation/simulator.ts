@@ -14,6 +14,8 @@ export interface RunResult {
   readonly violations: readonly string[]
   /** The faults that happened, by name, in their order. */
   readonly faults: readonly string[]
+  /** How often each thing happened (`history.ts`). */
+  readonly seen: Readonly<Record<string, number>>
   readonly virtualMs: number
   readonly hash: string
   readonly trace: readonly string[]
@@ -43,7 +45,7 @@ export async function simulate(scenario: Scenario, traced = false): Promise<RunR
     // One node that leaves, while another is there to take over, disturbs nobody who asks.
     const { faults: happened } = history
     const left = happened.length === 1 && scenario.nodes > 1 && /^node.*:leave$/.test(happened[0] ?? '')
-    const calm = happened.length === 0 || left
+    const calm = (happened.length === 0 || left) && !scenario.isUpgrade
     const evidence = evidenceOf(remainsIn(world.server))
     const { rollback, adoptions, automaton } = world
     const lostBefore = rollback === null ? -Infinity : rollback.at
@@ -52,8 +54,8 @@ export async function simulate(scenario: Scenario, traced = false): Promise<RunR
       history.violation(fault)
   }
   reported(world)
-  const { violations, faults, hash, trace } = history
-  return { seed: scenario.seed, violations, faults, virtualMs: world.elapsedMs, hash, trace }
+  const { violations, faults, seen, hash, trace } = history
+  return { seed: scenario.seed, violations, faults, seen, virtualMs: world.elapsedMs, hash, trace }
 }
 
 /** A loss is never silent: where nothing else disturbed the owners, each must have noticed its own. */
@@ -123,6 +125,7 @@ export function perform(history: History, client: Client, operation: Operation):
     },
     (error: unknown) => {
       sent.outcome = { kind: 'failed', code: error instanceof RuntimeError ? error.code : String(error) }
+      history.count(`refused ${sent.outcome.code}`)
       history.note(`${how} ${event.n} failed: ${String(error)}`)
     },
   )

@@ -9,11 +9,13 @@ import { openClient } from '../../runtime/client.ts'
 import type { Client } from '../../runtime/client.ts'
 import { RuntimeEvents } from '../../runtime/events.ts'
 import { Node } from '../../runtime/node.ts'
+import { decodeRecord } from '../../runtime/record.ts'
 import { SeededRandom } from '../../runtime/testing/seeded-random.ts'
 import { VirtualClock } from '../../runtime/testing/virtual-clock.ts'
 import { MemoryServer } from '../../runtime/transports/memory.ts'
 import type { Commit, CommitOutcome } from '../../runtime/transport.ts'
 import { simulatedActors } from './actors.ts'
+import type { Version } from './actors.ts'
 import { automatonOf } from './automaton.ts'
 import { Fates } from './faults.ts'
 import type { ProcessFault } from './faults.ts'
@@ -53,12 +55,17 @@ export class World {
   readonly #only: ReadonlySet<string> | null
   readonly #members = new Map<string, Member>()
   readonly #startMs: number
+  /** The version of the code that a role runs at present. */
+  readonly #versions: Map<string, Version>
+  readonly #random: SeededRandom
   #lives = 0
   #faulty = false
 
   constructor(scenario: Scenario, traced = false) {
     this.scenario = scenario
     this.#startMs = this.clock.now()
+    this.#versions = new Map(Object.entries(scenario.versions))
+    this.#random = new SeededRandom(scenario.seed, 'world')
     this.server = new MemoryServer({ clock: this.clock, reach: reachOf(scenario.seed) })
     this.history = new History(() => this.clock.now() - this.#startMs, traced)
     this.automaton = automatonOf(scenario.seed)
@@ -86,6 +93,23 @@ export class World {
     for (const member of this.#members.values()) this.#restore(member)
     for (let i = 0; i < this.scenario.nodes; i++) if (!this.#members.has(`node${i}`)) this.startNode(`node${i}`)
     this.history.note('healed')
+    if (this.scenario.isUpgrade) this.#upgrade()
+  }
+
+  /** One node after the other leaves, and comes back with the newer code. */
+  #upgrade(): void {
+    const old = [...this.#members.values()].filter(
+      ({ role }) => role.startsWith('node') && this.#versions.get(role) === 1,
+    )
+    for (const [i, member] of old.entries()) {
+      this.clock.at(this.clock.now() + 700 * i, () => {
+        if (this.#members.get(member.role)?.process !== member.process) return
+        this.#members.delete(member.role)
+        void member.node?.stop()
+        this.#versions.set(member.role, 2)
+        this.startNode(member.role)
+      })
+    }
   }
 
   /** `sameId`: a restarted node may come back under the id of the one that died. */
@@ -93,9 +117,9 @@ export class World {
     const name = `${role}-${++this.#lives}`
     const id = sameId ?? name
     const { process, connection } = this.#connect(name)
-    const node = this.#node(process, connection, id, 'sharded')
+    const node = this.#node(process, connection, id, 'sharded', this.#versionOf(role))
     this.#members.set(role, { role, id, process, connection, node })
-    this.history.note(`start ${process.name} as ${id}`)
+    this.history.note(`start ${process.name} as ${id}, version ${this.#versionOf(role)}`)
     const begin = async (): Promise<void> => {
       await connection.start({ shards: this.scenario.shards })
       await node.start()
@@ -111,7 +135,7 @@ export class World {
 
   startStation(role: string, actor: ActorAddress): void {
     const { process, connection } = this.#connect(`${role}-${++this.#lives}`)
-    const node = this.#node(process, connection, process.name, 'pinned')
+    const node = this.#node(process, connection, process.name, 'pinned', this.#versionOf(role))
     this.#members.set(role, { role, id: process.name, process, connection, node })
     const begin = async (): Promise<void> => {
       await connection.start({ shards: this.scenario.shards })
@@ -139,10 +163,24 @@ export class World {
     return this.server.shards.has(pinnedShard(actor))
   }
 
-  #node(process: SimProcess, connection: SimConnection, id: string, hosts: 'sharded' | 'pinned'): Node {
+  #versionOf(role: string): Version {
+    return this.#versions.get(role) ?? 1
+  }
+
+  #node(
+    process: SimProcess,
+    connection: SimConnection,
+    id: string,
+    hosts: 'sharded' | 'pinned',
+    version: Version,
+  ): Node {
     const events = new RuntimeEvents()
     events.on('*', (event) => {
-      if (event.type === 'lease.claimed' && event.adopted) this.adoptions++
+      this.history.count(event.type === 'effect.ended' ? `effect ${event.outcome}` : event.type)
+      if (event.type === 'lease.claimed' && event.adopted) {
+        this.adoptions++
+        this.history.count('adoption')
+      }
       if (event.type === 'shard.rolled-back') {
         this.rollback?.reported.add(event.shard)
         this.history.note(`${process.name} ${JSON.stringify(event)}`)
@@ -153,7 +191,7 @@ export class World {
     })
     return new Node({
       transport: connection,
-      actors: simulatedActors(process, process.name, this.history.runs, this.automaton),
+      actors: simulatedActors(process, process.name, this.history.runs, this.automaton, version),
       directory: this.directory,
       hosts,
       id,
@@ -171,7 +209,7 @@ export class World {
       connection: name,
       probability: () => (this.#faulty ? this.scenario.commandFaults : 0),
       only: this.#only,
-      happened: (id) => this.history.fault(id),
+      happened: (id, at) => this.history.fault(id, at),
     })
     const connection = new SimConnection({
       clock: this.clock,
@@ -188,10 +226,15 @@ export class World {
   async #commit(process: string, commit: Commit, attempt: () => Promise<CommitOutcome>): Promise<CommitOutcome> {
     const before = this.server.shards.get(commit.shard)
     const { epoch, seq } = before ?? { epoch: '', seq: 0 }
+    const versions = commit.records.map(({ actor }) => versionIn(before?.records.get(actor)))
     const outcome = await attempt()
     this.history.commit(process, commit, outcome)
     if (outcome.ok && epoch !== commit.epoch) {
       this.history.violation(`${process} committed to shard ${commit.shard} under the stale epoch ${commit.epoch}`)
+    }
+    for (const [i, { actor, body }] of commit.records.entries()) {
+      if (!outcome.ok || body === null || versionIn(body) >= (versions[i] ?? 0)) continue
+      this.history.violation(`${process} wrote over ${actor}, which newer code had written`)
     }
     if (outcome.ok && seq !== commit.seq) {
       this.history.violation(`${process} committed to shard ${commit.shard} at ${commit.seq}, which stood at ${seq}`)
@@ -252,7 +295,9 @@ export class World {
   }
 
   #return(role: string, id: string | undefined): void {
-    if (!this.#members.has(role)) this.startNode(role, id)
+    if (this.#members.has(role)) return
+    if (this.scenario.isUpgrade && this.#random.chance(0.6)) this.#versions.set(role, 2)
+    this.startNode(role, id)
   }
 
   #restore({ process, connection }: Member): void {
@@ -261,4 +306,8 @@ export class World {
     process.partitioned = false
     connection.heal()
   }
+}
+
+function versionIn(record: string | undefined): number {
+  return record === undefined ? 0 : decodeRecord(record).v
 }

@@ -1,6 +1,6 @@
 /**
- * A GPU by WebGPU: the npm package `webgpu` (Dawn, over Vulkan, Metal or D3D12) under tfjs's own back end, with the
- * kernels that it lacks brought by `webgpu/gradients.ts`.
+ * A GPU by WebGPU: the npm package `webgpu` (Dawn, over Vulkan, Metal or D3D12) under tfjs's own back end, which has all
+ * kernels that our layers need.
  *
  * `webgpu` takes a real GPU or fails. Software that pretends to be one (SwiftShader, llvmpipe) computes right and slower
  * than `cpu`, so it is a back end of its own, `webgpu-software`, for tests and for whoever asks for it by name.
@@ -9,7 +9,6 @@ import type { create, globals } from 'webgpu'
 import type { BackendDriver } from '../backend.ts'
 import { KernelError } from '../errors.ts'
 import type { Tf } from '../tfjs.ts'
-import { registerMissingKernels } from './webgpu/gradients.ts'
 
 let dawn: { create: typeof create; globals: typeof globals } | undefined
 
@@ -35,7 +34,6 @@ async function start(tf: Tf, hardware: boolean): ReturnType<BackendDriver['start
   // tfjs's back end looks for these globals while it is imported.
   await import('@tensorflow/tfjs-backend-webgpu')
   if (!(await tf.setBackend('webgpu'))) throw new KernelError('backend.unavailable', 'tfjs cannot use this GPU')
-  registerMissingKernels(tf)
   const name = [info.vendor, info.architecture, info.description || info.device].filter(Boolean).join(' ')
   return {
     kernelVersion: 2,

@@ -1,2 +1,0 @@
-import type { Tf } from '../../tfjs.ts'
-export function registerMissingKernels(_tf: Tf): void {}

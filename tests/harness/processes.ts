@@ -148,9 +148,14 @@ export class ProcessFleet {
     return (await this.api()).logs(id)
   }
 
-  /** A worker that has a task at this moment. */
+  /** A living worker that has a task at this moment: one just killed is listed as busy until its lease has ended. */
   async busyWorker(): Promise<WorkerView> {
-    return vi.waitUntil(async () => (await this.workers()).find(({ state }) => state === 'busy'), WAIT)
+    const look = async (): Promise<WorkerView | undefined> => {
+      const workers = await this.workers()
+      const living = new Set(this.processes().map(({ pid }) => pid))
+      return workers.find(({ pid, state }) => state === 'busy' && living.has(pid))
+    }
+    return vi.waitUntil(look, WAIT)
   }
 
   /** Every process that works on this fleet's data folder, found by its command line. */

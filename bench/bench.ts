@@ -14,6 +14,8 @@ export type Benchmark = (
 export interface BenchmarkOptions {
   /** Of those that compute: `--backend`. */
   readonly backend: string
+  /** Of those that last as long as they are told to: `--minutes`. */
+  readonly minutes: number
 }
 
 const BENCHMARKS: Readonly<Record<string, { about: string; load: () => Promise<{ run: Benchmark }> }>> = {
@@ -37,6 +39,10 @@ const BENCHMARKS: Readonly<Record<string, { about: string; load: () => Promise<{
     about:
       'how long a shard is without an owner when one leaves or is killed under load, and whether a message is lost or doubled',
     load: () => import('./recovery.ts'),
+  },
+  soak: {
+    about: 'whether memory, Redis and every count stay as they should through ten minutes of steady load',
+    load: () => import('./soak.ts'),
   },
   strategies: {
     about: 'accuracy and bytes of sync, diloco and diloco with int8 deltas, on MNIST with two workers',
@@ -66,20 +72,28 @@ const BENCHMARKS: Readonly<Record<string, { about: string; load: () => Promise<{
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,
-  options: { json: { type: 'boolean', default: false }, backend: { type: 'string', default: 'auto' } },
+  options: {
+    json: { type: 'boolean', default: false },
+    backend: { type: 'string', default: 'auto' },
+    minutes: { type: 'string', default: '10' },
+  },
 })
+const minutes = Number(values.minutes)
 const [name = ''] = positionals
 const benchmark = BENCHMARKS[name]
 if (benchmark === undefined) {
   process.stderr.write('Usage: npm run bench -- NAME [--json]\n\n')
   for (const [each, { about }] of Object.entries(BENCHMARKS)) process.stderr.write(`  ${each.padEnd(12)}${about}\n`)
   process.exitCode = name === '' ? 0 : 2
+} else if (!(minutes > 0)) {
+  process.stderr.write(`--minutes: expected a number above 0, found "${values.minutes}"\n`)
+  process.exitCode = 2
 } else {
   const { run } = await benchmark.load()
   const say = (line: string): void => {
     if (!values.json) process.stderr.write(`${line}\n`)
   }
-  const figures = await run(say, { backend: values.backend })
+  const figures = await run(say, { backend: values.backend, minutes })
   if (!values.json)
     for (const [key, value] of Object.entries(figures)) process.stderr.write(`  ${key.padEnd(28)}${String(value)}\n`)
   process.stdout.write(`${JSON.stringify(figures)}\n`)

@@ -34,7 +34,7 @@ export class Registry {
   /** Gives a job's model its version. A second run for the same job changes nothing. */
   async register(input: RegisterInput): Promise<ModelRef> {
     const { blobs, collections, clock, code } = this.#services
-    const { id, owner, spec, plan, weights, evaluation } = input
+    const { id, owner, spec, plan, weights, evaluation, trial } = input
     const { name } = spec.register
     const pipeline = await readPipeline(blobs, plan.pipeline.sha256)
     const version = await this.#allocate(name, id)
@@ -45,6 +45,7 @@ export class Registry {
       stages: [],
       createdAt: clock.now(),
       job: id,
+      ...(trial !== undefined && { sweep: { id: trial.sweep, trial: trial.trial } }),
       owner,
       code,
       dataset: plan.dataset,

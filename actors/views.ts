@@ -1,6 +1,7 @@
 /** What people are shown, from an actor's snapshot: pure functions, used by the projector and by the gateway alike. */
 import type { WorkerRow } from '../machines/book.ts'
 import type { JobContext } from '../machines/job-parts.ts'
+import { stepsOf } from '../machines/judgement.ts'
 import { lengthOf } from '../machines/queue.ts'
 import type { Priority } from '../machines/spec.ts'
 import { roundsOf } from '../machines/training.ts'
@@ -12,8 +13,8 @@ import type { ActorSnapshot, ActorAddress, Json } from '../runtime/mod.ts'
 
 export function jobView(snapshot: ActorSnapshot): JobView {
   const context = snapshot.context as unknown as JobContext // a snapshot of the kind `job`, at its version
-  const { id, owner, spec, plan, metrics, evaluation, model, fault, kernelMs, traffic } = context
-  const { validation, generation, resume } = context
+  const { id, owner, spec, metrics, evaluation, model, fault, kernelMs, traffic } = context
+  const { validation, generation, resume, trial } = context
   const checkpoint = context.checkpoints.at(-1)
   const phase = phaseOf(snapshot.value)
   return {
@@ -31,7 +32,7 @@ export function jobView(snapshot: ActorSnapshot): JobView {
       round: checkpoint?.round ?? 0,
       rounds: roundsOf(context),
       step: checkpoint?.step ?? 0,
-      steps: plan?.steps ?? 0,
+      steps: stepsOf(context),
     },
     ...(context.costMs > 0 && { slotSeconds: Math.round(context.costMs) / 1_000 }),
     ...(metrics !== null && { metrics }),
@@ -40,6 +41,7 @@ export function jobView(snapshot: ActorSnapshot): JobView {
     checkpoints: checkpointViews(context),
     ...(generation > 0 && { restarts: generation }),
     ...(resume !== undefined && { resumed: { job: resume.job, round: resume.checkpoint.round } }),
+    ...(trial !== undefined && { sweep: { id: trial.sweep, trial: trial.trial } }),
     ...(checkpoint !== undefined && checkpoint.round > 0 && { kernelMs, traffic }),
     ...(checkpoint !== undefined && { weights: checkpoint.weights.sha256 }),
     ...(model !== null && { model }),

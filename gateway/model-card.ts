@@ -12,7 +12,7 @@ export function modelCard(model: ModelVersionView, aliases: readonly ModelAliasV
   return [
     `# ${text(name)} version ${version}`,
     '',
-    `Trained by job \`${model.job}\` of ${text(model.owner)} on ${date(model.createdAt)}, with TensorFleet ${text(model.code)}.`,
+    `Trained by job \`${model.job}\`${trialOf(model)} of ${text(model.owner)} on ${date(model.createdAt)}, with TensorFleet ${text(model.code)}.`,
     '',
     table([
       ['Stage', stage],
@@ -52,6 +52,10 @@ export function modelCard(model: ModelVersionView, aliases: readonly ModelAliasV
           .join('\n'),
     '',
   ].join('\n')
+}
+
+function trialOf({ sweep }: ModelVersionView): string {
+  return sweep === undefined ? '' : ` (trial ${sweep.trial} of sweep \`${sweep.id}\`)`
 }
 
 function outputOf(target: ModelVersionView['target']): string {

@@ -6,6 +6,9 @@
 export const jobAddress = (id: string): string => `${isKernelJob(id) ? 'kernel' : 'job'}/${id}`
 /** A kernel job is told from one that trains by its id, so that whoever knows the id knows the actor. */
 export const isKernelJob = (id: string): boolean => id.startsWith('kernel-')
+export const sweepAddress = (id: string): string => `sweep/${id}`
+/** A trial's job: the same for the same sweep and trial, so that it is brought to life once. */
+export const trialId = (sweep: string, trial: number): string => `${sweep}-${trial}`
 export const taskAddress = (id: string): string => `task/${id}`
 export const schedulerAddress = (pool: string): string => `scheduler/${pool}`
 

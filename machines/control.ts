@@ -9,6 +9,7 @@ import { jobAddress, originalOf, taskAddress, twinAddress } from './address.ts'
 import type { Fault } from './fault.ts'
 import type { JobSpec, Predecessor } from './spec.ts'
 import type { TaskEvent, TaskInput } from './task.ts'
+import type { TrialEnd } from './trial.ts'
 import type { Spawn, Tell, Watch } from './vocabulary.ts'
 
 export interface Waiting {
@@ -56,6 +57,8 @@ export function twinOf(inputs: readonly TaskInput[], task: string, worker: strin
 /** What a job says of itself when it has ended. */
 export interface JobOutcome {
   readonly outcome: 'completed' | 'failed' | 'cancelled'
+  /** For the sweep that it is a trial of. */
+  readonly trial?: TrialEnd
 }
 
 /** The runtime's word that a watched actor has ended. */

@@ -8,13 +8,12 @@ import type { ActorEnded, JobOutcome } from './control.ts'
 import { effect } from './effect.ts'
 import type { Fault } from './fault.ts'
 import { mayRestart, restarted, withCheckpointNamed } from './divergence.ts'
-import { hasStalled, isValidationDue, withValidation } from './judgement.ts'
+import { hasMoreRounds, isValidationDue, withValidation } from './judgement.ts'
 import { JOB_LIMITS } from './limits.ts'
 import type { TaskInput } from './task.ts'
 import {
   evaluateInputs,
   initialInput,
-  lastCheckpoint,
   planOf,
   roundInputs,
   withCheckpoint,
@@ -23,6 +22,7 @@ import {
 } from './training.ts'
 import type { JobInput, ModelRef, Plan, ReduceInput, ReduceOutput, RegisterInput, TrainingContext } from './training.ts'
 import type { Evaluation, ScoreInput } from './training.ts'
+import { isAtRung } from './trial.ts'
 import { vocabulary } from './vocabulary.ts'
 import type { WorkOutput } from './work.ts'
 
@@ -33,6 +33,8 @@ export interface JobContext extends TrainingContext {
   readonly predecessors: readonly string[]
   /** A pause waits for the end of the round. */
   readonly isPauseAsked: boolean
+  /** Trained and tested to its end; what is left is to register the model. */
+  readonly isConcluded: boolean
   readonly model: ModelRef | null
   readonly fault: Fault | null
 }
@@ -42,7 +44,8 @@ export type JobEvent =
   /** At the end of the round, if that comes soon; else, or at once when asked so, the round will be run again. */
   | { readonly type: 'pause'; readonly isUrgent?: boolean }
   | { readonly type: 'pause.overdue' }
-  | { readonly type: 'resume' }
+  /** `until` comes from the sweep that it is a trial of: the next round after which it waits, null for none. */
+  | { readonly type: 'resume'; readonly until?: number | null }
   | { readonly type: 'time.over' }
   | ActorEnded
   /** It takes longer than it should. */
@@ -93,6 +96,9 @@ export const jobParts = setup({
         : {},
     ),
     askPause: assign({ isPauseAsked: true }),
+    conclude: assign({ isConcluded: true }),
+    /** Its sweep lets it go on. */
+    takeUntil: assign({ trial: ({ context, event }) => promoted(context, event) }),
     forgetPause: assign({ isPauseAsked: false }),
     nextTake: assign({ take: ({ context }) => context.take + 1, isPauseAsked: false, pending: [], results: [] }),
     takeReduced: assign((_, reduced: ReduceOutput) => ({ reduced })),
@@ -122,6 +128,10 @@ export const jobParts = setup({
     isOutOfLuck: ({ context }) => context.fault !== null,
     isUrgent: ({ event }) => event.type === 'pause' && event.isUrgent === true,
     isPauseAsked: ({ context }) => context.isPauseAsked,
+    isPauseDue: ({ context }) => context.isPauseAsked || isAtRung(context),
+    /** A trial at a rung waits for its sweep's word, whoever else would have it go on. */
+    mayGoOn: ({ context, event }) => !isAtRung(context) || (event.type === 'resume' && event.until !== undefined),
+    isTrial: ({ context }) => context.trial !== undefined,
     isUnplanned: ({ context }) => context.plan === null,
     isUntrained: ({ context }) => context.checkpoints.length === 0,
     isTooCostly: ({ context }) => context.costMs > (context.spec.limits?.cost ?? Infinity) * 1_000,
@@ -131,7 +141,7 @@ export const jobParts = setup({
       event.type === 'task.failed' && context.pending.includes(event.task) && mayRestart(context, event.fault),
     isResumed: ({ context }) => context.resume !== undefined,
     isValidationDue: ({ context }) => isValidationDue(context),
-    hasMoreRounds: ({ context }) => !hasStalled(context) && lastCheckpoint(context).step < planOf(context).steps,
+    hasMoreRounds: ({ context }) => hasMoreRounds(context),
     hasTestExamples: ({ context }) => planOf(context).testExamples > 0,
   },
   delays: {
@@ -160,6 +170,10 @@ export function taskOf(event: JobEvent): string {
 
 function expected(inputs: readonly TaskInput[]): Pick<JobContext, 'pending' | 'results'> {
   return { pending: inputs.map(({ id }) => taskAddress(id)), results: inputs.map(() => null) }
+}
+
+function promoted({ trial }: JobContext, event: JobEvent): JobContext['trial'] {
+  return trial === undefined || event.type !== 'resume' || event.until === undefined ? trial : { ...trial, until: event.until } // prettier-ignore
 }
 
 /** From the checkpoint of another job, as that one would have gone on. */

@@ -5,7 +5,7 @@
  *
  *   submitted → (waiting) → validating → preparing → queued
  *     → training (initialising → (dispatching → collecting → reducing → checkpointing (→ validating → judging)?)*)
- *     → evaluating → scoring → registering → completed
+ *     → evaluating → scoring → (registering) → completed
  *   collecting → restarting → dispatching, where the loss diverged and the spec says to go on with a lower rate
  *   most of them → pausing → paused → resuming → where it was, from its last checkpoint
  *   any of them → cancelling → cancelled | failed
@@ -22,9 +22,11 @@ import { cancellations, costFault, otherOf, spawns, timeFault, twinOf, watches }
 import type { JobOutcome } from './control.ts'
 import { faultOfEvent, timeoutFault } from './fault.ts'
 import type { Fault } from './fault.ts'
+import { isValidationDue } from './judgement.ts'
 import { JOB_LIMITS } from './limits.ts'
 import { evaluateInputs, initialInput, reduction, registration, roundInputs, scoring, UNTRAINED } from './training.ts'
 import type { JobInput } from './training.ts'
+import { trialEnd, trialReport } from './trial.ts'
 import type { Schedule, Spawn, Tell, Unschedule } from './vocabulary.ts'
 import { jobParts, taskOf } from './job-parts.ts'
 import type { Args, JobContext, JobEvent } from './job-parts.ts'
@@ -37,6 +39,7 @@ export const jobMachine = jobParts.createMachine({
     pending: [],
     predecessors: [],
     isPauseAsked: false,
+    isConcluded: false,
     model: null,
     fault: null,
   }),
@@ -75,7 +78,7 @@ export const jobMachine = jobParts.createMachine({
         { guard: 'isValidationDue', target: 'training.validating' },
         { guard: 'hasMoreRounds', target: 'training.dispatching' },
         { guard: 'hasTestExamples', target: 'evaluating' },
-        { target: 'registering' },
+        { target: 'concluding' },
       ],
     },
     validating: {
@@ -182,14 +185,14 @@ export const jobMachine = jobParts.createMachine({
           after: { reduceLimit: { target: '#job.cancelling', actions: limitIsOver('reducing', JOB_LIMITS.reduceMs) } },
         },
         checkpointing: {
-          entry: 'checkpoint',
+          entry: ['checkpoint', { type: 'tell', params: standingUnmeasured }],
           always: [
             { guard: 'isTooCostly', target: '#job.cancelling', actions: { type: 'fail', params: tooCostly } },
             { guard: 'isValidationDue', target: 'validating' },
-            { guard: 'isPauseAsked', target: '#job.paused', actions: { type: 'unschedule', params: notOverdue } },
+            { guard: 'isPauseDue', target: '#job.paused', actions: { type: 'unschedule', params: notOverdue } },
             { guard: 'hasMoreRounds', target: 'dispatching' },
             { guard: 'hasTestExamples', target: '#job.evaluating' },
-            { target: '#job.registering' },
+            { target: '#job.concluding' },
           ],
         },
         validating: {
@@ -221,11 +224,12 @@ export const jobMachine = jobParts.createMachine({
           after: { judgeLimit: { target: '#job.cancelling', actions: limitIsOver('judging', JOB_LIMITS.scoreMs) } },
         },
         judged: {
+          entry: { type: 'tell', params: ({ context }) => trialReport(context, false) },
           always: [
-            { guard: 'isPauseAsked', target: '#job.paused', actions: { type: 'unschedule', params: notOverdue } },
+            { guard: 'isPauseDue', target: '#job.paused', actions: { type: 'unschedule', params: notOverdue } },
             { guard: 'hasMoreRounds', target: 'dispatching' },
             { guard: 'hasTestExamples', target: '#job.evaluating' },
-            { target: '#job.registering' },
+            { target: '#job.concluding' },
           ],
         },
         /** Nothing of the round that diverged may still run when it begins anew. */
@@ -257,10 +261,15 @@ export const jobMachine = jobParts.createMachine({
         id: 'score',
         src: 'score',
         input: ({ context }) => scoring(context, 'test'),
-        onDone: { target: 'registering', actions: { type: 'takeEvaluation', params: ({ event }) => event.output } },
+        onDone: { target: 'concluding', actions: { type: 'takeEvaluation', params: ({ event }) => event.output } },
         onError: { target: 'cancelling', actions: { type: 'fail', params: ({ event }) => faultOfEvent(event) } },
       },
       after: { scoreLimit: { target: 'cancelling', actions: limitIsOver('scoring', JOB_LIMITS.scoreMs) } },
+    },
+    /** Of a sweep's trials only the best becomes a model, and that is the sweep's business. */
+    concluding: {
+      entry: 'conclude',
+      always: [{ guard: 'isTrial', target: 'completed' }, { target: 'registering' }],
     },
     registering: {
       invoke: {
@@ -284,8 +293,13 @@ export const jobMachine = jobParts.createMachine({
       after: { pauseLimit: 'paused' },
     },
     paused: {
-      entry: 'nextTake',
-      on: { resume: [{ guard: 'isUnplanned', target: 'submitted' }, { target: 'resuming' }] },
+      entry: ['nextTake', { type: 'tell', params: ({ context }) => trialReport(context, true) }],
+      on: {
+        resume: [
+          { guard: 'isUnplanned', target: 'submitted', actions: 'takeUntil' },
+          { guard: 'mayGoOn', target: 'resuming', actions: 'takeUntil' },
+        ],
+      },
       after: { pausedLimit: { target: 'cancelling', actions: limitIsOver('paused', JOB_LIMITS.pausedMs) } },
     },
     /** Also the way of a job that fails: nothing of it may still run when it has ended. */
@@ -339,8 +353,16 @@ function roundTwin({ context, event }: Args): readonly Spawn[] {
   return event.type === 'task.slow' ? twinOf(roundInputs(context), originalOf(event.task), event.worker) : []
 }
 
-function outcomeOf({ fault, model }: JobContext): JobOutcome {
-  return { outcome: fault !== null ? 'failed' : model === null ? 'cancelled' : 'completed' }
+function outcomeOf(context: JobContext): JobOutcome {
+  const { fault, model, trial, isConcluded } = context
+  const isCompleted = model !== null || (trial !== undefined && isConcluded)
+  const outcome = fault !== null ? 'failed' : isCompleted ? 'completed' : 'cancelled'
+  return { outcome, ...(trial !== undefined && { trial: trialEnd(context, fault, isConcluded) }) }
+}
+
+/** What is about to be measured is told when it is. */
+function standingUnmeasured({ context }: Args): readonly Tell[] {
+  return isValidationDue(context) ? [] : trialReport(context, false)
 }
 
 function timeLimit({ context }: Args): readonly Schedule[] {

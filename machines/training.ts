@@ -8,12 +8,13 @@
  */
 import { evaluateTaskId, initialiseTaskId, roundTaskId, validateTaskId } from './address.ts'
 import { lossLimitOf } from './divergence.ts'
-import { finalCheckpoint } from './judgement.ts'
+import { finalCheckpoint, stepsOf } from './judgement.ts'
 import type { JobSpec } from './spec.ts'
 import { runLimitMs } from './task.ts'
 import type { TaskInput } from './task.ts'
 import { batchSizesOf, roundStepsOf } from './train-spec.ts'
 import type { MetricSpec, StrategySpec } from './train-spec.ts'
+import type { TrialOf } from './trial.ts'
 import type { Blob, OutputOf, Recipe, Traffic, TrainingWork, WorkOutput } from './work.ts'
 
 export interface JobInput {
@@ -22,6 +23,8 @@ export interface JobInput {
   readonly spec: JobSpec
   /** A checkpoint of another job, from which this one goes on as that one would have. */
   readonly resume?: ResumePoint
+  /** Where it is a trial of a sweep. */
+  readonly trial?: TrialOf
 }
 
 export interface ResumePoint {
@@ -113,11 +116,14 @@ export interface ClassMeasures {
   readonly auc?: number
 }
 
-export interface RegisterInput extends JobInput {
+/** What a model is registered of. */
+export interface FinishedTraining {
   readonly plan: Plan
   readonly weights: Blob
   readonly evaluation: Evaluation | null
 }
+
+export type RegisterInput = JobInput & FinishedTraining
 
 export interface ModelRef {
   readonly name: string
@@ -223,7 +229,7 @@ export function recipeOf(
 }
 
 export function roundsOf(context: TrainingContext): number {
-  return context.plan === null ? 0 : Math.ceil(context.plan.steps / roundStepsOf(context.spec.train.strategy))
+  return Math.ceil(stepsOf(context) / roundStepsOf(context.spec.train.strategy))
 }
 
 export function initialInput(context: TrainingContext): TaskInput {
@@ -395,7 +401,11 @@ function mean(values: readonly number[]): number {
   return sum(values) / values.length
 }
 
+export function finished(context: TrainingContext): FinishedTraining {
+  return { plan: planOf(context), weights: finalCheckpoint(context).weights, evaluation: context.evaluation }
+}
+
 export function registration(context: TrainingContext): RegisterInput {
-  const { id, owner, spec, evaluation } = context
-  return { id, owner, spec, plan: planOf(context), weights: finalCheckpoint(context).weights, evaluation }
+  const { id, owner, spec } = context
+  return { id, owner, spec, ...finished(context) }
 }

@@ -49,6 +49,8 @@ export interface JobView {
   readonly restarts?: number
   /** Of another job, from which this one went on. */
   readonly resumed?: { readonly job: string; readonly round: number }
+  /** The sweep that it is a trial of. */
+  readonly sweep?: { readonly id: string; readonly trial: number }
   /** Time in which workers computed its steps, all together. */
   readonly kernelMs?: number
   /** Bytes that its rounds moved between workers and the blob store. */
@@ -213,6 +215,8 @@ export interface ModelVersionView {
   readonly stages: readonly StageChange[]
   readonly createdAt: number
   readonly job: string
+  /** The sweep whose best trial it is. */
+  readonly sweep?: { readonly id: string; readonly trial: number }
   readonly owner: string
   /** The version of TensorFleet that trained it. */
   readonly code: string

@@ -100,6 +100,7 @@ export const jobViewSchema = z
       .object({ job: z.string(), round: z.int() })
       .exactOptional()
       .describe('The checkpoint of another job from which this one went on.'),
+    sweep: z.object({ id: z.string(), trial: z.int() }).exactOptional().describe('The sweep that it is a trial of.'),
     kernelMs: z.number().exactOptional().describe('Time in which workers computed its steps, all together.'),
     traffic: z
       .object({
@@ -196,6 +197,7 @@ export const modelVersionSchema = z
     stages: z.array(stageChange).describe('Every change of the stage, oldest first.'),
     createdAt: time,
     job: z.string(),
+    sweep: z.object({ id: z.string(), trial: z.int() }).exactOptional().describe('Whose best trial it is.'),
     owner: z.string(),
     code: z.string().describe('The version of TensorFleet that trained it.'),
     dataset: z.object({ name: z.string(), version: z.int() }),

@@ -7,13 +7,15 @@ import type * as Kernels from '../kernels/mod.ts'
 import type { Problem } from '../kernels/mod.ts'
 import type { PresetSpec } from '../machines/preset-spec.ts'
 import type { JobSpec } from '../machines/spec.ts'
+import { basisOf } from './basis.ts'
+import type { BasisServices } from './basis.ts'
 import type { Datasets, ResolvedDataset } from './datasets.ts'
 import { FleetError } from './errors.ts'
 import { expandPreset } from './presets.ts'
 
-export interface AdmissionServices {
+export interface AdmissionServices extends BasisServices {
   readonly datasets: Datasets
-  readonly kernels: Pick<typeof Kernels, 'checkModel' | 'planPipeline'>
+  readonly kernels: Pick<typeof Kernels, 'checkModel' | 'checkPipelineFits' | 'planPipeline'>
   /** The pools that have a scheduler. */
   readonly pools: readonly string[]
 }
@@ -23,7 +25,7 @@ export async function admit(services: AdmissionServices, spec: JobSpec): Promise
   const dataset = await services.datasets.resolve(spec.dataset).catch(problemOfDataset)
   if ('path' in dataset) return [dataset, ...pool]
   return [
-    ...checkModelFits(services, spec, dataset),
+    ...(await checkModelFits(services, spec, dataset)),
     ...checkReplicas(spec, dataset),
     ...checkValidation(spec, dataset),
     ...pool,
@@ -48,13 +50,18 @@ function problemOfDataset(error: unknown): Problem {
   return problem(String(path), String(expected), String(found))
 }
 
-function checkModelFits({ kernels }: AdmissionServices, spec: JobSpec, { data }: ResolvedDataset): readonly Problem[] {
-  const { pipeline, problems: unfit } = kernels.planPipeline(data, spec.dataset, spec.preprocess)
-  if (pipeline === undefined) return unfit
+async function checkModelFits(
+  services: AdmissionServices,
+  spec: JobSpec,
+  { data }: ResolvedDataset,
+): Promise<readonly Problem[]> {
+  const found = await basisOf(services, spec, data)
+  if ('problems' in found) return found.problems
+  const { topology, pipeline } = found.basis
   const { input, output: target } = pipeline
   const { loss, labelSmoothing, classWeights, earlyStopping } = spec.train
-  const problems = kernels.checkModel({
-    model: spec.model,
+  const problems = services.kernels.checkModel({
+    model: topology,
     input,
     target,
     loss,
@@ -63,11 +70,11 @@ function checkModelFits({ kernels }: AdmissionServices, spec: JobSpec, { data }:
     ...(earlyStopping !== undefined && { metrics: [earlyStopping.metric] }),
   })
   // The kernels know a model and what it is trained for, not where a spec keeps them.
-  return problems.map(({ path, expected, found }) => problem(fieldOf(path), expected, found))
+  return problems.map((each) => problem(fieldOf(each.path, spec), each.expected, each.found))
 }
 
-function fieldOf(path: string): string {
-  if (path.startsWith('model')) return path
+function fieldOf(path: string, { model }: JobSpec): string {
+  if (path.startsWith('model')) return 'from' in model ? 'model.from' : path
   return path.startsWith('metrics') ? 'train.earlyStopping.metric' : `train.${path}`
 }
 

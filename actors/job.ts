@@ -13,6 +13,7 @@ import { defineActor } from '../runtime/mod.ts'
 import type { Actor } from '../runtime/mod.ts'
 import type { Blobs } from '../stores/mod.ts'
 import { admit } from './admission.ts'
+import { basisOf } from './basis.ts'
 import type { FleetCollections } from './collections.ts'
 import type { Datasets } from './datasets.ts'
 import { FleetError } from './errors.ts'
@@ -25,12 +26,19 @@ export interface JobServices extends Telemetry {
   readonly blobs: Pick<Blobs, 'put' | 'bytes'>
   readonly collections: FleetCollections
   readonly datasets: Datasets
-  readonly registry: Pick<Registry, 'register'>
+  readonly registry: Pick<Registry, 'register' | 'find'>
   /** The pools that have a scheduler. */
   readonly pools: readonly string[]
   readonly kernels: Pick<
     typeof Kernels,
-    'checkModel' | 'mergeEvaluations' | 'planPipeline' | 'reduce' | 'summarize' | 'stepsPerEpoch' | 'decodeTensors'
+    | 'checkModel'
+    | 'checkPipelineFits'
+    | 'mergeEvaluations'
+    | 'planPipeline'
+    | 'reduce'
+    | 'summarize'
+    | 'stepsPerEpoch'
+    | 'decodeTensors'
   >
 }
 
@@ -66,13 +74,14 @@ async function prepare(services: JobServices, { id, spec }: JobInput, signal: Ab
   const { datasets, blobs, kernels } = services
   const log = jobLog(services, id, 'prepare')
   const { data, name, version, manifest } = await datasets.resolve(spec.dataset, { signal })
-  const { pipeline, problems } = kernels.planPipeline(data, spec.dataset, spec.preprocess)
-  if (pipeline === undefined) throw notAdmitted(problems)
+  const found = await basisOf(services, spec, data)
+  if ('problems' in found) throw notAdmitted(found.problems)
+  const { topology: model, pipeline, start } = found.basis
   const store = async (value: unknown): Promise<Blob> => {
     const { sha256, sizeBytes } = await blobs.put(new TextEncoder().encode(JSON.stringify(value)), { signal })
     return { sha256, sizeBytes }
   }
-  const [topology, fitted] = await Promise.all([store(spec.model), store(pipeline)])
+  const [topology, fitted] = await Promise.all([start?.topology ?? store(model), store(pipeline)])
   const { train } = spec
   const batchSizes = batchSizesOf(train)
   const stepsPerEpoch = kernels.stepsPerEpoch(data.splits.train.count, batchSizes)
@@ -85,6 +94,7 @@ async function prepare(services: JobServices, { id, spec }: JobInput, signal: Ab
     dataset: { name, version },
     topology,
     pipeline: fitted,
+    ...(start !== null && { start: { name: start.name, version: start.version, weights: start.weights.sha256 } }),
     steps,
     validationExamples: data.splits.validation?.count ?? 0,
     testExamples: data.splits.test?.count ?? 0,

@@ -1,6 +1,7 @@
 /** What the fleet offers to whoever puts it together: its actors, its read model, and what stands beside them. */
 export { admit, expand } from './admission.ts'
 export type { AdmissionServices } from './admission.ts'
+export { pinned } from './basis.ts'
 export { builtInDatasets, cars, iris, mnist } from './built-in-datasets.ts'
 export type { BuiltInDataset } from './built-in-datasets.ts'
 export { fleetCollections, versionedId } from './collections.ts'

@@ -31,12 +31,25 @@ export class Registry {
     this.#services = services
   }
 
+  /** The version that is meant: by its number, by an alias, or `latest`. Null where there is none. */
+  async find(name: string, which: string): Promise<ModelVersionView | null> {
+    const { models, modelAliases } = this.#services.collections
+    const isNumber = /^[1-9]\d{0,8}$/.test(which)
+    const alias = isNumber || which === 'latest' ? undefined : (await modelAliases.get(aliasId(name, which)))?.value
+    const version = isNumber ? Number(which) : alias?.version
+    if (which !== 'latest')
+      return version == null ? null : ((await models.get(versionedId(name, version)))?.value ?? null)
+    const page = await models.find({ where: { name }, order: { by: 'version', direction: 'descending' }, limit: 1 })
+    return page.items[0]?.value ?? null
+  }
+
   /** Gives a job's model its version. A second run for the same job changes nothing. */
   async register(input: RegisterInput): Promise<ModelRef> {
     const { blobs, collections, clock, code } = this.#services
     const { id, owner, spec, plan, weights, evaluation, trial } = input
     const { name } = spec.register
     const pipeline = await readPipeline(blobs, plan.pipeline.sha256)
+    const parent = plan.start && (await this.find(plan.start.name, String(plan.start.version)))
     const version = await this.#allocate(name, id)
     const view: ModelVersionView = {
       name,
@@ -48,10 +61,11 @@ export class Registry {
       ...(trial !== undefined && { sweep: { id: trial.sweep, trial: trial.trial } }),
       owner,
       code,
+      ...(parent && { parent: { name: parent.name, version: parent.version } }),
       dataset: plan.dataset,
       weights,
       topology: plan.topology,
-      preprocess: spec.preprocess,
+      preprocess: spec.preprocess ?? parent?.preprocess ?? [],
       features: pipeline.features,
       input: pipeline.input,
       targetColumn: pipeline.target?.name ?? null,

@@ -87,7 +87,7 @@ export class TaskRunner {
     const { work } = input
     switch (work.kind) {
       case 'initialise':
-        return this.#initialise(work.recipe, kernel, signal)
+        return this.#initialise(work, kernel, signal)
       case 'round':
         return this.#round(work, input, worker, kernel, signal)
       case 'evaluate':
@@ -97,10 +97,16 @@ export class TaskRunner {
     }
   }
 
-  async #initialise(recipe: Recipe, kernel: Kernel, signal: AbortSignal): Promise<WithoutTime<WorkOutput>> {
+  async #initialise(
+    { recipe, from }: Extract<Work, { kind: 'initialise' }>,
+    kernel: Kernel,
+    signal: AbortSignal,
+  ): Promise<WithoutTime<WorkOutput>> {
     const { model, pipeline } = await this.#basis(recipe)
     const request = { op: 'initialise', model, input: pipeline.input, seed: recipe.seed } as const
-    const { weights } = await kernel.run(request, { signal })
+    const { weights } = await this.#cache.lend(from === undefined ? [] : [from], ([file]) =>
+      kernel.run({ ...request, ...(file !== undefined && { from: file }) }, { signal }),
+    )
     return { kind: 'initialise', weights: await this.#store(weights, 'keep') }
   }
 

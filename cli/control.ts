@@ -11,6 +11,7 @@ import {
   jobActor,
   kernelJobActor,
   kernelJobView,
+  pinned,
   planKernel,
   jobView,
   Projector,
@@ -186,7 +187,8 @@ function servicesOf(parts: Parts): Services {
       const scheduler = await client.read(address('scheduler', POOL))
       return scheduler === null ? [] : workerViews(scheduler)
     },
-    admit: (spec) => admit({ datasets, kernels, pools: [POOL] }, spec),
+    pin: (spec) => pinned({ registry }, spec),
+    admit: (spec) => admit({ blobs: stores.blobs, datasets, registry, kernels, pools: [POOL] }, spec),
     expand: (preset) => expand({ datasets }, preset),
     exportModel: (model) => exportModel(stores.blobs, model),
     predict: predictor.predict,

@@ -6,11 +6,9 @@ import { Option } from 'commander'
 import type { Command } from 'commander'
 import type { ModelVersionView } from '../machines/views.ts'
 import { onApi } from './api-command.ts'
-import { CliError, EXIT } from './errors.ts'
+import { MODEL, modelRef } from './model-ref.ts'
 import { ago, fixed, note, percent, print, printJson, sizeOf, table } from './output.ts'
 import { parseJson, readText } from './spec-file.ts'
-
-const MODEL = 'NAME, NAME@VERSION or NAME@ALIAS'
 
 export function addModelCommands(program: Command): void {
   onApi(program.command('models').description('list registered models, newest first'), async (api, options) => {
@@ -178,10 +176,4 @@ function modelRow(model: ModelVersionView): readonly string[] {
     job,
     ago(createdAt),
   ]
-}
-
-function modelRef(text: string): { readonly name: string; readonly version: string } {
-  const [name = '', version = 'latest', more] = text.split('@')
-  if (name !== '' && version !== '' && more === undefined) return { name, version }
-  throw new CliError(`Cannot read "${text}" as a model: expected ${MODEL}`, { exitCode: EXIT.usage })
 }

@@ -6,9 +6,11 @@ import type { Command } from 'commander'
 import { stringify } from 'yaml'
 import type { PresetName } from '../machines/preset-spec.ts'
 import type { CheckpointView, JobView } from '../machines/views.ts'
+import type { Api } from './api.ts'
 import { onApi } from './api-command.ts'
 import { count } from './count.ts'
 import { CliError, EXIT } from './errors.ts'
+import { modelRef } from './model-ref.ts'
 import { fixed, note, percent, print, printJson, sizeOf, table } from './output.ts'
 import { watchToEnd } from './watch-command.ts'
 
@@ -20,26 +22,29 @@ export function addTrainCommands(program: Command, signal: AbortSignal): void {
     program
       .command('train')
       .argument('<dataset>', 'NAME or NAME@VERSION')
-      .addOption(
-        new Option('-p, --preset <preset>', 'what kind of model').choices(Object.keys(PRESETS)).makeOptionMandatory(),
-      )
+      .addOption(new Option('-p, --preset <preset>', 'what kind of model').choices(Object.keys(PRESETS)))
+      .option('--from <model>', 'go on with this model instead: NAME, NAME@VERSION or NAME@ALIAS')
       .option('-t, --target <column>', "the column to predict; the dataset's own when left out")
       .option('--features <columns>', 'the columns to predict from, with commas between them; all others when left out')
       .option('--name <name>', 'of the job and its model')
       .option('--epochs <count>', "instead of the preset's own", count)
       .option('-w, --watch', 'follow it to its end; the exit code says how it went')
-      .description('train a preset on a dataset, and say the whole specification that was made of it'),
+      .description('train a preset, or a model further, on a dataset, and say the whole specification of it'),
     async (api, options, dataset) => {
-      const { preset, target, features, name, epochs } = options as Partial<Record<string, string>>
+      const { preset, from, target, features, name, epochs } = options as Partial<Record<string, string>>
+      if ((preset === undefined) === (from === undefined)) {
+        throw new CliError('Expected either --preset or --from', { exitCode: EXIT.usage })
+      }
+      const start = from === undefined ? { preset } : await startFrom(api, from, epochs)
       const spec = {
-        preset,
+        ...start,
         ...(name !== undefined && { name }),
         dataset: {
           ...datasetRef(dataset),
           ...(target !== undefined && { target }),
           ...(features !== undefined && { features: features.split(',').map((column) => column.trim()) }),
         },
-        ...(epochs !== undefined && { train: { epochs: Number(epochs) } }),
+        ...(epochs !== undefined && from === undefined && { train: { epochs: Number(epochs) } }),
       }
       const job = await api.submit(JSON.stringify(spec), 'application/json')
       if (options.json === true && options['watch'] !== true) printJson(job)
@@ -102,6 +107,17 @@ export function addTrainCommands(program: Command, signal: AbortSignal): void {
       else print(files.join('\n'))
     },
   )
+}
+
+/** As the model was trained, but for the epochs; its next version comes of it. */
+async function startFrom(api: Api, ref: string, epochs: string | undefined): Promise<object> {
+  const { name, version } = modelRef(ref)
+  const model = await api.model(name, version)
+  return {
+    name,
+    model: { from: `${model.name}@${model.version}` },
+    train: { ...model.spec.train, ...(epochs !== undefined && { epochs: Number(epochs) }) },
+  }
 }
 
 function roundOf(job: JobView, round: string): string {

@@ -13,13 +13,14 @@ import { GatewayError, type FieldError } from './problems.ts'
 import type { Services } from './services.ts'
 import { traceOf } from './trace.ts'
 
-/** Throws `spec.not-admitted`, naming everything that speaks against the job. */
-export async function admitOrThrow(c: Context, services: Services, spec: JobSpec): Promise<void> {
+/** The specification as the job gets it. Throws `spec.not-admitted`, naming everything that speaks against the job. */
+export async function admitOrThrow(c: Context, services: Services, asked: JobSpec): Promise<JobSpec> {
+  const spec = await services.pin(asked)
   const errors = [
     ...(await services.admit(spec, c.get('signal'))),
     ...(await Promise.all((spec.after ?? []).map((_, i) => checkPredecessor(c, services, spec, i)))).flat(),
   ]
-  if (errors.length === 0) return
+  if (errors.length === 0) return spec
   throw new GatewayError('spec.not-admitted', `This job cannot run: ${errors[0]?.message ?? ''}`, { errors })
 }
 

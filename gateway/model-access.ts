@@ -10,33 +10,10 @@ export function modelAt(c: Context, services: Services): Promise<ModelVersionVie
 }
 
 /** Throws `resource.unknown`. */
-export async function findModel(
-  { models, modelAliases }: Services,
-  name: string,
-  version: string,
-): Promise<ModelVersionView> {
-  const number = /^[1-9]\d{0,8}$/.test(version) ? Number(version) : await versionOf(modelAliases, name, version)
-  if (number === null) throw unknownModel(name, version)
-  const page = await models.find({
-    where: { name, ...(number !== undefined && { version: number }) },
-    order: { by: 'version', direction: 'descending' },
-    limit: 1,
-  })
-  const [model] = page.items
-  if (model === undefined) throw unknownModel(name, version === 'latest' ? undefined : version)
-  return model.value
-}
-
-/** What an alias points to; undefined for `latest`, which is no alias, and null where there is none of that name. */
-async function versionOf(
-  aliases: Services['modelAliases'],
-  name: string,
-  alias: string,
-): Promise<number | null | undefined> {
-  if (alias === 'latest') return undefined
-  if (!ALIAS.test(alias)) return null
-  const page = await aliases.find({ where: { name, alias }, limit: 1 })
-  return page.items[0]?.value.version ?? null
+export async function findModel({ registry }: Services, name: string, version: string): Promise<ModelVersionView> {
+  const model = await registry.find(name, version)
+  if (model === null) throw unknownModel(name, version === 'latest' ? undefined : version)
+  return model
 }
 
 /** Begins with a letter, so that no alias is taken for a number. */

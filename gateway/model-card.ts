@@ -17,6 +17,9 @@ export function modelCard(model: ModelVersionView, aliases: readonly ModelAliasV
     table([
       ['Stage', stage],
       ['Aliases', pointing.length === 0 ? 'none' : pointing.join(', ')],
+      ...(model.parent === undefined
+        ? []
+        : [['Started from', `${text(model.parent.name)} version ${model.parent.version}`] as const]),
       ['Dataset', `${text(dataset.name)} version ${dataset.version}`],
       ['Input', `${input.dtype} [${input.shape.join(', ')}]`],
       ['Output', outputOf(target)],
@@ -31,7 +34,7 @@ export function modelCard(model: ModelVersionView, aliases: readonly ModelAliasV
     '',
     'These settings, the dataset and the seed fix the weights to the last bit on workers of one numerics fingerprint.',
     '',
-    table(leavesOf({ ...train, preprocess: spec.preprocess })),
+    table(leavesOf({ ...train, preprocess: model.preprocess })),
     '',
     '## Files',
     '',

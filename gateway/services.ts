@@ -41,6 +41,8 @@ export interface Services {
   workers(): Promise<readonly WorkerView[]>
   /** A pool by its name; null where there is none. */
   pool(name: string): Promise<PoolView | null>
+  /** The specification with the exact version of a model that it starts from, where it names one by an alias. */
+  pin(spec: JobSpec): Promise<JobSpec>
   /** What speaks against this job, found before it starts: an unknown dataset, shapes that do not fit. */
   admit(spec: JobSpec, signal: AbortSignal): Promise<readonly FieldError[]>
   /** A preset as a whole specification, not yet checked; or what speaks against it. */
@@ -114,8 +116,10 @@ export interface KernelJobs {
   admit(spec: KernelSpec, owner: string, signal: AbortSignal): Promise<readonly FieldError[]>
 }
 
-/** How registered versions are used, and changed. */
+/** How registered versions are found, used, and changed. */
 export interface Curation {
+  /** The version that is meant: by its number, by an alias, or `latest`. Null where there is none. */
+  find(name: string, which: string): Promise<ModelVersionView | null>
   setStage(
     model: ModelRef,
     to: { readonly stage: Stage; readonly by: string; readonly note?: string },

@@ -15,6 +15,7 @@ import { elementCount, encodeTensors } from './safetensors.ts'
 import type { NamedTensor } from './safetensors.ts'
 import { toSnake } from './topology.ts'
 import type { ModelTopology } from './topology.ts'
+import { weightsOf } from './weights.ts'
 
 export function initialise(model: ModelTopology, seed: number, input: FeatureSpec): Uint8Array {
   const plan = requirePlan(model, input)
@@ -26,6 +27,11 @@ export function initialise(model: ModelTopology, seed: number, input: FeatureSpe
     }
   }
   return encodeTensors(tensors)
+}
+
+/** Weights that another training came to, for this model. Throws `weights.mismatch` where it has others. */
+export function restart(model: ModelTopology, from: Uint8Array, input: FeatureSpec): Uint8Array {
+  return encodeTensors(weightsOf(requirePlan(model, input), from))
 }
 
 function initialValues(layer: PlannedLayer, weight: WeightSpec, generator: Random): Float32Array {

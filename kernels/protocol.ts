@@ -36,7 +36,8 @@ interface ModelInput {
 }
 
 export type KernelRequest =
-  | (ModelInput & { op: 'initialise'; seed: number })
+  /** From a seed, or from weights that are there. */
+  | (ModelInput & { op: 'initialise'; seed: number; from?: BlobFile })
   | {
       op: 'round'
       model: ModelTopology

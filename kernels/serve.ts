@@ -14,7 +14,7 @@ import { openDataset } from './data/dataset.ts'
 import type { DatasetSlice } from './data/manifest.ts'
 import { KernelError } from './errors.ts'
 import { evaluateSlice } from './evaluate.ts'
-import { initialise } from './initialise.ts'
+import { initialise, restart } from './initialise.ts'
 import { PROGRESS_INTERVAL_MS } from './limits.ts'
 import { predictRows } from './predict.ts'
 import type { BlobFile, FromKernel, KernelRequest, OutputFile, ToKernel } from './protocol.ts'
@@ -94,8 +94,13 @@ class Kernel {
 
   async #run(request: KernelRequest, id: number, ear: Ear, signal: AbortSignal): Promise<Answer> {
     switch (request.op) {
-      case 'initialise':
-        return { weights: this.#write(id, 'weights', initialise(request.model, request.seed, request.input)) }
+      case 'initialise': {
+        const { model, seed, input } = request
+        const from = request.from && readVerified(request.from)
+        return {
+          weights: this.#write(id, 'weights', from ? restart(model, from, input) : initialise(model, seed, input)),
+        }
+      }
       case 'round':
       case 'sync': {
         const { compiled } = await this.#compiled(request.model, request.data.pipeline.input)

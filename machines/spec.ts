@@ -7,9 +7,9 @@ import type { TrainSpec } from './train-spec.ts'
 export interface JobSpec {
   readonly name: string
   readonly dataset: DatasetRef
-  readonly preprocess: readonly PreprocessStep[]
-  /** Keras-style JSON topology: what `model.toJSON()` and Keras write. */
-  readonly model: { readonly class_name: string; readonly config: unknown }
+  /** Left out only beside a version to start from: then it is that version's, with the constants fitted there. */
+  readonly preprocess?: readonly PreprocessStep[]
+  readonly model: ModelSpec
   readonly train: TrainSpec
   /** Where the finished model goes; the job's name when left out. */
   readonly register: { readonly name: string }
@@ -23,6 +23,12 @@ export interface JobSpec {
   /** Jobs that must have ended before this one begins. */
   readonly after?: readonly Predecessor[]
 }
+
+export type ModelSpec =
+  /** Keras-style JSON topology: what `model.toJSON()` and Keras write. */
+  | { readonly class_name: string; readonly config: unknown }
+  /** A version of a model, which the training goes on from: `name@version`; an alias stands there only until admission. */
+  | { readonly from: string }
 
 export interface JobLimits {
   /** Seconds from its first round to its end, pauses included. */

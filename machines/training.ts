@@ -41,6 +41,8 @@ export interface Plan {
   readonly dataset: { readonly name: string; readonly version: number }
   readonly topology: Blob
   readonly pipeline: Blob
+  /** The version of a model whose weights are the initial ones. */
+  readonly start?: ModelRef & { readonly weights: string }
   /** Steps of one replica over all epochs. */
   readonly steps: number
   readonly validationExamples: number
@@ -233,8 +235,9 @@ export function roundsOf(context: TrainingContext): number {
 }
 
 export function initialInput(context: TrainingContext): TaskInput {
-  const { recipe } = planOf(context)
-  return taskInput(context, initialiseTaskId(context.id, context.take), { kind: 'initialise', recipe })
+  const { recipe, start } = planOf(context)
+  const from = start === undefined ? {} : { from: start.weights }
+  return taskInput(context, initialiseTaskId(context.id, context.take), { kind: 'initialise', recipe, ...from })
 }
 
 export function roundInputs(context: TrainingContext): readonly TaskInput[] {

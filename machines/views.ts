@@ -220,10 +220,12 @@ export interface ModelVersionView {
   readonly owner: string
   /** The version of TensorFleet that trained it. */
   readonly code: string
+  /** The version that its training started from. */
+  readonly parent?: { readonly name: string; readonly version: number }
   readonly dataset: { readonly name: string; readonly version: number }
   readonly weights: { readonly sha256: string; readonly sizeBytes: number }
   readonly topology: { readonly sha256: string; readonly sizeBytes: number }
-  readonly preprocess: JobSpec['preprocess']
+  readonly preprocess: NonNullable<JobSpec['preprocess']>
   /** The columns that predictions are asked with, as the dataset has them, in this order. */
   readonly features: readonly ColumnView[]
   /** What preprocessing makes of them: the model's own input, and the target's column (null for an autoencoder). */

@@ -42,7 +42,12 @@ export interface Recipe {
 }
 
 export type Work =
-  | { readonly kind: 'initialise'; readonly recipe: Recipe }
+  | {
+      readonly kind: 'initialise'
+      readonly recipe: Recipe
+      /** sha256 of the weights to start from; by the seed when left out. */
+      readonly from?: string
+    }
   | {
       readonly kind: 'round'
       readonly recipe: Recipe

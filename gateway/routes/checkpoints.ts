@@ -9,6 +9,7 @@ import { pathParam, principalOf, queryOf, type Api, type Context } from '../api.
 import { findJob, jobFor } from '../job-access.ts'
 import { jobAddress } from '../job-address.ts'
 import { LIMITS } from '../limits.ts'
+import { findModel } from '../model-access.ts'
 import { GatewayError } from '../problems.ts'
 import { jobViewSchema } from '../schemas/views.ts'
 import type { Services } from '../services.ts'
@@ -47,7 +48,7 @@ export function checkpointRoutes(api: Api, services: Services): void {
     },
     async (c) => {
       const { job, checkpoint } = await checkpointAt(c, services)
-      if (queryOf(c, downloadQuery).file === 'topology') return c.json(job.spec.model)
+      if (queryOf(c, downloadQuery).file === 'topology') return topologyOf(c, services, job)
       const { sha256, sizeBytes } = checkpoint.weights
       return new Response(await services.blobs.get(sha256, { signal: c.req.raw.signal }), {
         headers: {
@@ -59,6 +60,14 @@ export function checkpointRoutes(api: Api, services: Services): void {
       })
     },
   )
+}
+
+async function topologyOf(c: Context, services: Services, { spec: { model } }: JobView): Promise<Response> {
+  if (!('from' in model)) return c.json(model)
+  const [name = '', version = ''] = model.from.split('@')
+  const { topology } = await findModel(services, name, version)
+  const body = await services.blobs.get(topology.sha256, { signal: c.req.raw.signal })
+  return new Response(body, { headers: { 'Content-Type': 'application/json' } })
 }
 
 async function restore(c: Context, services: Services): Promise<Response> {

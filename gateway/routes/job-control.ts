@@ -145,8 +145,7 @@ function withoutPredecessors({ after: _before, ...spec }: JobView['spec']): JobV
 async function clone(c: Context, services: Services): Promise<Response> {
   const job = await jobFor(services, pathParam(c, 'id'), principalOf(c))
   const patch = checkBody(cloneBody, await readBody(c, SPEC_TYPES, LIMITS.specBytesMax), 'request.invalid')
-  const spec = checkBody(jobSpecSchema, merged(job.spec, patch), 'spec.invalid')
-  await admitOrThrow(c, services, spec)
+  const spec = await admitOrThrow(c, services, checkBody(jobSpecSchema, merged(job.spec, patch), 'spec.invalid'))
   const id = services.newJobId()
   const { job: view } = await spawnJob(c, services, { id, owner: principalOf(c).subject, spec })
   return c.json(view, 201, locationOf(id))

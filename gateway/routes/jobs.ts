@@ -126,8 +126,8 @@ async function submit(c: Context, services: Services): Promise<Response> {
     if (before !== null)
       return c.json(sameJob(before, spec), 201, { ...locationOf(id), 'Idempotency-Replayed': 'true' })
   }
-  await admitOrThrow(c, services, spec)
-  const { answer, job } = await spawnJob(c, services, { id, owner, spec })
+  const admitted = await admitOrThrow(c, services, spec)
+  const { answer, job } = await spawnJob(c, services, { id, owner, spec: admitted })
   const headers = { ...locationOf(id), ...(!answer.handled && { 'Idempotency-Replayed': 'true' }) }
   return c.json(answer.handled ? job : sameJob(job, spec), 201, headers)
 }
@@ -145,8 +145,8 @@ async function specOf(c: Context, services: Services): Promise<JobSpec> {
   throw new GatewayError('spec.not-admitted', `This job cannot run: ${errors[0]?.message ?? ''}`, { errors })
 }
 
-function sameJob(job: JobView, spec: unknown): JobView {
-  if (isSameJson(job.spec, spec)) return job
+function sameJob(job: JobView, spec: JobSpec): JobView {
+  if (isSameJson(job.spec, { ...spec, model: modelOf(job.spec, spec) })) return job
   throw new GatewayError(
     'idempotency.mismatch',
     `This Idempotency-Key belongs to job ${job.id}, which is another one`,
@@ -154,6 +154,12 @@ function sameJob(job: JobView, spec: unknown): JobView {
       state: job.state,
     },
   )
+}
+
+/** An alias may have moved since: what it was for the job is what was asked for. */
+function modelOf({ model: stored }: JobSpec, { model: asked }: JobSpec): JobSpec['model'] {
+  if (!('from' in stored) || !('from' in asked) || /@\d+$/.test(asked.from)) return asked
+  return stored.from.split('@')[0] === asked.from.split('@')[0] ? stored : asked
 }
 
 /** If-None-Match may list several tags, weak ones among them. */

@@ -19,10 +19,23 @@ function errorsOf(issue: Issue, input: unknown): FieldError[] {
       return fieldError(path, 'no such field', describe(valueAt(input, [...issue.path, key])), `Unknown field ${path}`)
     })
   }
+  const meant = issue.code === 'invalid_union' ? meantOption(issue.errors) : undefined
+  if (meant !== undefined) {
+    return meant.flatMap((inner) => errorsOf({ ...inner, path: [...issue.path, ...inner.path] }, input))
+  }
   const path = pathText(issue.path)
   const expected = expectationOf(issue)
   const found = describe(valueAt(input, issue.path))
   return [fieldError(path, expected, found, `${path === '' ? 'The body' : path}: expected ${expected}, found ${found}`)]
+}
+
+/** The one option that the value comes closest to, where that has something against single fields of it. */
+function meantOption(options: readonly Issue[][]): Issue[] | undefined {
+  const against = (issues: readonly Issue[]): number =>
+    issues.reduce((sum, issue) => sum + (issue.code === 'unrecognized_keys' ? issue.keys.length : 1), 0)
+  const [first, second] = options.toSorted((a, b) => against(a) - against(b))
+  if (first === undefined || first.some(({ path }) => path.length === 0)) return undefined
+  return second !== undefined && against(second) === against(first) ? undefined : first
 }
 
 function fieldError(path: string, expected: string, found: string, message: string): FieldError {

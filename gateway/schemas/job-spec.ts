@@ -64,13 +64,27 @@ export const preprocessStepSchema = z.discriminatedUnion('op', [
   z.strictObject({ op: z.literal('shuffle'), rows: z.enum(['auto', 'full', 'windowed', 'none']) }),
 ]) satisfies z.ZodType<PreprocessStep>
 
+/** `@` parts name and version: neither has one in it. */
+export const modelRefSchema = z
+  .string()
+  .regex(/^[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}(@[A-Za-z0-9-]{1,40})?$/, 'a model as NAME, NAME@VERSION or NAME@ALIAS')
+
 /** Keras and tfjs write more beside these two (`keras_version`, `backend`): it is let in and left behind. */
-const modelSchema = z
+const topologySchema = z
   .object({
     class_name: z.string().min(1).max(100),
     config: z.union([z.record(z.string(), z.unknown()), z.array(z.unknown())]),
+    from: z.never().optional(),
   })
+  .transform(({ from: _, ...topology }) => topology)
   .describe('Keras-style JSON topology: what `model.toJSON()` and Keras write.')
+
+const modelSchema = z.union([
+  z.strictObject({
+    from: modelRefSchema.describe('Go on from this version: its topology, its weights and, unless `preprocess` is said, its fitted preprocessing. The job keeps the exact version.'), // prettier-ignore
+  }),
+  topologySchema,
+])
 
 /** What other specifications have too. */
 export const jobSpecFields = { name, dataset: datasetSchema }
@@ -106,7 +120,11 @@ export const jobSpecSchema = z
   .strictObject({
     name,
     dataset: datasetSchema,
-    preprocess: z.array(preprocessStepSchema).max(100).default([]),
+    preprocess: z
+      .array(preprocessStepSchema)
+      .max(100)
+      .exactOptional()
+      .describe('None when left out; beside `model.from`, what the version was trained with.'),
     model: modelSchema,
     train: trainSchema,
     register: z
@@ -128,5 +146,9 @@ export const jobSpecSchema = z
       .exactOptional()
       .describe('Jobs that must have ended before this one.'),
   })
-  .transform((spec) => ({ ...spec, register: spec.register ?? { name: spec.name } }))
+  .transform((spec) => ({
+    ...spec,
+    ...(spec.preprocess === undefined && !('from' in spec.model) && { preprocess: [] }),
+    register: spec.register ?? { name: spec.name },
+  }))
   .meta({ id: 'JobSpec' }) satisfies z.ZodType<JobSpec>

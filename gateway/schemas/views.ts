@@ -200,6 +200,10 @@ export const modelVersionSchema = z
     sweep: z.object({ id: z.string(), trial: z.int() }).exactOptional().describe('Whose best trial it is.'),
     owner: z.string(),
     code: z.string().describe('The version of TensorFleet that trained it.'),
+    parent: z
+      .object({ name: z.string(), version: z.int() })
+      .exactOptional()
+      .describe('The version that its training started from.'),
     dataset: z.object({ name: z.string(), version: z.int() }),
     weights: blob,
     topology: blob,

@@ -10,7 +10,7 @@ beforeAll(async () => {
 afterAll(() => house.stop())
 
 const problemsOf = (spec: typeof STRIPES): ReturnType<typeof admit> =>
-  admit({ datasets: house.datasets, kernels, pools: ['default'] }, spec)
+  admit({ blobs: house.blobs, datasets: house.datasets, registry: house.registry, kernels, pools: ['default'] }, spec)
 
 test('a spec that can be trained has no problems', async () => {
   expect(await problemsOf(STRIPES)).toEqual([])

@@ -1,11 +1,9 @@
-import { rm, writeFile } from 'node:fs/promises'
+import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { cars, Datasets, iris, mnist, Uploads } from '../../actors/mod.ts'
 import type { BuiltInDataset } from '../../actors/mod.ts'
 import * as kernels from '../../kernels/mod.ts'
-import type { IngestOptions } from '../../kernels/mod.ts'
-import type { DatasetView } from '../../machines/views.ts'
 import { systemClock } from '../../runtime/mod.ts'
 import { modify } from '../../stores/mod.ts'
 import { House } from './house.ts'
@@ -27,19 +25,7 @@ const withBuiltIn = (...builtIn: BuiltInDataset[]): Datasets =>
     builtIn,
   })
 
-async function add(
-  name: string,
-  text: string,
-  options: IngestOptions = {},
-): Promise<{ dataset: DatasetView; isNew: boolean }> {
-  const path = join(house.folder, `${name}.csv`)
-  await writeFile(path, text)
-  try {
-    return await house.datasets.add({ name, owner: 'ann', files: [{ name: `${name}.csv`, path }], options })
-  } finally {
-    await rm(path)
-  }
-}
+const add = (...table: Parameters<House['table']>): ReturnType<House['table']> => house.table(...table)
 
 describe('a dataset that comes with a package', () => {
   test('is brought in once, however many ask for it at the same time', async () => {

@@ -20,7 +20,7 @@ import {
 } from '../../actors/mod.ts'
 import type { BuiltInDataset, FleetCollections, KernelPlanServices } from '../../actors/mod.ts'
 import * as kernels from '../../kernels/mod.ts'
-import type { BackendName } from '../../kernels/mod.ts'
+import type { BackendName, IngestOptions } from '../../kernels/mod.ts'
 import type { KernelJobView, KernelSpec } from '../../machines/kernel-spec.ts'
 import type { JobSpec } from '../../machines/spec.ts'
 import { address, Node, systemClock } from '../../runtime/mod.ts'
@@ -103,6 +103,17 @@ export class House {
     this.#cleanups.unshift(() => node.stop())
     await client.spawn(address('scheduler', 'default'), { pool: 'default' })
     return new RunningHouse(this, fleet, client)
+  }
+
+  /** A table as a new version of a dataset. */
+  async table(name: string, csv: string, options: IngestOptions = {}): ReturnType<Datasets['add']> {
+    const path = join(this.folder, `${name}.csv`)
+    await writeFile(path, csv)
+    try {
+      return await this.datasets.add({ name, owner: 'ann', files: [{ name: `${name}.csv`, path }], options })
+    } finally {
+      await rm(path)
+    }
   }
 
   /** What kernel jobs are planned with. */

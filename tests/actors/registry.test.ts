@@ -12,7 +12,7 @@ beforeAll(async () => {
   const signal = new AbortController().signal
   const dataset = await house.datasets.resolve({ name: 'stripes' }, { signal })
   manifest = dataset.manifest
-  const planned = kernels.planPipeline(dataset.data, {}, STRIPES.preprocess)
+  const planned = kernels.planPipeline(dataset.data, {}, STRIPES.preprocess ?? [])
   pipeline = await house.blobs.put(new TextEncoder().encode(JSON.stringify(planned.pipeline)))
 })
 afterAll(() => house.stop())

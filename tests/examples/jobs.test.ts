@@ -25,7 +25,8 @@ afterAll(() => house.stop())
 test.each(files)('examples/%s is admitted', async (file) => {
   const text = readFileSync(`${folder}${file}`, 'utf8')
   const written = parse(text) as Record<string, unknown>
-  const services = { datasets: house.datasets, kernels, pools: ['default'] }
+  const { blobs, datasets, registry } = house
+  const services = { blobs, datasets, registry, kernels, pools: ['default'] }
   // Those whose data a user brings say how; the data is not here.
   const brings = /tensorfleet dataset add (\S+)/.exec(text)?.[1]
   const expanded = 'preset' in written ? await expand(services, presetSpecSchema.parse(written)) : { spec: written }

@@ -138,6 +138,7 @@ export async function startFleet(options: FleetOptions = {}): Promise<Fleet> {
     kernelJobs: { stored: collections.kernelJobs, view: kernelJobView, admit: async () => [] },
     workers: async () => [],
     pool: async () => null,
+    pin: async (spec) => spec,
     admit: async () => [],
     expand: async () => ({ problems: [] }),
     resumePoint,

@@ -305,3 +305,31 @@ test('a request that takes too long is answered, and its work told to stop', asy
   expect(response.status).toBe(504)
   await stopped.promise
 })
+
+test('a job that starts from a model by an alias keeps the version, and the same key gives it though the alias moved', async () => {
+  let version = 3
+  await using other = await startFleet({
+    services: {
+      pin: async (spec) => ('from' in spec.model ? { ...spec, model: { from: `cat@${version}` } } : spec),
+    },
+  })
+  const spec = { ...SPEC, model: { from: 'cat@champion' } }
+  const headers = { 'idempotency-key': 'once' }
+  const job = await other.submit(spec, { headers })
+  expect(job.spec).toMatchObject({ model: { from: 'cat@3' } })
+  expect(job.spec).not.toHaveProperty('preprocess')
+  version = 4
+  expect((await other.submit(spec, { headers })).id).toBe(job.id)
+  await expect(other.submit({ ...spec, model: { from: 'cat@4' } }, { headers })).rejects.toThrow('idempotency.mismatch')
+})
+
+test('a model is either a topology or a version, and what is wrong with it is named', async () => {
+  for (const [model, path] of [
+    [{ from: 'cat@3@4' }, 'model.from'],
+    [{ from: 'cat', config: {} }, 'model.config'],
+    [{ class_name: 'Sequential' }, 'model.config'],
+  ] as const) {
+    const response = await fleet.request('/v1/jobs', { method: 'POST', body: JSON.stringify({ ...SPEC, model }), headers: json }) // prettier-ignore
+    expect([response.status, (await problem(response)).errors?.map((error) => error.path)]).toEqual([422, [path]])
+  }
+})

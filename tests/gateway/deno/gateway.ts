@@ -50,6 +50,7 @@ const gateway = await serve(
     kernelJobs: { stored: collections.kernelJobs, view: kernelJobView, admit: async () => [] },
     workers: async () => [],
     pool: async () => null,
+    pin: async (spec) => spec,
     admit: async () => [],
     expand: async () => ({ problems: [] }),
     resumePoint,

@@ -13,13 +13,13 @@ import { hasKeys } from './json.ts'
 import type { Json } from './json.ts'
 import { RETIRE } from './message.ts'
 import { encodeRecord } from './record.ts'
-import type { ActorRecord, EffectRow, TimerRow } from './record.ts'
+import type { ActorRecord, EffectRow, TimerRow, Writing } from './record.ts'
 import { scheduleData } from './scheduling.ts'
 import { freeze } from './step.ts'
 import type { Op, Stepped } from './step.ts'
 
 /** One transition. What follows from it is named after its cause. */
-export interface Applied {
+export interface Applied extends Writing {
   readonly cell: Cell
   readonly before: ActorRecord
   readonly definition: ActorDefinition
@@ -27,9 +27,6 @@ export interface Applied {
   readonly event: string
   readonly cause: string
   readonly envelope: Envelope | null
-  readonly now: number
-  /** Writes the record at once, so that the message which spoils it is found. */
-  readonly careful: boolean
 }
 
 /** Moves the cell to what the step says, and collects what follows. */

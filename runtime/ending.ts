@@ -5,7 +5,7 @@
  * Invariants:
  * E1. A watcher hears of an end only while its own row for it stands, and the hearing takes the row away: once.
  * E2. Whoever ends, in whatever way, tells its watchers in the commit with which it ends.
- * E3. Who is not there, or has ended, answers a watch at once; a mailbox that is not there is answered for (shard.ts).
+ * E3. Who is not there, or has ended, answers a watch at once; a mailbox that is not there is answered for (outbox.ts).
  */
 import { kindOf, parseAddress } from './address.ts'
 import type { ActorAddress, Directory } from './address.ts'

@@ -6,3 +6,8 @@ export function hasKeys(value: object): boolean {
   for (const _ in value) return true
   return false
 }
+
+export function without<T>(rows: Readonly<Record<string, T>> | undefined, key: string): Readonly<Record<string, T>> {
+  const { [key]: _gone, ...rest } = rows ?? {}
+  return rest
+}

@@ -12,13 +12,13 @@
  */
 import type { AnyEventObject } from 'xstate'
 import type { ActorDefinition } from './actor.ts'
-import { kindOf } from './address.ts'
 import type { ActorAddress, Directory } from './address.ts'
 import { apply, replyOf } from './apply.ts'
 import type { Applied } from './apply.ts'
 import { idFrom } from './cause.ts'
-import { definitionOf, readerOf, snapshotOf } from './cell.ts'
-import type { Cell, Cells, Definitions } from './cell.ts'
+import { readerOf, snapshotOf } from './cell.ts'
+import type { Cell, Definitions } from './cell.ts'
+import type { Cells } from './cells.ts'
 import { Consequences, UnwritableRecord } from './consequences.ts'
 import type { Plan, Standing } from './consequences.ts'
 import { endedEvent, genOf, heard, outcomeOf, unwatched, watched } from './ending.ts'
@@ -26,14 +26,13 @@ import { AGAIN, CHILD_FAILED, ENDED, SCHEDULE, SPAWN, UNSCHEDULE, UNWATCH, WATCH
 import type { Envelope } from './envelope.ts'
 import { faultOf, RuntimeError } from './errors.ts'
 import type { Fault } from './errors.ts'
-import { hasKeys } from './json.ts'
+import { without } from './json.ts'
 import { CHILD_HAS_FAILED, OWNER_LOST, RETIRE } from './message.ts'
 import type { Message, Taken } from './message.ts'
-import { encodeRecord } from './record.ts'
-import type { ActorRecord } from './record.ts'
-import { isRepeated, nextBeat, scheduleName, scheduleRow } from './scheduling.ts'
+import type { ActorRecord, Writing } from './record.ts'
+import { isRepeated, nextBeat, schedule, unschedule } from './scheduling.ts'
+import { bury, hold, isUnreadable } from './set-aside.ts'
 import { afterEvent, effectDone, effectFailed, start, step, withoutEffect } from './step.ts'
-import { supervise, superviseBirth } from './supervision.ts'
 import type { TimerEntry } from './transport.ts'
 
 /** Plans a batch. Every actor in it must have a cell. Cells are moved to the state after the batch. */
@@ -59,13 +58,12 @@ class Planner {
   readonly #definitions: Definitions
   readonly #at: Standing
   readonly #collected: Consequences
-  /** Writes each record at once, so that the message which spoils it is found. */
-  readonly #careful: boolean
+  readonly #writing: Writing
   /** From here on, what throws is the chart's fault. */
   #inChart = false
 
   constructor(cells: Cells, definitions: Definitions, directory: Directory, at: Standing, careful: boolean) {
-    this.#careful = careful
+    this.#writing = { now: at.now, careful }
     this.#cells = cells
     this.#definitions = definitions
     this.#at = at
@@ -100,7 +98,12 @@ class Planner {
       }
     }
     this.#collected.rollBack(mark)
-    this.#bury(taken, fault ?? faultOf('unreadable', 'envelope.malformed'))
+    const letter = { taken, fault: fault ?? faultOf('unreadable', 'envelope.malformed'), inChart: this.#inChart }
+    bury(this.#collected, this.#cells, this.#definitions, this.#at.now, letter)
+  }
+
+  #held(taken: Taken, actor: ActorAddress, error: RuntimeError): boolean {
+    return hold(this.#collected, this.#cells, this.#at, taken, actor, error)
   }
 
   #dispatch(taken: Taken, actor: ActorAddress): void {
@@ -122,30 +125,6 @@ class Planner {
       const cause = idFrom(actor, OWNER_LOST, '', record.n)
       this.#transition(cell, record, definition, { type: OWNER_LOST }, { cause, envelope: null })
     }
-  }
-
-  /** P4. False when nobody can be expected to take it: then it is a dead letter. */
-  #held(taken: Taken, actor: ActorAddress, error: RuntimeError): boolean {
-    const { message, envelope } = taken
-    // What this owner makes of itself, the next owner makes anew.
-    if (message.kind !== 'mail' && message.kind !== 'timer') return true
-    const kind = kindOf(actor)
-    const record = this.#cells.get(actor)?.record ?? null
-    const canElsewhere = this.#at.readElsewhere(kind, record?.v ?? 1)
-    // Of an actor that is not there, and of a kind that no living node knows, nobody says that it ever will be.
-    if (record === null && !canElsewhere) return false
-    const unreadable = { to: actor, fault: faultOf(error, error.code) }
-    const hasRoom = this.#collected.hasHeldRoom
-    if (envelope?.replyTo !== undefined && !(canElsewhere && hasRoom)) {
-      // Nobody takes it before its asker gives up: better that they know.
-      this.#collected.refuse({ ...envelope, replyTo: envelope.replyTo }, unreadable)
-      return true
-    }
-    // No more timers can come due than were set: they need no limit, and no dead letter would make up for one.
-    if (!hasRoom && message.kind !== 'timer' && taken.heldId === undefined) return false
-    if (message.kind === 'timer' && taken.heldId === undefined) this.#collected.clearTimer(message.timer)
-    this.#collected.hold(taken, unreadable)
-    return true
   }
 
   #mail(cell: Cell, definition: ActorDefinition, envelope: Envelope): void {
@@ -197,8 +176,8 @@ class Planner {
         data: { actor: cell.actor, status: record.s.status },
       })
     }
-    if (type === SCHEDULE) this.#schedule(cell, record, envelope)
-    else if (type === UNSCHEDULE) this.#unschedule(cell, record, envelope)
+    if (type === SCHEDULE) schedule(this.#collected, cell, record, envelope, this.#writing)
+    else if (type === UNSCHEDULE) unschedule(this.#collected, cell, record, envelope, this.#writing)
     else if (type === AGAIN) {
       const { message } = data as unknown as { message: Message } // written by dead-letters.ts
       if (message.kind === 'timer') this.#timer(cell, record, definition, message.timer, envelope)
@@ -291,36 +270,6 @@ class Planner {
     if (rest !== null) this.#transition(cell, rest, definition, endedEvent(of, outcome), { cause, envelope })
   }
 
-  #schedule(cell: Cell, record: ActorRecord, envelope: Envelope): void {
-    const name = scheduleName(envelope.from, (envelope.data as { id: string }).id) // written by scheduleData
-    const row = scheduleRow(record, name, envelope, cell.actor)
-    this.#rearrange(cell, record, envelope, { ...record.tm, [name]: row }, name)
-    this.#collected.setTimer({ actor: cell.actor, name, gen: row.gen, due: row.due })
-  }
-
-  #unschedule(cell: Cell, record: ActorRecord, envelope: Envelope): void {
-    const name = scheduleName(envelope.from, (envelope.data as { id: string }).id) // likewise
-    if (record.tm?.[name] === undefined) this.#collected.answer(envelope, record.s, false, undefined)
-    else this.#rearrange(cell, record, envelope, without(record.tm, name), name)
-  }
-
-  /** A change that the chart has no part in: what is scheduled at the actor. */
-  #rearrange(cell: Cell, record: ActorRecord, envelope: Envelope, tm: Timers, name: string): void {
-    const { actor } = cell
-    const { now } = this.#at
-    const n = record.n + 1
-    const { tm: old, ...rest } = record
-    const changed: ActorRecord = { ...rest, n, at: now, ...(hasKeys(tm) && { tm }) }
-    if (this.#careful) encodeRecord(changed)
-    const row = old?.[name]
-    if (row !== undefined) this.#collected.clearTimer({ actor, name, gen: row.gen })
-    this.#collected.answer(envelope, record.s, true, undefined)
-    this.#collected.touch(cell)
-    cell.record = changed
-    const { value } = record.s
-    this.#collected.note({ actor, seq: n, event: envelope.type, from: value, to: value, at: now })
-  }
-
   #transition(
     cell: Cell,
     before: ActorRecord,
@@ -342,45 +291,7 @@ class Planner {
   }
 
   #apply(applied: Omit<Applied, 'now' | 'careful'>): void {
-    apply({ ...applied, now: this.#at.now, careful: this.#careful }, this.#collected)
-  }
-
-  #bury(taken: Taken, fault: Fault): void {
-    const { message, actor, envelope } = taken
-    const { now } = this.#at
-    if (message.kind === 'timer') this.#endTimer(message.timer)
-    if (message.kind === 'effect') this.#endEffect(message)
-    this.#collected.bury(taken, fault)
-    const cell = actor === null ? undefined : this.#cells.get(actor)
-    if (cell === undefined || actor === null || !this.#inChart) return
-    const definition = definitionOf(this.#definitions, actor)
-    const cause = envelope?.id ?? idFrom(actor, message.kind, '', cell.record?.n ?? 0)
-    const failure = { definition, fault, now, cause, trace: envelope?.trace }
-    if (cell.record !== null) supervise(this.#collected, cell, failure)
-    else if (envelope?.from !== undefined) superviseBirth(this.#collected, cell, envelope.from, failure)
-  }
-
-  /** A timer whose event the chart cannot take has fired all the same; one that comes again does so. */
-  #endTimer(timer: TimerEntry): void {
-    const cell = this.#cells.get(timer.actor)
-    const row = cell?.record?.tm?.[timer.name]
-    if (cell === undefined || cell.record === null || row?.gen !== timer.gen || !isRepeated(row)) {
-      this.#collected.clearTimer(timer)
-      return
-    }
-    const next = nextBeat(row, row.gen, this.#at.now)
-    this.#collected.touch(cell)
-    cell.record = { ...cell.record, tm: { ...cell.record.tm, [timer.name]: next } }
-    this.#collected.setTimer({ ...timer, due: next.due })
-  }
-
-  /** A result that the chart cannot take has ended its effect all the same: a new owner must not run it again. */
-  #endEffect({ actor, id, gen }: Message & { kind: 'effect' }): void {
-    const cell = this.#cells.get(actor)
-    const row = cell?.record?.fx?.[id]
-    if (cell === undefined || cell.record === null || row?.gen !== gen) return
-    this.#collected.touch(cell)
-    cell.record = { ...cell.record, fx: { ...cell.record.fx, [id]: { ...row, ended: true } } }
+    apply({ ...applied, ...this.#writing }, this.#collected)
   }
 
   /** A timer or a result for an actor that is no more. */
@@ -388,12 +299,6 @@ class Planner {
     if (message.kind === 'timer') this.#collected.clearTimer(message.timer)
   }
 }
-
-function isUnreadable({ code }: RuntimeError): boolean {
-  return code === 'actor.kind-unknown' || code === 'actor.version-unknown'
-}
-
-type Timers = NonNullable<ActorRecord['tm']>
 
 /** What brings a transition about. */
 interface Happening {
@@ -419,9 +324,4 @@ function childFailed(event: AnyEventObject): RuntimeError {
     remedy: fault.remedy,
     data: { actor, fault },
   })
-}
-
-function without<T>(rows: Readonly<Record<string, T>> | undefined, key: string): Readonly<Record<string, T>> {
-  const { [key]: _gone, ...rest } = rows ?? {}
-  return rest
 }

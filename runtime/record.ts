@@ -57,6 +57,13 @@ export interface ActorRecord {
   readonly failures?: readonly number[]
 }
 
+/** How a new record is written. */
+export interface Writing {
+  readonly now: number
+  /** At once, and not with the batch, so that the message which spoils it is found. */
+  readonly careful: boolean
+}
+
 export function encodeRecord(record: ActorRecord): string {
   return JSON.stringify(record)
 }

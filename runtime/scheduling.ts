@@ -6,11 +6,15 @@
 import { parseAddress } from './address.ts'
 import type { ActorAddress } from './address.ts'
 import { idFrom } from './cause.ts'
+import type { Cell } from './cell.ts'
+import type { Consequences } from './consequences.ts'
 import type { Envelope } from './envelope.ts'
 import { RuntimeError } from './errors.ts'
+import { hasKeys, without } from './json.ts'
 import type { Json } from './json.ts'
 import { LIMITS } from './limits.ts'
-import type { ActorRecord, TimerRow } from './record.ts'
+import { encodeRecord } from './record.ts'
+import type { ActorRecord, TimerRow, Writing } from './record.ts'
 import type { Later } from './vocabulary.ts'
 
 const PREFIX = '@tell|'
@@ -49,12 +53,65 @@ export function scheduleData({ id, event, delayMs, at, everyMs }: Later, now: nu
   return { id, due, event: event as unknown as Json, ...(everyMs !== undefined && { everyMs }) } // JSON is the sender's duty
 }
 
-export function scheduleName(from: ActorAddress | undefined, id: string): string {
+function scheduleName(from: ActorAddress | undefined, id: string): string {
   return `${PREFIX}${from ?? ''}|${id}`
 }
 
+/** A schedule arrives at its receiver. Throws `schedule.too-many`. */
+export function schedule(
+  collected: Consequences,
+  cell: Cell,
+  record: ActorRecord,
+  envelope: Envelope,
+  writing: Writing,
+): void {
+  const name = nameIn(envelope)
+  const row = scheduleRow(record, name, envelope, cell.actor)
+  rearrange(collected, cell, record, envelope, { name, tm: { ...record.tm, [name]: row } }, writing)
+  collected.setTimer({ actor: cell.actor, name, gen: row.gen, due: row.due })
+}
+
+export function unschedule(
+  collected: Consequences,
+  cell: Cell,
+  record: ActorRecord,
+  envelope: Envelope,
+  writing: Writing,
+): void {
+  const name = nameIn(envelope)
+  if (record.tm?.[name] === undefined) collected.answer(envelope, record.s, false, undefined)
+  else rearrange(collected, cell, record, envelope, { name, tm: without(record.tm, name) }, writing)
+}
+
+function nameIn({ from, data }: Envelope): string {
+  return scheduleName(from, (data as { id: string }).id) // written by scheduleData
+}
+
+/** A change that the chart has no part in: what is scheduled at the actor. */
+function rearrange(
+  collected: Consequences,
+  cell: Cell,
+  record: ActorRecord,
+  envelope: Envelope,
+  { name, tm }: { readonly name: string; readonly tm: NonNullable<ActorRecord['tm']> },
+  { now, careful }: Writing,
+): void {
+  const { actor } = cell
+  const n = record.n + 1
+  const { tm: old, ...rest } = record
+  const changed: ActorRecord = { ...rest, n, at: now, ...(hasKeys(tm) && { tm }) }
+  if (careful) encodeRecord(changed)
+  const row = old?.[name]
+  if (row !== undefined) collected.clearTimer({ actor, name, gen: row.gen })
+  collected.answer(envelope, record.s, true, undefined)
+  collected.touch(cell)
+  cell.record = changed
+  const { value } = record.s
+  collected.note({ actor, seq: n, event: envelope.type, from: value, to: value, at: now })
+}
+
 /** The row of a new schedule. Throws `schedule.too-many`. */
-export function scheduleRow(record: ActorRecord, name: string, envelope: Envelope, actor: ActorAddress): TimerRow {
+function scheduleRow(record: ActorRecord, name: string, envelope: Envelope, actor: ActorAddress): TimerRow {
   const { due, event, everyMs } = envelope.data as unknown as ScheduleData // written by scheduleData
   const others = Object.keys(record.tm ?? {}).filter((each) => each.startsWith(PREFIX) && each !== name)
   if (others.length >= LIMITS.schedulesMax) {

@@ -1,6 +1,8 @@
 /**
  * A shard is the unit of single-writer ownership: one mailbox, and all that its actors own. This is its owner's loop:
- * read a batch, load the records it needs, plan, commit, and only then act.
+ * read a batch, load the records it needs, plan, commit, and only then act. What it does beside that stands beside it: its
+ * claim and what a failover takes from it (`ownership.ts`), what a new owner finds (`recovery.ts`, `adoption.ts`), what waits
+ * for other code (`held.ts`), what leaves for other shards (`outbox.ts`).
  *
  * Invariants:
  * S1. Nothing leaves a shard except through `commit`, and a commit under an old epoch changes nothing.
@@ -10,32 +12,33 @@
  * S4. A suspended owner plans nothing. Effects under way go on: their results wait.
  * S5. What a former owner has held, since its code could not take it, is taken before anything newer.
  */
-import { kindOf, parseAddress, pinnedActor } from './address.ts'
-import type { ActorAddress, Directory, ShardName } from './address.ts'
+import { pinnedActor } from './address.ts'
+import type { Directory, ShardName } from './address.ts'
+import { Adoption } from './adoption.ts'
 import { Bell } from './bell.ts'
-import type { Cell, Definitions } from './cell.ts'
-import { Cells, definitionOf, readerOf } from './cell.ts'
 import { Care } from './care.ts'
 import type { Trials } from './care.ts'
+import { definitionOf } from './cell.ts'
+import type { Definitions } from './cell.ts'
+import { Cells } from './cells.ts'
 import type { Clock, Random } from './clock.ts'
+import type { Plan, Standing } from './consequences.ts'
 import type { Courier } from './courier.ts'
 import { Effects } from './effects.ts'
-import { CommitLog } from './commit-log.ts'
-import { watchesAnew, withoutMailbox } from './ending.ts'
-import { decodeEnvelope } from './envelope.ts'
-import { faultOf, RuntimeError } from './errors.ts'
+import { RuntimeError } from './errors.ts'
 import type { RuntimeEvents } from './events.ts'
+import { Held } from './held.ts'
 import type { Limits } from './limits.ts'
-import type { EffectStart, Plan, Standing, Unreadable } from './consequences.ts'
 import { Mailbox } from './mailbox.ts'
-import { open, openHeld } from './message.ts'
+import { open } from './message.ts'
 import type { Message, Taken } from './message.ts'
-import { plan } from './plan.ts'
 import { Outbox } from './outbox.ts'
-import { decodeRecord } from './record.ts'
+import { Ownership } from './ownership.ts'
+import { plan } from './plan.ts'
+import { lookInto, startUnderTrial } from './recovery.ts'
 import { Timers } from './timers.ts'
-import { compareIds, deadLetterStream, doorbell, heldStream } from './transport.ts'
-import type { Claim, CommitOutcome, Cursor, Need, OutboxEntry, Send, Transport } from './transport.ts'
+import { doorbell } from './transport.ts'
+import type { Claim, CommitOutcome, Cursor, Need, Transport } from './transport.ts'
 
 export interface ShardOptions {
   readonly name: ShardName
@@ -67,25 +70,17 @@ export class Shard {
   readonly #abort = new AbortController()
   /** Results of effects, and what adoption has to say: messages that need no mailbox, since only an owner makes them. */
   #local: Message[] = []
-  #claim: Claim
+  readonly #ownership: Ownership
+  readonly #outbox: Outbox
+  readonly #held: Held
+  readonly #timers: Timers
+  /** Of a pinned shard whose process is gone. */
+  readonly #adoption: Adoption | null
   #seq: number
   #cursor: Cursor
   #outSeq: number
-  #outbox: Outbox
-  readonly #log: CommitLog
-  #rolledBack = false
-  readonly #timers: Timers
-  /** S5. Where the owner is in the held stream, and where it will be through with it; null once it is. */
-  #heldAhead: { after: string; readonly until: string } | null = null
-  /** Messages that this owner has held. */
-  #heldCount = 0
   #inFlight: Promise<boolean>[] = []
   #suspended = false
-  readonly #adopted: boolean
-  /** Of an adopted shard: the runs of effects that died with its process; null until it has been looked at. */
-  #lostRuns: ReadonlySet<string> | null = null
-  /** Of an adopted shard: where it stands once its actor has heard that its owner is lost. */
-  #orphanTold = Infinity
   /** While something kills the shard's owners; null in ordinary life. */
   #care: Care | null
   #loop: Promise<void> = Promise.resolve()
@@ -96,34 +91,29 @@ export class Shard {
   constructor(options: ShardOptions, claim: Claim, adopted: boolean) {
     this.name = options.name
     this.#options = options
-    this.#claim = claim
     this.#seq = claim.seq
     this.#cursor = claim.cursor
     this.#outSeq = claim.outSeq
-    this.#outbox = new Outbox(claim.outSeq)
-    this.#log = new CommitLog(claim.seq, options.limits.commitsRememberedMax)
-    this.#adopted = adopted
+    this.#adoption = adopted ? new Adoption(options.name) : null
     this.#care = Care.after(claim, options.owner, options.limits, options.clock.now())
     this.#cells = new Cells(options.limits.cellsMax)
     this.#bell = new Bell(options.clock)
     this.#mailbox = new Mailbox({ ...options, shard: options.name })
+    this.#ownership = new Ownership(options, claim, () => this.#rolledBack())
+    this.#outbox = new Outbox({ ...options, report: (message) => this.#report(message) })
+    this.#held = new Held(options, this.#cells)
     const { transport, limits } = options
     this.#timers = new Timers((until, max) => transport.due(this.name, until, max), limits)
-    this.#effects = new Effects({
-      clock: options.clock,
-      random: options.random,
-      events: options.events,
-      report: (message) => this.#report(message),
-    })
+    this.#effects = new Effects({ ...options, report: (message) => this.#report(message) })
   }
 
   get epoch(): string {
-    return this.#claim.epoch
+    return this.#ownership.claim.epoch
   }
 
   /** The highest commit that was acknowledged. */
   get acknowledged(): number {
-    return this.#log.newest
+    return this.#ownership.acknowledged
   }
 
   start(): void {
@@ -152,18 +142,15 @@ export class Shard {
     this.#bell.ring()
   }
 
-  /**
-   * Told where the shard stands. Lower than a commit that had been acknowledged (`known`, at the time of the question)
-   * means that a failover has lost the rest: that is told by actor, and the owner starts anew from what there is.
-   */
+  /** Told where the shard stands; `known` is what had been acknowledged at the time of the question. */
   stands(seq: number, known: number): void {
-    if (seq >= known || seq >= this.#log.newest) return
-    const from = this.#log.newest
-    this.#options.events.emit({ type: 'shard.rolled-back', shard: this.name, from, to: seq, ...this.#log.cutTo(seq) })
-    // Generations come again: no result of a lost run may be taken for that of a new one.
+    this.#ownership.stands(seq, known)
+  }
+
+  /** Generations come again: no result of a lost run may be taken for that of a new one. */
+  #rolledBack(): void {
     this.#local = []
     this.#effects.keepOnly([])
-    this.#rolledBack = true
     this.#bell.ring()
   }
 
@@ -172,7 +159,7 @@ export class Shard {
     if (this.#abort.signal.aborted) return
     this.#abort.abort()
     this.#bell.ring()
-    this.#options.events.emit({ type: 'lease.lost', shard: this.name, epoch: this.#claim.epoch })
+    this.#options.events.emit({ type: 'lease.lost', shard: this.name, epoch: this.epoch })
     this.#ended = this.#effects.stopAll()
     this.#options.onEnd(this)
   }
@@ -207,118 +194,55 @@ export class Shard {
     this.#bell.ring()
   }
 
-  /**
-   * S3. A new epoch makes every command of ours that may still be on its way a stale one. Only an answered claim will
-   * do: under an older one, a commit planned from where the shard no longer stands could meet its seq by chance.
-   */
+  /** S3. */
   async #claimAnew(signal: AbortSignal): Promise<void> {
-    const { transport, courier, owner, limits, random, events, clock } = this.#options
-    for (;;) {
-      await clock.sleep(100, signal)
-      if (signal.aborted) return
-      try {
-        const { leaseMs: ttlMs, crashWindowMs } = limits
-        const request = { owner, ttlMs, nonce: random.word(), anew: true, crashWindowMs }
-        const claim = await transport.claim(this.name, request)
-        if (claim === null) await this.#loseFenced()
-        else {
-          this.#claim = claim
-          this.stands(claim.seq, this.#log.newest)
-          if (this.#rolledBack) courier.recall(`s${this.name}`, claim.outSeq)
-          this.#rolledBack = false
-        }
-        return
-      } catch (error) {
-        events.emit({ type: 'trouble', where: `claim of shard ${this.name}`, error })
-      }
-    }
+    const claimed = await this.#ownership.claimAnew(signal)
+    if (claimed === null) this.lose()
+    else if (claimed.rolledBack) this.#outbox.recall(claimed.claim.outSeq)
   }
 
   /** Fenced: by another owner, or by a failover that has lost our claim, and maybe more. */
   async #loseFenced(): Promise<void> {
-    const known = this.#log.newest
-    const position = await this.#options.transport.position(this.name)
-    this.stands(position?.seq ?? 0, known)
+    await this.#ownership.look()
     this.lose()
   }
 
   /** Takes up what the transport holds: position, outbox, timers, effects. */
   async #recover(): Promise<void> {
-    const { transport, definitions, directory } = this.#options
-    const claim = this.#claim
+    const { transport, definitions } = this.#options
+    const { claim } = this.#ownership
     this.#cells.clear()
     this.#seq = claim.seq
     this.#cursor = claim.cursor
     this.#outSeq = claim.outSeq
-    this.#outbox = new Outbox(claim.outSeq)
+    this.#outbox.begin(claim)
     this.#mailbox.begin(claim)
     this.#timers.forget()
-    this.#heldCount = 0
-    const [held, outbox, actors] = await Promise.all([
-      transport.ends(heldStream(this.name)),
+    const [, outbox, actors] = await Promise.all([
+      this.#held.begin(),
       transport.outbox(this.name),
       transport.active(this.name),
     ])
-    this.#heldAhead = { after: '0-0', until: held.newest }
-    this.#carry(outbox)
-    const starts: EffectStart[] = []
-    const watches: Message[] = []
-    const bodies = await transport.load(this.name, actors)
-    for (const [i, actor] of actors.entries()) {
-      const body = bodies[i]
-      if (body === null || body === undefined) continue
-      const cell = this.#cells.put(actor, decodeRecord(body))
-      if (!this.#canRead(cell)) continue // they run where their actor can be read
-      for (const [id, row] of Object.entries(cell.record?.fx ?? {})) {
-        if (row.ended !== true) starts.push({ actor, id, row, trace: undefined })
-      }
-      watches.push(...watchesAnew(cell, directory))
-    }
-    const own = this.#adopted ? this.#orphan(starts) : starts
-    this.#local.push(...watches)
+    this.#outbox.carry(outbox)
+    const { starts, watches } = await lookInto(actors, this.#cells, this.#held, this.#options)
+    const { own, words } = this.#adoption?.sort(starts, this.#seq) ?? { own: starts, words: this.#local }
+    this.#local = [...words, ...watches]
     this.#effects.keepOnly(own)
-    if (this.#care !== null) void this.#startWithCare(own, this.#care)
-    else for (const start of own) void this.#effects.start(definitionOf(definitions, start.actor), start)
-  }
-
-  /** One by one, each under a trial until it has lived for a while. Never throws. */
-  async #startWithCare(starts: readonly EffectStart[], care: Care): Promise<void> {
-    const { trials, definitions, clock, limits } = this.#options
-    const { signal } = this.#abort
-    const { epoch } = this.#claim
-    for (const start of starts) {
-      const { actor, id, row } = start
-      const fault = care.verdictOnEffect(start)
-      if (fault !== null) {
-        this.#report({ kind: 'effect', actor, id, gen: row.gen, result: { ok: false, fault } })
-        continue
-      }
-      await trials.run(false, async () => {
-        if (!(await this.#writeTrial(epoch, care.trialOfEffect(start)))) return
-        const ended = this.#effects.start(definitionOf(definitions, actor), start)
-        await Promise.race([ended, clock.sleep(limits.effectTrialMs, signal)])
-        await this.#writeTrial(epoch, '')
-      })
+    if (this.#care === null) {
+      for (const start of own) void this.#effects.start(definitionOf(definitions, start.actor), start)
+      return
     }
-  }
-
-  /**
-   * Nothing is tried that could not be written down, and nothing is left out for that. False when the shard is no longer
-   * ours, or was claimed anew: that begins with its effects again.
-   */
-  async #writeTrial(epoch: string, trial: string): Promise<boolean> {
-    const { transport, events, clock } = this.#options
     const { signal } = this.#abort
-    for (;;) {
-      if (signal.aborted || epoch !== this.#claim.epoch) return false
-      try {
-        await transport.attempt(this.name, epoch, trial)
-        return true
-      } catch (error) {
-        events.emit({ type: 'trouble', where: `trial of an effect of shard ${this.name}`, error })
-        await clock.sleep(100, signal)
-      }
+    const { epoch } = claim
+    const trying = {
+      care: this.#care,
+      epoch,
+      signal,
+      isOurs: () => !signal.aborted && epoch === this.epoch,
+      effects: this.#effects,
+      report: (message: Message) => this.#report(message),
     }
+    void startUnderTrial(own, trying, this.#options)
   }
 
   #report(message: Message): void {
@@ -326,57 +250,19 @@ export class Shard {
     this.#bell.ring()
   }
 
-  #canRead(cell: Cell): boolean {
-    try {
-      readerOf(this.#options.definitions, cell)
-      return true
-    } catch {
-      this.#need(cell.actor)
-      return false
-    }
-  }
-
-  /** Says which code the shard needs, where another version would help. */
-  #need(actor: ActorAddress): void {
-    const kind = kindOf(actor)
-    const version = this.#cells.get(actor)?.record?.v ?? 1
-    if (version > (this.#options.definitions.get(kind)?.version ?? 0)) {
-      this.#options.onNeed({ shard: this.name, kind, version })
-    }
-  }
-
-  /** What died with the former process is told to its actors, once; returns the effects that have begun since. */
-  #orphan(starts: readonly EffectStart[]): readonly EffectStart[] {
-    this.#lostRuns ??= new Set(starts.map(runOf))
-    const lostRuns = this.#lostRuns
-    const lost = starts.filter((start) => lostRuns.has(runOf(start)))
-    const fault = faultOf(
-      new RuntimeError('effect.lost', 'The process that ran this effect is gone', { remedy: 'retry-elsewhere' }),
-      'effect.lost',
-    )
-    this.#local = lost.map(({ actor, id, row }) => ({
-      kind: 'effect',
-      actor,
-      id,
-      gen: row.gen,
-      result: { ok: false, fault },
-    }))
-    const actor = pinnedActor(this.name)
-    if (actor !== null && this.#seq < this.#orphanTold) this.#local.push({ kind: 'orphaned', actor })
-    return starts.filter((start) => !lostRuns.has(runOf(start)))
-  }
-
   /** One batch, or one rest. */
   async #turn(signal: AbortSignal): Promise<void> {
-    if (this.#rolledBack) {
+    if (this.#ownership.rolledBack) {
       throw new RuntimeError('shard.fenced', `Shard ${this.name} has lost acknowledged commits`, { remedy: 'retry' })
     }
     if (this.#suspended) {
       await this.#bell.wait(this.#options.limits.watchdogMs, signal)
       return
     }
-    if (this.#heldAhead !== null) {
-      await this.#takeHeld(this.#heldAhead)
+    // S5
+    if (this.#held.isAhead) {
+      const held = await this.#held.next()
+      if (held.length > 0) await this.#take(held)
       return
     }
     const batch = await this.#ownWork()
@@ -391,16 +277,6 @@ export class Shard {
       await this.#settle(0)
       await this.#bell.wait(Math.min(this.#mailbox.restMs, this.#timers.next - this.#options.clock.now()), signal)
     }
-  }
-
-  /** S5. */
-  async #takeHeld(ahead: { after: string; readonly until: string }): Promise<void> {
-    const { transport, limits } = this.#options
-    const rows = ahead.until === '0-0' ? [] : await transport.range(heldStream(this.name), ahead.after, limits.batchMax)
-    const own = rows.filter(({ id }) => compareIds(id, ahead.until) <= 0)
-    ahead.after = own.at(-1)?.id ?? ahead.after
-    if (own.length < limits.batchMax) this.#heldAhead = null
-    if (own.length > 0) await this.#take(own.map(openHeld))
   }
 
   /** Results of effects, and timers that are due. */
@@ -424,7 +300,7 @@ export class Shard {
       const judged = portion.map((taken) => this.#care?.judged(taken) ?? taken)
       rest = rest.slice(portion.length)
       await trials.run(true, async () => {
-        await transport.attempt(this.name, this.#claim.epoch, trial)
+        await transport.attempt(this.name, this.epoch, trial)
         await this.#takeWhole(judged)
         await this.#settle(0)
       })
@@ -433,21 +309,21 @@ export class Shard {
   }
 
   async #takeWhole(batch: readonly Taken[]): Promise<void> {
-    const { definitions, directory, transport, clock, limits, readElsewhere } = this.#options
+    const { definitions, directory, transport, clock, readElsewhere } = this.#options
     await this.#load(batch)
     this.#cells.nextBatch()
     const standing: Standing = {
       shard: this.name,
-      epoch: this.#claim.epoch,
+      epoch: this.epoch,
       seq: this.#seq,
       cursor: this.#cursor,
       outSeq: this.#outSeq,
       outTrim: this.#outbox.trimmed,
-      incarnation: this.#claim.incarnation,
+      incarnation: this.#ownership.claim.incarnation,
       reach: transport.reach,
       look: this.#mailbox.look,
       now: clock.now(),
-      heldRoom: limits.mailboxMax - this.#heldCount,
+      heldRoom: this.#held.room,
       readElsewhere,
     }
     const planned = plan(batch, this.#cells, definitions, directory, standing)
@@ -455,8 +331,8 @@ export class Shard {
     this.#cursor = planned.commit.cursor
     this.#outSeq = planned.commit.outSeq
     this.#timers.follow(planned.commit.timersSet, planned.commit.timersCleared)
-    this.#heldCount += planned.heldMore
-    if (this.#adopted && batch.some(({ message }) => message.kind === 'orphaned')) this.#orphanTold = this.#seq
+    this.#held.grow(planned.heldMore)
+    this.#adoption?.taking(batch, this.#seq)
     for (const cell of planned.touched) cell.inFlight++
     const committing = transport.commit(planned.commit)
     const former = this.#inFlight.at(-1)
@@ -488,7 +364,7 @@ export class Shard {
     former: Promise<boolean> | undefined,
   ): Promise<boolean> {
     const { events, definitions, clock } = this.#options
-    const known = this.#log.newest
+    const known = this.#ownership.acknowledged
     try {
       const outcome = await committing
       if (!outcome.ok) {
@@ -496,9 +372,12 @@ export class Shard {
         if (outcome.why === 'fenced') this.lose()
         return false
       }
-      this.#log.add(planned.commit.seq + 1, planned.lines)
+      this.#ownership.acknowledge(planned.commit.seq + 1, planned.lines)
       this.#mailbox.learn(outcome.mail, planned.commit.cursor)
-      for (const i of outcome.gone) this.#undeliverable(planned.commit.sends[i])
+      for (const i of outcome.gone) {
+        const send = planned.commit.sends[i]
+        if (send !== undefined) this.#outbox.undeliverable(send)
+      }
     } catch (error) {
       events.emit({ type: 'trouble', where: `commit of shard ${this.name}`, error })
       return false
@@ -511,7 +390,7 @@ export class Shard {
     const { commit } = planned
     for (const { actor, id, gen } of planned.stops) this.#effects.stop(actor, id, gen)
     for (const start of planned.starts) void this.#effects.start(definitionOf(definitions, start.actor), start)
-    this.#carry(commit.outbox.map((entry) => ({ ...entry, incarnation: commit.incarnation })))
+    this.#outbox.carry(commit.outbox.map((entry) => ({ ...entry, incarnation: commit.incarnation })))
     if (commit.sends.some(({ shard }) => shard === this.name)) this.#bell.ring()
     if (!(await this.#dropIfLeft(planned))) return false
     const passivated = this.#cells.passivate()
@@ -526,15 +405,10 @@ export class Shard {
     const sends = commit.sends.length + commit.outbox.length
     events.emit({ type: 'commit', shard: this.name, seq: commit.seq + 1, messages, sends, ms, ageMs, lines })
     for (const { to, fault } of dead) events.emit({ type: 'dead-letter', shard: this.name, to, fault })
-    for (const unreadable of held) this.#tellHeld(unreadable)
+    this.#held.tell(held)
     for (const timer of planned.fired) {
       events.emit({ type: 'timer.fired', actor: timer.actor, timer: timer.name, lateMs: clock.now() - timer.due })
     }
-  }
-
-  #tellHeld({ to, fault }: Unreadable): void {
-    this.#options.events.emit({ type: 'message.held', shard: this.name, to, fault })
-    this.#need(to)
   }
 
   /** A pinned shard ends with its actor. False when it should have ended and could not. */
@@ -542,7 +416,7 @@ export class Shard {
     const actor = pinnedActor(this.name)
     if (actor === null || !planned.commit.records.some((row) => row.actor === actor && row.body === null)) return true
     try {
-      await this.#options.transport.drop(this.name, this.#claim.epoch)
+      await this.#options.transport.drop(this.name, this.epoch)
     } catch (error) {
       this.#options.events.emit({ type: 'trouble', where: `end of shard ${this.name}`, error })
       return false
@@ -552,60 +426,10 @@ export class Shard {
     return true
   }
 
-  #carry(entries: readonly OutboxEntry[]): void {
-    const { courier } = this.#options
-    const outbox = this.#outbox
-    const { lineage } = this.#claim
-    for (const { seq, incarnation, id, shard, lane, body } of entries) {
-      outbox.add(seq)
-      courier.send(shard, lane, { source: `s${this.name}`, incarnation, seq, id, lineage, body }, (outcome) => {
-        outbox.delivered(seq)
-        if (outcome !== 'ok') this.#undeliverable({ shard, lane, body })
-      })
-    }
-  }
-
-  /** The mailbox is no more: what was sent there becomes a dead letter of the sender's shard. */
-  #undeliverable(send: Send | undefined): void {
-    if (send === undefined) return
-    const { events, transport, clock, limits } = this.#options
-    const { shard, body } = send
-    const word = withoutMailbox(decodeEnvelope(body))
-    if (word === 'nothing') return
-    if (word !== 'a dead letter') {
-      this.#report(word)
-      return
-    }
-    const fault = faultOf(
-      new RuntimeError('shard.gone', `There is no mailbox ${shard} any more`, { remedy: 'give-up', data: { shard } }),
-      'shard.gone',
-    )
-    events.emit({ type: 'dead-letter', shard: this.name, to: shard, fault })
-    const letter = JSON.stringify({ to: shard, at: clock.now(), fault, message: body })
-    transport.append(deadLetterStream(this.name), [letter], limits.deadLettersMax).catch((error: unknown) => {
-      events.emit({ type: 'trouble', where: `dead letter of shard ${this.name}`, error })
-    })
-  }
-
   async #load(batch: readonly Taken[]): Promise<void> {
-    const missing = new Set<ActorAddress>()
-    for (const { actor } of batch) {
-      if (actor !== null && this.#cells.get(actor) === undefined) missing.add(actor)
-    }
-    if (missing.size === 0) return
-    const actors = [...missing]
-    const bodies = await this.#options.transport.load(this.name, actors)
-    const activated = new Map<string, number>()
-    for (const [i, actor] of actors.entries()) {
-      const body = bodies[i]
-      this.#cells.put(parseAddress(actor), body === null || body === undefined ? null : decodeRecord(body))
-      const kind = actor.slice(0, actor.indexOf('/'))
-      activated.set(kind, (activated.get(kind) ?? 0) + 1)
-    }
-    for (const [kind, count] of activated) this.#options.events.emit({ type: 'activation', kind, actors: count })
+    const { transport, events } = this.#options
+    const wanted = batch.map(({ actor }) => actor)
+    const activated = await this.#cells.load(this.name, transport, wanted)
+    for (const [kind, actors] of activated) events.emit({ type: 'activation', kind, actors })
   }
-}
-
-function runOf({ actor, id, row }: EffectStart): string {
-  return `${actor}|${id}|${row.gen}`
 }

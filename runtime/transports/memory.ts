@@ -1,25 +1,15 @@
 /**
- * The transport in memory: one `MemoryServer` stands for Redis, and each node or client has a connection to it. It
- * serves tests, simulation and `--transport memory`; nothing in it outlives the process. Its rules are those of
- * `runtime/redis/*.lua`, and one contract suite holds both to them.
+ * The transport in memory: a connection to a `MemoryServer`, which stands for Redis. It serves tests, simulation and
+ * `--transport memory`. Its rules are those of `runtime/redis/*.lua`, and one contract suite holds both to them.
  */
 import type { ActorAddress, ShardName } from '../address.ts'
-import { systemClock } from '../clock.ts'
-import type { Clock } from '../clock.ts'
 import type { Lane } from '../envelope.ts'
 import { RuntimeError } from '../errors.ts'
 import { LIMITS } from '../limits.ts'
-import { extended, isForgotten } from '../lineage.ts'
-import { encodeRing, RING_ENTRIES_MAX } from '../ring.ts'
-import {
-  compareIds,
-  CURSOR_START,
-  deadLetterStream,
-  doorbell,
-  heldStream,
-  journalStream,
-  nextId,
-} from '../transport.ts'
+import { extended } from '../lineage.ts'
+import { deliver } from '../memory/deliver.ts'
+import type { MemoryServer } from '../memory/server.ts'
+import { compareIds, deadLetterStream, heldStream, journalStream } from '../transport.ts'
 import type {
   Claim,
   ClaimRequest,
@@ -38,218 +28,7 @@ import type {
   Transport,
 } from '../transport.ts'
 
-/**
- * A stream of rows with rising ids, of which the oldest are trimmed. Ids are times, as Redis's are: after a rollback none
- * comes again, which an owner may still have in its cursor.
- */
-class Stream {
-  readonly #clock: Clock
-  rows: StreamRow[] = []
-  newest = '0-0'
-  trimmed = '0-0'
-
-  constructor(clock: Clock) {
-    this.#clock = clock
-  }
-
-  add(body: string): void {
-    const fresh = `${Math.floor(this.#clock.now())}-0`
-    this.newest = compareIds(fresh, this.newest) > 0 ? fresh : nextId(this.newest)
-    this.rows.push({ id: this.newest, body })
-  }
-
-  after(id: string, limit: number): StreamRow[] {
-    if (compareIds(this.newest, id) <= 0) return []
-    let [from, to] = [0, this.rows.length]
-    while (from < to) {
-      const middle = (from + to) >> 1
-      if (compareIds(this.rows[middle]?.id ?? id, id) > 0) to = middle
-      else from = middle + 1
-    }
-    return this.rows.slice(from, from + limit)
-  }
-
-  trimTo(id: string): void {
-    let gone = 0
-    for (const row of this.rows) {
-      if (compareIds(row.id, id) > 0) break
-      gone++
-    }
-    this.#drop(gone)
-  }
-
-  /** Whether any of them was there. */
-  remove(...ids: readonly string[]): boolean {
-    if (ids.length === 0) return false
-    const before = this.rows.length
-    this.rows = this.rows.filter((row) => !ids.includes(row.id))
-    return this.rows.length < before
-  }
-
-  copy(): Stream {
-    const copy = new Stream(this.#clock)
-    copy.rows = [...this.rows]
-    copy.newest = this.newest
-    copy.trimmed = this.trimmed
-    return copy
-  }
-
-  cap(max: number): void {
-    this.#drop(Math.max(0, this.rows.length - max))
-  }
-
-  #drop(count: number): void {
-    if (count === 0) return
-    this.trimmed = this.rows[count - 1]?.id ?? this.trimmed
-    this.rows = this.rows.slice(count)
-  }
-}
-
-interface ShardData {
-  epoch: string
-  epochs: number
-  owner: string | null
-  leaseUntil: number
-  seq: number
-  cursor: Cursor
-  outSeq: number
-  incarnation: number
-  claimedAt: number
-  claimedSeq: number
-  crashes: number
-  released: boolean
-  trial: string
-  /** Where its owner fell asleep; null while it is awake. */
-  parkedAt: Cursor | null
-  readonly lanes: Record<Lane, Stream>
-  outbox: OutboxEntry[]
-  readonly records: Map<ActorAddress, string>
-  readonly timers: Map<string, TimerEntry>
-  readonly effects: Set<ActorAddress>
-  lineage: string
-  readonly seen: Map<string, { incarnation: number; seq: number }>
-  /** What other shards sent and this one took: the latest. */
-  taken: { readonly source: string; readonly incarnation: number; readonly seq: number; readonly id: string }[]
-  /** What was taken and its source no longer knows: `source id`. */
-  readonly orphans: Set<string>
-}
-
-export class MemoryServer {
-  readonly clock: Clock
-  readonly shards = new Map<ShardName, ShardData>()
-  readonly streams = new Map<string, Stream>()
-  readonly nodes = new Map<string, { readonly until: number; readonly reads: Member['reads'] }>()
-  /** By shard and kind. */
-  readonly needs = new Map<string, Need>()
-  readonly listeners = new Map<string, Set<(body: string) => void>>()
-  readonly reach: Transport['reach']
-  shardCount: number | null = null
-
-  /** `reach: 'own shard'` behaves as a Redis Cluster does. */
-  constructor(options: { readonly clock?: Clock; readonly reach?: Transport['reach'] } = {}) {
-    this.clock = options.clock ?? systemClock
-    this.reach = options.reach ?? 'every shard'
-  }
-
-  connect(): Transport {
-    return new MemoryTransport(this)
-  }
-
-  shard(name: ShardName): ShardData {
-    let shard = this.shards.get(name)
-    if (shard === undefined) {
-      shard = {
-        epoch: '',
-        epochs: 0,
-        owner: null,
-        leaseUntil: 0,
-        seq: 0,
-        cursor: CURSOR_START,
-        outSeq: 0,
-        incarnation: 0,
-        lineage: '',
-        claimedAt: -Infinity,
-        claimedSeq: 0,
-        crashes: 0,
-        released: false,
-        trial: '',
-        parkedAt: null,
-        lanes: { hi: new Stream(this.clock), in: new Stream(this.clock) },
-        outbox: [],
-        records: new Map(),
-        timers: new Map(),
-        effects: new Set(),
-        seen: new Map(),
-        taken: [],
-        orphans: new Set(),
-      }
-      this.shards.set(name, shard)
-    }
-    return shard
-  }
-
-  stream(name: string): Stream {
-    let stream = this.streams.get(name)
-    if (stream === undefined) {
-      stream = new Stream(this.clock)
-      this.streams.set(name, stream)
-    }
-    return stream
-  }
-
-  /** What is after the cursor, control lane first. */
-  mail(name: ShardName, after: Cursor, limit: number): readonly Entry[] {
-    const { lanes } = this.shard(name)
-    return (['hi', 'in'] as const).flatMap((lane) =>
-      lanes[lane].after(after[lane], limit).map(({ id, body }) => ({ id, lane, body })),
-    )
-  }
-
-  /** The same; when there is nothing, the next one who brings something rings. */
-  look(name: ShardName, after: Cursor, limit: number): Mail {
-    const mail = this.mail(name, after, limit)
-    if (mail.length > 0) return mail
-    this.shard(name).parkedAt = after
-    return 'parked'
-  }
-
-  /** Rings the doorbell of an owner that sleeps. */
-  ring(name: ShardName): void {
-    const shard = this.shard(name)
-    const after = shard.parkedAt
-    if (after === null) return
-    shard.parkedAt = null
-    const mail = this.mail(name, after, RING_ENTRIES_MAX + 1)
-    this.publish(doorbell(name), encodeRing({ epoch: shard.epoch, after, mail }))
-  }
-
-  /**
-   * Remembers everything, or what `of` says: a shard by its name, what belongs to no shard by null. What it returns puts
-   * it back, once: a failover to a replica that stood here.
-   */
-  checkpoint(of: (shard: ShardName | null) => boolean = () => true): () => void {
-    const ofStream = (name: string): boolean => of((/^shard\/(.+)\/\w+$/.exec(name)?.[1] ?? null) as ShardName | null) // as journalStream names it
-    const shards = [...this.shards].filter(([name]) => of(name)).map(([name, shard]) => [name, copyOf(shard)] as const)
-    const streams = [...this.streams]
-      .filter(([name]) => ofStream(name))
-      .map(([name, each]) => [name, each.copy()] as const)
-    const nodes = [...this.nodes]
-    const needs = [...this.needs]
-    return () => {
-      refill(this.shards, shards, of)
-      refill(this.streams, streams, ofStream)
-      if (!of(null)) return
-      refill(this.nodes, nodes)
-      refill(this.needs, needs)
-    }
-  }
-
-  publish(channel: string, body: string): void {
-    for (const listener of this.listeners.get(channel) ?? []) queueMicrotask(() => listener(body))
-  }
-}
-
-class MemoryTransport implements Transport {
+export class MemoryTransport implements Transport {
   readonly name = 'memory'
   readonly reach: Transport['reach']
   readonly #server: MemoryServer
@@ -445,34 +224,8 @@ class MemoryTransport implements Transport {
 
   async deliver(name: ShardName, lane: Lane, batch: readonly Delivery[], cap: number): Promise<'ok' | 'busy' | 'gone'> {
     if (name.startsWith('@') && !this.#server.shards.has(name)) return 'gone'
-    const shard = this.#server.shard(name)
-    const stream = shard.lanes[lane]
-    let added = 0
-    for (const { source, incarnation, seq, id, lineage, body } of batch) {
-      const key = `${source}:${lane}`
-      const seen = shard.seen.get(key)
-      if (
-        seen !== undefined &&
-        (incarnation < seen.incarnation || (incarnation === seen.incarnation && seq <= seen.seq))
-      ) {
-        continue
-      }
-      if (seen !== undefined && incarnation > seen.incarnation && isForgotten(lineage, seen)) {
-        orphan(shard, source, lineage)
-      }
-      const returned = shard.orphans.has(`${source} ${id}`)
-      // Only what is new can be refused: a delivery that is repeated since its answer was lost has been taken.
-      if (!returned && added === 0 && lane === 'in' && stream.rows.length >= cap) return 'busy'
-      shard.seen.set(key, { incarnation, seq })
-      shard.orphans.delete(`${source} ${id}`)
-      if (returned) continue
-      stream.add(body)
-      if (lineage !== '') shard.taken.push({ source, incarnation, seq, id })
-      added++
-    }
-    if (shard.taken.length > 2 * LIMITS.takenRememberedMax) {
-      shard.taken = shard.taken.slice(-LIMITS.takenRememberedMax)
-    }
+    const added = deliver(this.#server.shard(name), lane, batch, cap)
+    if (added === 'busy') return 'busy'
     if (added > 0) this.#server.ring(name)
     return 'ok'
   }
@@ -528,37 +281,6 @@ class MemoryTransport implements Transport {
       listeners.delete(heard)
     }
   }
-}
-
-/** T6. What was taken from a source that no longer knows it must not be taken again. */
-function orphan(shard: ShardData, source: string, lineage: string): void {
-  for (const each of shard.taken) {
-    if (each.source === source && isForgotten(lineage, each)) shard.orphans.add(`${source} ${each.id}`)
-  }
-  for (const oldest of shard.orphans) {
-    if (shard.orphans.size <= LIMITS.takenRememberedMax) break
-    shard.orphans.delete(oldest)
-  }
-}
-
-function copyOf(shard: ShardData): ShardData {
-  const { lanes, outbox, records, timers, effects, seen, taken, orphans } = shard
-  return {
-    ...shard,
-    lanes: { hi: lanes.hi.copy(), in: lanes.in.copy() },
-    outbox: [...outbox],
-    records: new Map(records),
-    timers: new Map(timers),
-    effects: new Set(effects),
-    seen: new Map(seen),
-    taken: [...taken],
-    orphans: new Set(orphans),
-  }
-}
-
-function refill<K, V>(map: Map<K, V>, entries: Iterable<readonly [K, V]>, of: (key: K) => boolean = () => true): void {
-  for (const key of map.keys()) if (of(key)) map.delete(key)
-  for (const [key, value] of entries) map.set(key, value)
 }
 
 function timerKey({ actor, name, gen }: Omit<TimerEntry, 'due'>): string {

@@ -4,7 +4,7 @@ import { HealthWatch } from '../../runtime/health.ts'
 import { LIMITS } from '../../runtime/limits.ts'
 import { amiss, checkVersions } from '../../runtime/redis/condition.ts'
 import { VirtualClock } from '../../runtime/testing/virtual-clock.ts'
-import { MemoryServer } from '../../runtime/transports/memory.ts'
+import { MemoryServer } from '../../runtime/memory/server.ts'
 
 /** A watch over a transport that answers after `answerMs` what `says` says. */
 function watched() {

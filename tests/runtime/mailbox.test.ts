@@ -7,7 +7,7 @@ import { encodeRing } from '../../runtime/ring.ts'
 import { VirtualClock } from '../../runtime/testing/virtual-clock.ts'
 import { CURSOR_START, doorbell } from '../../runtime/transport.ts'
 import type { Claim, Entry, Transport } from '../../runtime/transport.ts'
-import { MemoryServer } from '../../runtime/transports/memory.ts'
+import { MemoryServer } from '../../runtime/memory/server.ts'
 
 const shard = numberedShard(1)
 

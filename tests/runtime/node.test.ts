@@ -7,7 +7,7 @@ import type { ShardName } from '../../runtime/address.ts'
 import { Node } from '../../runtime/node.ts'
 import { RuntimeEvents } from '../../runtime/events.ts'
 import { SeededRandom, VirtualClock } from '../../runtime/testing/mod.ts'
-import { MemoryServer } from '../../runtime/transports/memory.ts'
+import { MemoryServer } from '../../runtime/memory/server.ts'
 
 test('a node that is stopped while it starts keeps no shard', async () => {
   const clock = new VirtualClock()

@@ -13,7 +13,7 @@ import type { Limits } from '../../runtime/limits.ts'
 import { Node } from '../../runtime/node.ts'
 import { SeededRandom, settle, VirtualClock } from '../../runtime/testing/mod.ts'
 import { deadLetterStream, heldStream } from '../../runtime/transport.ts'
-import { MemoryServer } from '../../runtime/transports/memory.ts'
+import { MemoryServer } from '../../runtime/memory/server.ts'
 import { vocabulary } from '../../runtime/vocabulary.ts'
 
 interface Context {

@@ -9,7 +9,7 @@ import { decodeRecord } from '../../runtime/record.ts'
 import type { ActorRecord } from '../../runtime/record.ts'
 import { deadLetterStream, heldStream, journalStream } from '../../runtime/transport.ts'
 import type { ErrandContext } from './actors.ts'
-import type { MemoryServer } from '../../runtime/transports/memory.ts'
+import type { MemoryServer } from '../../runtime/memory/server.ts'
 
 export interface Evidence {
   readonly records: ReadonlyMap<ActorAddress, ActorRecord>

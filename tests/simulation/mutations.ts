@@ -24,12 +24,12 @@ export const MUTATIONS = {
     put: '',
   },
   dedupe: {
-    file: 'runtime/transports/memory.ts',
+    file: 'runtime/memory/deliver.ts',
     find: '(incarnation < seen.incarnation || (incarnation === seen.incarnation && seq <= seen.seq))',
     put: 'false',
   },
   'orphan-dedupe': {
-    file: 'runtime/transports/memory.ts',
+    file: 'runtime/memory/deliver.ts',
     find: 'const returned = shard.orphans.has(`${source} ${id}`)',
     put: 'const returned = false',
   },
@@ -47,18 +47,18 @@ export const MUTATIONS = {
   },
   'effect-restart': {
     file: 'runtime/shard.ts',
-    find: 'const own = this.#adopted ? this.#orphan(starts) : starts',
-    put: 'const own: EffectStart[] = []',
+    find: 'this.#adoption?.sort(starts, this.#seq) ?? { own: starts, words: this.#local }',
+    put: '{ own: [], words: this.#local }',
   },
   'rollback-detection': {
-    file: 'runtime/shard.ts',
+    file: 'runtime/ownership.ts',
     find: 'if (seq >= known || seq >= this.#log.newest) return',
     put: 'return',
   },
   'held-for-newer-code': {
-    file: 'runtime/shard.ts',
-    find: "this.#heldAhead = { after: '0-0', until: held.newest }",
-    put: 'this.#heldAhead = null',
+    file: 'runtime/held.ts',
+    find: "this.#ahead = { after: '0-0', until: newest }",
+    put: 'this.#ahead = null',
   },
   'version-check': {
     file: 'runtime/cell.ts',

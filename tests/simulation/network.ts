@@ -7,7 +7,7 @@
 import type { ShardName } from '../../runtime/address.ts'
 import type { VirtualClock } from '../../runtime/testing/virtual-clock.ts'
 import type { Commit, CommitOutcome, Cursor, Delivery, Transport } from '../../runtime/transport.ts'
-import type { MemoryServer } from '../../runtime/transports/memory.ts'
+import type { MemoryServer } from '../../runtime/memory/server.ts'
 import type { Fate, Fates } from './faults.ts'
 import type { SimProcess } from './process.ts'
 

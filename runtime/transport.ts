@@ -10,8 +10,8 @@
  * T5. Commands of one shard take effect in the order in which they were issued, unless one of them throws.
  * T6. A send that its source makes again, since a failover of the source alone has lost the first one, is taken once:
  *     ids tell (`cause.ts`), within the last `takenRememberedMax` sends.
- * T7. A commit whose cursor stands beyond what its lanes ever had changes nothing: a failover has lost mail that the owner
- *     had read, and what that mail brought about must not outlive it.
+ * T7. A commit that takes what its lanes do not hold changes nothing: a failover has lost mail that the owner had read,
+ *     and what that mail brought about must not outlive it.
  */
 import type { ActorAddress, ShardName } from './address.ts'
 import type { Lane } from './envelope.ts'

@@ -1,6 +1,6 @@
 /**
  * A stream of rows with rising ids, of which the oldest are trimmed, as Redis's streams are. Ids are times: after a
- * rollback none comes again, which an owner may still have in its cursor.
+ * rollback none comes again, so a commit that takes a lost entry is not taken for one that takes a new one (transport, T7).
  */
 import type { Clock } from '../clock.ts'
 import { compareIds, nextId } from '../transport.ts'
@@ -24,22 +24,16 @@ export class Stream {
 
   after(id: string, limit: number): StreamRow[] {
     if (compareIds(this.newest, id) <= 0) return []
-    let [from, to] = [0, this.rows.length]
-    while (from < to) {
-      const middle = (from + to) >> 1
-      if (compareIds(this.rows[middle]?.id ?? id, id) > 0) to = middle
-      else from = middle + 1
-    }
+    const from = this.#countTo(id)
     return this.rows.slice(from, from + limit)
   }
 
+  has(id: string): boolean {
+    return this.rows[this.#countTo(id) - 1]?.id === id
+  }
+
   trimTo(id: string): void {
-    let gone = 0
-    for (const row of this.rows) {
-      if (compareIds(row.id, id) > 0) break
-      gone++
-    }
-    this.#drop(gone)
+    this.#drop(this.#countTo(id))
   }
 
   /** Whether any of them was there. */
@@ -60,6 +54,17 @@ export class Stream {
 
   cap(max: number): void {
     this.#drop(Math.max(0, this.rows.length - max))
+  }
+
+  /** Rows up to this id. */
+  #countTo(id: string): number {
+    let [from, to] = [0, this.rows.length]
+    while (from < to) {
+      const middle = (from + to) >> 1
+      if (compareIds(this.rows[middle]?.id ?? id, id) > 0) to = middle
+      else from = middle + 1
+    }
+    return from
   }
 
   #drop(count: number): void {

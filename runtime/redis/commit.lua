@@ -18,17 +18,11 @@ end
 if seq ~= ARGV[2] then
   return { 'seq', seq }
 end
--- A failover may have lost mail that its reader has already: what is taken must be there, or have been (transport T7).
+-- A failover may have lost mail that its reader has already: the last that is taken must be there (transport T7).
 for lane = 2, 3 do
   local cursor = ARGV[lane + 1]
-  if cursor ~= '0-0' and cursor ~= at[lane + 1] then
-    local info = redis.pcall('XINFO', 'STREAM', KEYS[lane])
-    local newest = info.err and '0-0' or info[8]
-    local ms, n = string.match(cursor, '^(%d+)-(%d+)$')
-    local last_ms, last_n = string.match(newest, '^(%d+)-(%d+)$')
-    if tonumber(ms) > tonumber(last_ms) or (ms == last_ms and tonumber(n) > tonumber(last_n)) then
-      return { 'seq', seq }
-    end
+  if cursor ~= (at[lane + 1] or '0-0') and #call('XRANGE', KEYS[lane], cursor, cursor) == 0 then
+    return { 'seq', seq }
   end
 end
 local others = tonumber(ARGV[20])
@@ -114,15 +108,18 @@ if ARGV[7] ~= '' then
   call('XADD', KEYS[4], 'MAXLEN', '~', ARGV[8], '*', 'e', ARGV[7])
   call('PUBLISH', ARGV[10], '')
 end
-call('HSET', KEYS[1], 'seq', string.format('%d', seq + 1), 'hi', ARGV[3], 'in', ARGV[4], 'outSeq', ARGV[5])
 for i = 0, others - 1 do
   if parked[i] then
     local meta = 10 + 3 * i
     ring(KEYS[meta], ARGV[#ARGV - 2 * (others - i - 1)], parked[i], added[meta + 1], added[meta + 2])
   end
 end
-local mail = ARGV[24] ~= '0' and look(KEYS[1], KEYS[2], KEYS[3], ARGV[1], ARGV[3], ARGV[4], ARGV[24], true)
-if mail ~= 'parked' then
+local mail = ARGV[24] ~= '0' and look(KEYS[2], KEYS[3], ARGV[3], ARGV[4], ARGV[24], true)
+local stands = { 'seq', string.format('%d', seq + 1), 'hi', ARGV[3], 'in', ARGV[4], 'outSeq', ARGV[5] }
+if mail == 'parked' then
+  stands[9] = 'parked'
+  stands[10] = parked_at(ARGV[1], ARGV[3], ARGV[4])
+else
   if ARGV[3] ~= '0-0' then
     call('XTRIM', KEYS[2], 'MINID', '~', ARGV[3])
   end
@@ -130,6 +127,7 @@ if mail ~= 'parked' then
     call('XTRIM', KEYS[3], 'MINID', '~', ARGV[4])
   end
 end
+call('HSET', KEYS[1], unpack(stands))
 if ARGV[5] ~= '0' then
   call('XTRIM', KEYS[5], 'MINID', '~', ARGV[6])
 end

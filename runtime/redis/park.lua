@@ -9,4 +9,8 @@ end
 redis.call('XTRIM', KEYS[4], 'MINID', ARGV[5])
 -- A commit may have failed: then the shard does not stand where its owner looks, and nothing may go.
 local taken = (at[2] or '0-0') == ARGV[2] and (at[3] or '0-0') == ARGV[3]
-return look(KEYS[1], KEYS[2], KEYS[3], ARGV[1], ARGV[2], ARGV[3], ARGV[4], taken)
+local mail = look(KEYS[2], KEYS[3], ARGV[2], ARGV[3], ARGV[4], taken)
+if mail == 'parked' then
+  redis.call('HSET', KEYS[1], 'parked', parked_at(ARGV[1], ARGV[2], ARGV[3]))
+end
+return mail

@@ -9,7 +9,7 @@ import { LIMITS } from '../limits.ts'
 import { extended } from '../lineage.ts'
 import { deliver } from '../memory/deliver.ts'
 import type { MemoryServer } from '../memory/server.ts'
-import { compareIds, deadLetterStream, heldStream, journalStream } from '../transport.ts'
+import { deadLetterStream, heldStream, journalStream } from '../transport.ts'
 import type {
   Claim,
   ClaimRequest,
@@ -150,8 +150,9 @@ export class MemoryTransport implements Transport {
     const shard = this.#server.shard(commit.shard)
     if (shard.epoch !== commit.epoch) return { ok: false, why: 'fenced', seq: shard.seq }
     if (shard.seq !== commit.seq) return { ok: false, why: 'seq', seq: shard.seq }
-    const isAhead = (lane: Lane): boolean => compareIds(commit.cursor[lane], shard.lanes[lane].newest) > 0
-    if (isAhead('hi') || isAhead('in')) return { ok: false, why: 'seq', seq: shard.seq }
+    const isLost = (lane: Lane): boolean =>
+      commit.cursor[lane] !== shard.cursor[lane] && !shard.lanes[lane].has(commit.cursor[lane])
+    if (isLost('hi') || isLost('in')) return { ok: false, why: 'seq', seq: shard.seq }
     shard.seq++
     shard.cursor = commit.cursor
     shard.outSeq = commit.outSeq

@@ -175,17 +175,18 @@ export function transportContract(name: string, available: boolean, start: () =>
       expect(await transport.renew(shard, current.epoch, 'b', LEASE_MS)).toBe(0)
     })
 
-    test('a commit that has taken what its lane never had changes nothing: a failover has lost it', async () => {
+    test('a commit that takes what its lane does not hold changes nothing: a failover has lost it', async () => {
       const shard = freshShard()
       const { epoch } = await claimed(shard)
       await deliver(shard, 1, 'one')
       const [entry] = await transport.read(shard, CURSOR_START, 1)
       const [ms = '', n = ''] = (entry?.id ?? '').split('-')
-      for (const beyond of [
+      for (const lost of [
         { hi: '0-0', in: `${Number(ms) + 1}-0` },
+        { hi: '0-0', in: `${Number(ms) - 1}-0` }, // and something newer came since
         { hi: '1-0', in: '0-0' },
       ]) {
-        const outcome = await transport.commit({ ...empty(shard, epoch, 0), cursor: beyond, journal: '[1]' })
+        const outcome = await transport.commit({ ...empty(shard, epoch, 0), cursor: lost, journal: '[1]' })
         expect(outcome).toEqual({ ok: false, why: 'seq', seq: 0 })
       }
       expect(await transport.ends(journalStream(shard))).toEqual({ trimmed: '0-0', newest: '0-0' })

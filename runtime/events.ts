@@ -60,7 +60,7 @@ export type RuntimeEvent =
   /** Something went wrong that the runtime goes on from; for logs. */
   | { readonly type: 'trouble'; readonly where: string; readonly error: unknown }
 
-export type RuntimeEventOf<T extends RuntimeEvent['type']> = Extract<RuntimeEvent, { type: T }>
+export type RuntimeEventOf<T extends RuntimeEvent['type']> = RuntimeEvent & { readonly type: T }
 
 export class RuntimeEvents {
   readonly #listeners = new Map<RuntimeEvent['type'] | '*', Set<(event: RuntimeEvent) => void>>()

@@ -185,9 +185,9 @@ export class RuntimeWorld implements AsyncDisposable {
 
   /** Notes that are handed on, asks, effects and timers, some hundred a second, until it is stopped. */
   load(): Load {
-    let stopped = false
+    const over = new AbortController()
     const running = (async () => {
-      while (!stopped) {
+      while (!over.signal.aborted) {
         for (let i = 0; i < 3; i++) this.#one()
         await systemClock.sleep(TICK_MS)
       }
@@ -195,7 +195,7 @@ export class RuntimeWorld implements AsyncDisposable {
     })()
     return {
       async stop() {
-        stopped = true
+        over.abort()
         await running
       },
     }

@@ -31,7 +31,7 @@ export async function basisOf(
   data: DatasetManifest,
 ): Promise<{ readonly basis: JobBasis } | { readonly problems: readonly Problem[] }> {
   const { model, dataset, preprocess } = spec
-  const start = 'from' in model ? await findStart(services, model.from) : null
+  const start = 'from' in model ? await findModel(services, model.from) : null
   if (start === undefined) return { problems: [unknownModel(model)] }
   const topology = start === null ? model : await topologyOf(services, start)
   if (start !== null && preprocess === undefined) {
@@ -46,11 +46,16 @@ export async function basisOf(
 /** The specification with the exact version that it starts from; as it is where that is not to be found. */
 export async function pinned(services: Pick<BasisServices, 'registry'>, spec: JobSpec): Promise<JobSpec> {
   const { model } = spec
-  const start = 'from' in model ? await findStart(services, model.from) : undefined
-  return start === undefined ? spec : { ...spec, model: { from: `${start.name}@${start.version}` } }
+  return 'from' in model ? { ...spec, model: { from: await exactModel(services, model.from) } } : spec
 }
 
-async function findStart(
+/** `NAME@VERSION` of what is meant; as it is where that is not to be found. */
+export async function exactModel(services: Pick<BasisServices, 'registry'>, ref: string): Promise<string> {
+  const model = await findModel(services, ref)
+  return model === undefined ? ref : `${model.name}@${model.version}`
+}
+
+async function findModel(
   { registry }: Pick<BasisServices, 'registry'>,
   ref: string,
 ): Promise<ModelVersionView | undefined> {

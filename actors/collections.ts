@@ -3,7 +3,7 @@
  * models and datasets are facts that effects write once. Each definition names the fields that may be searched by.
  */
 import type { DatasetView, JobView, ModelAliasView, ModelVersionView } from '../machines/views.ts'
-import type { KernelJobView } from '../machines/kernel-spec.ts'
+import type { BatchView } from '../machines/batch-spec.ts'
 import type { Collection, CollectionDefinition, Documents } from '../stores/mod.ts'
 
 /** Which version each content of a dataset got. Its id is the dataset's name. */
@@ -28,8 +28,8 @@ export const jobsDefinition: CollectionDefinition<JobView> = {
   indexes: ['createdAt', ['owner', 'createdAt'], ['state', 'createdAt'], ['owner', 'state', 'createdAt']],
 }
 
-export const kernelJobsDefinition: CollectionDefinition<KernelJobView> = {
-  name: 'kernelJobs',
+export const batchesDefinition: CollectionDefinition<BatchView> = {
+  name: 'batches',
   indexes: ['createdAt', ['owner', 'createdAt']],
 }
 
@@ -57,7 +57,7 @@ export const positionsDefinition: CollectionDefinition<Position> = { name: 'posi
 export interface FleetCollections {
   /** By job id. */
   readonly jobs: Collection<JobView>
-  readonly kernelJobs: Collection<KernelJobView>
+  readonly batches: Collection<BatchView>
   /** By `<name>@<version>`. */
   readonly models: Collection<ModelVersionView>
   /** By `<name>:<alias>`. */
@@ -71,7 +71,7 @@ export interface FleetCollections {
 export function fleetCollections(documents: Documents): FleetCollections {
   return {
     jobs: documents.collection(jobsDefinition),
-    kernelJobs: documents.collection(kernelJobsDefinition),
+    batches: documents.collection(batchesDefinition),
     models: documents.collection(modelsDefinition),
     modelAliases: documents.collection(modelAliasesDefinition),
     modelNumbers: documents.collection(modelNumbersDefinition),

@@ -12,6 +12,7 @@ import { createReadStream } from 'node:fs'
 import { stat } from 'node:fs/promises'
 import type * as Kernels from '../kernels/mod.ts'
 import type { DatasetManifest, Ingested, IngestFile, IngestOptions, IngestProgress, SourceFile, SplitManifest, SplitName } from '../kernels/mod.ts' // prettier-ignore
+import type { BatchSpec } from '../machines/batch-spec.ts'
 import type { DatasetRef } from '../machines/spec.ts'
 import type { DatasetDetailView, DatasetView } from '../machines/views.ts'
 import type { Clock } from '../runtime/mod.ts'
@@ -30,7 +31,7 @@ export interface ResolvedDataset extends DatasetView {
 
 export interface DatasetServices {
   readonly blobs: Pick<Blobs, 'put' | 'bytes' | 'head' | 'delete'>
-  readonly collections: Pick<FleetCollections, 'datasets' | 'datasetNumbers' | 'jobs' | 'models'>
+  readonly collections: Pick<FleetCollections, 'batches' | 'datasets' | 'datasetNumbers' | 'jobs' | 'models'>
   readonly kernels: Pick<typeof Kernels, 'ingestFiles' | 'sampleRows'>
   readonly clock: Pick<Clock, 'now'>
   /** Changes a document by compare-and-set. */
@@ -178,7 +179,7 @@ export class Datasets {
 
   /** A job under way or a model that rests on a version. A job that names none of its versions means the newest. */
   async #userOf(name: string, version: number): Promise<string | null> {
-    const { jobs, models } = this.#services.collections
+    const { batches, jobs, models } = this.#services.collections
     for await (const { value } of each(models)) {
       if (value.dataset.name === name && value.dataset.version === version)
         return `model ${value.name}@${value.version}`
@@ -187,6 +188,9 @@ export class Datasets {
       const { dataset } = value.spec
       if (value.endedAt !== undefined || dataset.name !== name) continue
       if ((dataset.version ?? version) === version) return `job ${value.id}`
+    }
+    for await (const { value } of each(batches)) {
+      if (value.endedAt === undefined && readBy(value.spec).some((ref) => ref.name === name && (ref.version ?? version) === version)) return `job ${value.id}` // prettier-ignore
     }
     return null
   }
@@ -308,4 +312,9 @@ async function sourceOf(dataset: string, { path, name, split }: IngestFile): Pro
     const reason = error instanceof Error ? error.message : String(error)
     throw new FleetError('dataset.unreadable', `Cannot read ${path} of dataset ${dataset}: ${reason}`, { path }, error)
   }
+}
+
+function readBy(spec: BatchSpec): readonly DatasetRef[] {
+  if (spec.kind !== 'kernel') return [spec.dataset]
+  return spec.inputs.flatMap((input) => ('dataset' in input ? [{ ...input, name: input.dataset }] : []))
 }

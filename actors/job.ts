@@ -51,7 +51,7 @@ export function jobActor(services: JobServices): Actor<typeof jobMachine> {
       validate: (input) => validate(services, input),
       prepare: (input, { signal }) => prepare(services, input, signal),
       reduce: (input, { signal }) => reduce(services, input, signal),
-      score: (input, { signal }) => score(services, input, signal),
+      score: ({ slices }, { signal }) => score(services, slices, signal),
       register: (input) => registerAndLog(services, input),
     },
   })

@@ -4,7 +4,7 @@ import type { DatasetSlice, Pipeline } from '../kernels/mod.ts'
 import type { Blob, Work, WorkOutput } from '../machines/work.ts'
 import type { Blobs } from '../stores/mod.ts'
 import type { BlobCache, CachedFile } from './blob-cache.ts'
-import type { KernelRecipe } from './kernel-plan.ts'
+import type { KernelRecipe } from './batches/kernel.ts'
 import type { Kernel } from './kernel-slots.ts'
 
 export interface MapServices {

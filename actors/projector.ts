@@ -13,18 +13,18 @@ import type { ActorAddress, Client, Clock, Directory, ReadFrom, ShardName } from
 import type { Collection } from '../stores/mod.ts'
 import type { FleetCollections } from './collections.ts'
 import type { Trouble } from './streams.ts'
-import { kernelJobView } from './kernel-view.ts'
+import { batchView } from './batch-view.ts'
 import { jobView } from './views.ts'
 
 export interface ProjectorOptions {
   readonly client: Pick<Client, 'read' | 'journal'>
   readonly directory: Directory
-  readonly collections: Pick<FleetCollections, 'jobs' | 'kernelJobs' | 'positions'>
+  readonly collections: Pick<FleetCollections, 'jobs' | 'batches' | 'positions'>
   readonly clock: Clock
   readonly trouble: Trouble
 }
 
-const PROJECTED: ReadonlySet<string> = new Set(['job', 'kernel'])
+const PROJECTED: ReadonlySet<string> = new Set(['job', 'batch'])
 
 /** What the views of all kinds have in common. */
 type View = Pick<JobView, 'id' | 'seq' | 'endedAt'>
@@ -63,8 +63,8 @@ export class Projector {
   async project(actor: ActorAddress): Promise<void> {
     const snapshot = await this.#options.client.read(actor)
     if (snapshot === null) return // it has left the runtime; its document stays
-    const { jobs, kernelJobs } = this.#options.collections
-    if (kindOf(actor) === 'kernel') await write(kernelJobs, kernelJobView(snapshot))
+    const { jobs, batches } = this.#options.collections
+    if (kindOf(actor) === 'batch') await write(batches, batchView(snapshot))
     else await write(jobs, jobView(snapshot))
     this.#remember(actor, snapshot.seq)
   }
@@ -114,13 +114,13 @@ export class Projector {
 
   /** Lines were trimmed before they were read: every job that the read model holds for unfinished is read again. */
   async #refresh(): Promise<void> {
-    const { jobs, kernelJobs } = this.#options.collections
+    const { jobs, batches } = this.#options.collections
     await this.#refreshAll('job', (cursor) => jobs.find(cursor))
-    await this.#refreshAll('kernel', (cursor) => kernelJobs.find(cursor))
+    await this.#refreshAll('batch', (cursor) => batches.find(cursor))
   }
 
   async #refreshAll(
-    kind: 'job' | 'kernel',
+    kind: 'job' | 'batch',
     find: (cursor: { cursor?: string }) => Promise<{ items: readonly { id: string; value: View }[]; next?: string }>,
   ): Promise<void> {
     for (let cursor: string | undefined; ;) {

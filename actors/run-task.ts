@@ -6,7 +6,7 @@ import { rm } from 'node:fs/promises'
 import type * as Kernels from '../kernels/mod.ts'
 import type { DatasetManifest, KernelRequest, OutputFile, Pipeline, Progress, SplitName } from '../kernels/mod.ts' // prettier-ignore
 import type { RunInput } from '../machines/worker.ts'
-import type { Blob, Recipe, Work, WorkOutput } from '../machines/work.ts'
+import type { Blob, ModelRecipe, Work, WorkOutput } from '../machines/work.ts'
 import type { Client } from '../runtime/mod.ts'
 import type { Blobs } from '../stores/mod.ts'
 import { BlobCache } from './blob-cache.ts'
@@ -41,6 +41,7 @@ interface Basis {
 const BASES_MAX = 16
 
 type EvaluateWork = Extract<Work, { kind: 'evaluate' }>
+type PredictWork = Extract<Work, { kind: 'predict' }>
 
 export class TaskRunner {
   readonly #services: RunServices
@@ -94,6 +95,8 @@ export class TaskRunner {
         return this.#evaluate(work, kernel, signal)
       case 'map':
         return runChunk(this.#chunks, work, kernel, signal)
+      case 'predict':
+        return this.#predict(work, kernel, signal)
     }
   }
 
@@ -152,6 +155,18 @@ export class TaskRunner {
     return { kind: 'evaluate', slice, sums: { sha256, sizeBytes } }
   }
 
+  async #predict(work: PredictWork, kernel: Kernel, signal: AbortSignal): Promise<WithoutTime<WorkOutput>> {
+    const { recipe, split, weights, start, rows, format } = work
+    const basis = await this.#basis(recipe)
+    const data = await this.#slice(recipe, basis, split)
+    const { chunk } = await this.#cache.lend([weights], ([file]) => {
+      if (file === undefined) throw new TypeError('lend gives a file for each hash')
+      const request = { op: 'predictSplit', model: basis.model, weights: file, data, start, rows, format } as const
+      return kernel.run(request, { signal })
+    })
+    return { kind: 'predict', chunk: work.chunk, blob: await this.#store(chunk) }
+  }
+
   #progressOf(work: RoundWork, worker: string, metrics: MetricBatch): (progress: Progress) => void {
     const { clock } = this.#services
     const startedAt = clock.now()
@@ -171,7 +186,7 @@ export class TaskRunner {
     }
   }
 
-  #basis(recipe: Recipe): Promise<Basis> {
+  #basis(recipe: ModelRecipe): Promise<Basis> {
     const key = `${recipe.topology} ${recipe.manifest} ${recipe.pipeline}`
     const known = this.#bases.get(key)
     if (known !== undefined) return known
@@ -186,7 +201,7 @@ export class TaskRunner {
     return basis
   }
 
-  async #readBasis(recipe: Recipe): Promise<Basis> {
+  async #readBasis(recipe: ModelRecipe): Promise<Basis> {
     const { blobs } = this.#services
     const [topology, manifest, pipeline] = await Promise.all([
       blobs.bytes(recipe.topology),
@@ -198,7 +213,7 @@ export class TaskRunner {
   }
 
   async #slice(
-    recipe: Pick<Recipe, 'dataset'>,
+    recipe: Pick<ModelRecipe, 'dataset'>,
     { manifest, pipeline }: Pick<Basis, 'manifest' | 'pipeline'>,
     split: SplitName,
   ): Promise<Kernels.DatasetSlice> {
@@ -209,7 +224,7 @@ export class TaskRunner {
     return this.#services.kernels.datasetSlice(manifest, pipeline, split, ({ sha256 }) => paths.get(sha256) ?? '')
   }
 
-  async #shard({ dataset }: Pick<Recipe, 'dataset'>, sha256: string): Promise<CachedFile> {
+  async #shard({ dataset }: Pick<ModelRecipe, 'dataset'>, sha256: string): Promise<CachedFile> {
     try {
       return await this.#cache.keep(sha256)
     } catch (error) {

@@ -4,7 +4,7 @@
  * classes as a person can look at.
  */
 import type * as Kernels from '../kernels/mod.ts'
-import type { Evaluation, ScoreInput } from '../machines/training.ts'
+import type { Evaluation } from '../machines/training.ts'
 import type { Blobs } from '../stores/mod.ts'
 
 export interface ScoreServices {
@@ -14,12 +14,15 @@ export interface ScoreServices {
 
 const CLASSES_SHOWN_MAX = 32
 
-export async function score(services: ScoreServices, input: ScoreInput, signal: AbortSignal): Promise<Evaluation> {
+/** `slices`: sha256 of each slice's sums, in order. */
+export async function score(
+  services: ScoreServices,
+  slices: readonly string[],
+  signal: AbortSignal,
+): Promise<Evaluation> {
   const { blobs, kernels } = services
   const parts = await Promise.all(
-    input.slices.map(
-      async (sha256) => JSON.parse(new TextDecoder().decode(await blobs.bytes(sha256))) as Kernels.Evaluation,
-    ), // written by run-task.ts
+    slices.map(async (sha256) => JSON.parse(new TextDecoder().decode(await blobs.bytes(sha256))) as Kernels.Evaluation), // written by run-task.ts
   )
   signal.throwIfAborted()
   const summary = kernels.summarize(kernels.mergeEvaluations(parts))

@@ -15,7 +15,7 @@ import type {
   PoolView,
   WorkerView,
 } from '../machines/views.ts'
-import type { KernelJobView } from '../machines/kernel-spec.ts'
+import type { BatchView } from '../machines/batch-spec.ts'
 import { DataDir } from './data-dir.ts'
 import type { ApiAccess } from './data-dir.ts'
 import { CliError, EXIT } from './errors.ts'
@@ -94,29 +94,29 @@ export class Api {
     })
   }
 
-  submitKernel(
+  submitBatch(
     spec: string,
     type: 'application/yaml' | 'application/json',
     idempotencyKey?: string,
-  ): Promise<KernelJobView> {
+  ): Promise<BatchView> {
     const key = idempotencyKey === undefined ? {} : { 'idempotency-key': idempotencyKey }
-    return this.#json('POST', '/v1/kernels', { body: spec, headers: { 'content-type': type, ...key } })
+    return this.#json('POST', '/v1/batches', { body: spec, headers: { 'content-type': type, ...key } })
   }
 
-  kernelJob(id: string): Promise<KernelJobView> {
-    return this.#json('GET', `/v1/kernels/${encodeURIComponent(id)}`)
+  batch(id: string): Promise<BatchView> {
+    return this.#json('GET', `/v1/batches/${encodeURIComponent(id)}`)
   }
 
-  kernelJobs(query: { limit?: number } = {}): Promise<readonly KernelJobView[]> {
-    return this.#all('/v1/kernels', query)
+  batches(query: { limit?: number } = {}): Promise<readonly BatchView[]> {
+    return this.#all('/v1/batches', query)
   }
 
-  cancelKernel(id: string): Promise<KernelJobView> {
-    return this.#json('POST', `/v1/kernels/${encodeURIComponent(id)}/cancel`)
+  cancelBatch(id: string): Promise<BatchView> {
+    return this.#json('POST', `/v1/batches/${encodeURIComponent(id)}/cancel`)
   }
 
-  kernelOutput(id: string): Promise<Response> {
-    return this.#fetch('GET', `/v1/kernels/${encodeURIComponent(id)}/output`)
+  batchOutput(id: string): Promise<Response> {
+    return this.#fetch('GET', `/v1/batches/${encodeURIComponent(id)}/output`)
   }
 
   job(id: string): Promise<JobView> {

@@ -2,9 +2,9 @@
 import type { Command } from 'commander'
 import type { Gpu, JobView, LogLine } from '../machines/views.ts'
 import { onApi } from './api-command.ts'
+import { batchRow, isBatchId, isBatchSpec, watchBatchToEnd } from './batches.ts'
 import { count } from './count.ts'
 import { addSteering } from './job-commands.ts'
-import { isKernelId, isKernelSpec, kernelRow, watchKernelToEnd } from './kernel-jobs.ts'
 import { ago, fixed, note, percent, print, printJson, sizeOf, table } from './output.ts'
 import { readSpecFile } from './spec-file.ts'
 import { watchToEnd } from './watch-command.ts'
@@ -21,15 +21,10 @@ export function addCommands(program: Command, signal: AbortSignal): void {
     async (api, options, file) => {
       const spec = await readSpecFile(file)
       const key = options['key'] as string | undefined
-      if (isKernelSpec(spec)) {
-        const kernel = await api.submitKernel(spec.text, spec.type, key)
-        if (options['watch'] === true) await watchKernelToEnd(api, kernel.id, options, signal)
-        else if (options.json === true) printJson(kernel)
-        else print(kernel.id)
-        return
-      }
-      const job = await api.submit(spec.text, spec.type, key)
-      if (options['watch'] === true) await watchToEnd(api, job.id, options, signal)
+      const { text, type } = spec
+      const job = await (isBatchSpec(spec) ? api.submitBatch(text, type, key) : api.submit(text, type, key))
+      if (options['watch'] === true)
+        await (isBatchId(job.id) ? watchBatchToEnd : watchToEnd)(api, job.id, options, signal)
       else if (options.json === true) printJson(job)
       else print(job.id)
     },
@@ -45,14 +40,14 @@ export function addCommands(program: Command, signal: AbortSignal): void {
       const state = options['state'] as string | undefined
       const limit = options['limit'] as number
       const jobs = await api.jobs({ limit, ...(state !== undefined && { state }) })
-      const kernels = (await api.kernelJobs({ limit })).filter((job) => state === undefined || job.state === state)
-      if (options.json === true) printJson([...jobs, ...kernels])
-      else if (jobs.length + kernels.length === 0) note('No jobs. Submit one with "tensorfleet submit FILE".')
+      const batches = (await api.batches({ limit })).filter((job) => state === undefined || job.state === state)
+      if (options.json === true) printJson([...jobs, ...batches])
+      else if (jobs.length + batches.length === 0) note('No jobs. Submit one with "tensorfleet submit FILE".')
       else
         print(
           table(
             ['ID', 'NAME', 'STATE', 'ROUND', 'LOSS', 'ACCURACY', 'MODEL', 'AGE'],
-            [...jobs.map(jobRow), ...kernels.map(kernelRow)],
+            [...jobs.map(jobRow), ...batches.map(batchRow)],
           ),
         )
     },
@@ -60,7 +55,7 @@ export function addCommands(program: Command, signal: AbortSignal): void {
 
   onApi<[string]>(
     program.command('watch').argument('<job>', "the job's id").description('follow a job to its end'),
-    (api, options, id) => (isKernelId(id) ? watchKernelToEnd : watchToEnd)(api, id, options, signal),
+    (api, options, id) => (isBatchId(id) ? watchBatchToEnd : watchToEnd)(api, id, options, signal),
   )
 
   onApi<[string]>(
@@ -84,7 +79,7 @@ export function addCommands(program: Command, signal: AbortSignal): void {
   onApi<[string]>(
     program.command('cancel').argument('<job>', "the job's id").description('cancel a job'),
     async (api, options, id) => {
-      const job = await (isKernelId(id) ? api.cancelKernel(id) : api.cancel(id))
+      const job = await (isBatchId(id) ? api.cancelBatch(id) : api.cancel(id))
       if (options.json === true) printJson(job)
       else print(`${job.id} is ${job.state}`)
     },

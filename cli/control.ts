@@ -4,15 +4,16 @@
  */
 import {
   admit,
+  batchActor,
+  batchView,
   expand,
   resumePoint,
   builtInDatasets,
   Datasets,
   jobActor,
-  kernelJobActor,
-  kernelJobView,
   pinned,
-  planKernel,
+  pinnedBatch,
+  planBatch,
   jobView,
   Projector,
   pageActor,
@@ -24,7 +25,7 @@ import {
   workerActor,
   workerViews,
 } from '../actors/mod.ts'
-import type { KernelPlanServices } from '../actors/mod.ts'
+import type { BatchPlanServices } from '../actors/mod.ts'
 import { mintToken, newSecret, Tokens } from '../gateway/auth.ts'
 import { serve } from '../gateway/node.ts'
 import type { RunningGateway } from '../gateway/node.ts'
@@ -78,14 +79,14 @@ export async function startControl(options: ControlOptions): Promise<Control> {
   const code = await versionOf()
   const registry = new Registry({ ...stores, clock, modify, code })
   const telemetry = { client, clock, trouble }
-  const kernelPlan = kernelPlanServices(stores, client, datasets)
+  const batches = batchPlanServices(stores, client, datasets, registry)
   const node = new Node({
     transport,
     directory,
     hosts: 'sharded',
     actors: [
       jobActor({ ...stores, ...telemetry, datasets, registry, kernels, pools: [POOL] }),
-      kernelJobActor({ ...telemetry, ...kernelPlan }),
+      batchActor({ ...telemetry, ...batches }),
       taskActor(),
       schedulerActor(),
       pageActor(),
@@ -139,14 +140,19 @@ export async function startControl(options: ControlOptions): Promise<Control> {
 /** Redis may be loading its file when a fleet starts. */
 const SPAWN_MS = 20_000
 
-function kernelPlanServices(stores: Stores, client: Client, datasets: Datasets): KernelPlanServices & { blobs: Blobs } {
-  const outputOf: KernelPlanServices['outputOf'] = async (job, owner) => {
-    if (!job.startsWith('kernel-')) return null
-    const snapshot = await client.read(address('kernel', job))
-    const view = snapshot === null ? (await stores.collections.kernelJobs.get(job))?.value : kernelJobView(snapshot)
-    return view?.owner === owner ? (view.output ?? null) : null
+function batchPlanServices(
+  { blobs, collections }: Stores,
+  client: Client,
+  datasets: Datasets,
+  registry: Registry,
+): BatchPlanServices {
+  const outputOf: BatchPlanServices['outputOf'] = async (job, owner) => {
+    const snapshot = await client.read(address('batch', job))
+    const view = snapshot === null ? (await collections.batches.get(job))?.value : batchView(snapshot)
+    const { output } = view ?? {}
+    return view?.owner === owner && output?.shape !== undefined ? { ...output, shape: output.shape } : null
   }
-  return { blobs: stores.blobs, datasets, kernels, outputOf, pools: [POOL] }
+  return { blobs, datasets, registry, kernels, outputOf, pools: [POOL] }
 }
 
 interface Parts {
@@ -173,11 +179,14 @@ function servicesOf(parts: Parts): Services {
     blobs: stores.blobs,
     jobView,
     resumePoint,
-    kernelJobs: {
-      stored: stores.collections.kernelJobs,
-      view: kernelJobView,
-      admit: async (spec, owner, signal) =>
-        (await planKernel(kernelPlanServices(stores, client, datasets), spec, owner, signal)).problems,
+    batches: {
+      stored: stores.collections.batches,
+      view: batchView,
+      pin: (spec) => pinnedBatch({ registry }, spec),
+      admit: async (spec, owner, signal) => {
+        const planned = await planBatch(batchPlanServices(stores, client, datasets, registry), spec, owner, signal)
+        return 'problems' in planned ? planned.problems : []
+      },
     },
     async pool(name) {
       const scheduler = name === POOL ? await client.read(address('scheduler', POOL)) : null

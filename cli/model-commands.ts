@@ -1,14 +1,13 @@
-/** The commands of the registry: see models and take them home, predict, and say how their versions are used. */
-import { downloadOutput, isKernelId } from './kernel-jobs.ts'
+/** The commands of the registry: see models and take them home, and say how their versions are used. */
 import { mkdir, writeFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { Option } from 'commander'
 import type { Command } from 'commander'
 import type { ModelVersionView } from '../machines/views.ts'
 import { onApi } from './api-command.ts'
+import { downloadOutput, isBatchId } from './batches.ts'
 import { MODEL, modelRef } from './model-ref.ts'
 import { ago, fixed, note, percent, print, printJson, sizeOf, table } from './output.ts'
-import { parseJson, readText } from './spec-file.ts'
 
 export function addModelCommands(program: Command): void {
   onApi(program.command('models').description('list registered models, newest first'), async (api, options) => {
@@ -21,17 +20,17 @@ export function addModelCommands(program: Command): void {
   onApi<[string]>(
     program
       .command('download')
-      .argument('<model>', `${MODEL}, or a kernel job's id`)
+      .argument('<model>', `${MODEL}, or a batch job's id`)
       .option('-o, --out <folder>', 'where to write the files', '.')
       .addOption(
         new Option('-f, --format <format>', 'safetensors with Keras JSON, or what tf.loadLayersModel reads')
           .choices(['safetensors', 'tfjs'])
           .default('safetensors'),
       )
-      .description("take a model home, or a kernel job's output"),
+      .description("take a model home, or a batch job's output"),
     async (api, options, model) => {
-      if (isKernelId(model)) {
-        const path = await downloadOutput(api, model, options['out'] as string)
+      if (isBatchId(model)) {
+        const path = await downloadOutput(api, model, { folder: options['out'] as string })
         if (options.json === true) printJson({ files: [path] })
         else print(path)
         return
@@ -58,22 +57,6 @@ export function addModelCommands(program: Command): void {
       }
       if (options.json === true) printJson({ model: found, files })
       else print(files.join('\n'))
-    },
-  )
-
-  onApi<[string, string]>(
-    program
-      .command('predict')
-      .argument('<model>', MODEL)
-      .argument('<file>', 'JSON: a list of examples, each of the shape that the model takes; - for standard input')
-      .description('predict with a registered model'),
-    async (api, options, model, file) => {
-      const { name, version } = modelRef(model)
-      const prediction = await api.predict(name, version, parseJson(file, await readText(file)))
-      if (options.json === true) printJson(prediction)
-      else if (prediction.classes !== undefined)
-        print(prediction.classes.map((c, i) => predictedLine(c, prediction.outputs[i])).join('\n'))
-      else print(prediction.outputs.map((row) => row.join('  ')).join('\n'))
     },
   )
 
@@ -157,10 +140,6 @@ export function addModelCommands(program: Command): void {
       )
     },
   )
-}
-
-function predictedLine(predicted: number | string, outputs: readonly number[] | undefined): string {
-  return `${predicted}  ${percent(Math.max(...(outputs ?? [0])))}`
 }
 
 function modelRow(model: ModelVersionView): readonly string[] {

@@ -4,7 +4,7 @@
  * in their way, nor they in its.
  */
 import { mkdir } from 'node:fs/promises'
-import { KernelProcess } from '../kernels/mod.ts'
+import { classesOf, KernelProcess } from '../kernels/mod.ts'
 import type { KernelRequest, ModelTopology, Pipeline } from '../kernels/mod.ts'
 import type { Predictions, Rows, Services } from '../gateway/services.ts'
 import type { ModelVersionView } from '../machines/views.ts'
@@ -110,7 +110,9 @@ export class Predictor {
     let row = 0
     for (const { rows, resolve } of batch) {
       const count = rows.values.length / width
-      resolve({ rows: count, shape: said.shape, values: said.values.slice(row * outputs, (row + count) * outputs) })
+      const own = said.values.slice(row * outputs, (row + count) * outputs)
+      const classes = classesOf(files.pipeline.output, own, count)
+      resolve({ rows: count, shape: said.shape, values: own, ...(classes !== undefined && { classes }) })
       row += count
     }
   }

@@ -5,6 +5,7 @@
  */
 import { Command, CommanderError, InvalidArgumentError, Option } from 'commander'
 import type { BackendChoice } from '../kernels/mod.ts'
+import { addBatchCommands } from './batch-commands.ts'
 import { addDatasetCommands } from './dataset-commands.ts'
 import { addTrainCommands } from './train-commands.ts'
 import { addDeadLetterCommands } from './dead-letter-commands.ts'
@@ -141,6 +142,7 @@ async function program(): Promise<Command> {
   addCommands(tensorfleet, stopping.signal)
   addDatasetCommands(tensorfleet)
   addTrainCommands(tensorfleet, stopping.signal)
+  addBatchCommands(tensorfleet, stopping.signal)
   addModelCommands(tensorfleet)
   addDeadLetterCommands(tensorfleet)
   return tensorfleet

@@ -9,6 +9,7 @@ import type { CheckpointView, JobView } from '../machines/views.ts'
 import type { Api } from './api.ts'
 import { onApi } from './api-command.ts'
 import { count } from './count.ts'
+import { datasetRef } from './dataset-ref.ts'
 import { CliError, EXIT } from './errors.ts'
 import { modelRef } from './model-ref.ts'
 import { fixed, note, percent, print, printJson, sizeOf, table } from './output.ts'
@@ -122,14 +123,6 @@ async function startFrom(api: Api, ref: string, epochs: string | undefined): Pro
 
 function roundOf(job: JobView, round: string): string {
   return round === 'best' ? String(job.checkpoints.find(({ isBest }) => isBest)?.round ?? round) : round
-}
-
-function datasetRef(text: string): { readonly name: string; readonly version?: number } {
-  const [name = '', version, more] = text.split('@')
-  if (more === undefined && name !== '' && (version === undefined || /^[1-9]\d*$/.test(version))) {
-    return { name, ...(version !== undefined && { version: Number(version) }) }
-  }
-  throw new CliError(`Cannot read "${text}" as a dataset: expected NAME or NAME@VERSION`, { exitCode: EXIT.usage })
 }
 
 function checkpointRow({ round, step, weights, metrics, isBest }: CheckpointView): readonly string[] {

@@ -1,5 +1,6 @@
 /** Following a job to its end, for the commands that may: what it came to is printed, or is the error of the command. */
 import { styleText } from 'node:util'
+import type { Evaluation } from '../machines/training.ts'
 import type { JobView } from '../machines/views.ts'
 import type { Api } from './api.ts'
 import type { CommonOptions } from './api-command.ts'
@@ -25,15 +26,19 @@ export function summary(job: JobView): string {
   const took = duration((endedAt ?? job.changedAt) - job.createdAt)
   const tested = evaluation === undefined ? '' : `, tested on ${evaluation.examples} examples`
   const lines = [`${styleText('green', '✔')} ${job.name} completed in ${took}${tested}`]
-  if (evaluation !== undefined) lines.push(`  ${measuresOf(evaluation).join('   ')}`)
-  if (evaluation?.confusion !== undefined) lines.push(...confusionLines(evaluation.confusion))
+  if (evaluation !== undefined) lines.push(...evaluationLines(evaluation))
   if (model !== undefined) lines.push(`  model     ${model.name}@${model.version}`)
   const workers = Object.entries(job.workers).map(([id, rounds]) => `${id} (${rounds} rounds)`)
   if (workers.length > 0) lines.push(`  trained by ${workers.join(', ')}`)
   return lines.join('\n')
 }
 
-function measuresOf(evaluation: NonNullable<JobView['evaluation']>): readonly string[] {
+export function evaluationLines(evaluation: Evaluation): readonly string[] {
+  const { confusion } = evaluation
+  return [`  ${measuresOf(evaluation).join('   ')}`, ...(confusion === undefined ? [] : confusionLines(confusion))]
+}
+
+function measuresOf(evaluation: Evaluation): readonly string[] {
   const { accuracy, loss, f1, auc, mae, rmse, r2 } = evaluation
   const share = (name: string, value: number | undefined): readonly string[] =>
     value === undefined ? [] : [`${name} ${percent(value)}`]

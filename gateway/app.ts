@@ -12,13 +12,13 @@ import { edge, isLoopback } from './edge.ts'
 import { openApiRoute } from './openapi.ts'
 import { servePage } from './page.ts'
 import { GatewayError, problemOf, problemResponse } from './problems.ts'
+import { batchRoutes } from './routes/batches.ts'
 import { checkpointRoutes } from './routes/checkpoints.ts'
 import { datasetRoutes } from './routes/datasets.ts'
 import { deadLetterRoutes } from './routes/dead-letters.ts'
 import { jobEventRoutes } from './routes/job-events.ts'
 import { jobControlRoutes } from './routes/job-control.ts'
 import { jobRoutes } from './routes/jobs.ts'
-import { kernelRoutes } from './routes/kernels.ts'
 import { modelRoutes } from './routes/models.ts'
 import { modelUseRoutes } from './routes/model-uses.ts'
 import { poolRoutes } from './routes/pools.ts'
@@ -50,7 +50,7 @@ export function createApp(services: Services, settings: Settings): Hono<Env> {
   jobControlRoutes(api, services)
   jobEventRoutes(api, services, settings)
   datasetRoutes(api, services, settings)
-  kernelRoutes(api, services)
+  batchRoutes(api, services)
   modelRoutes(api, services)
   modelUseRoutes(api, services)
   workerRoutes(api, services)

@@ -17,6 +17,12 @@ export async function jobIdOf(owner: string, key: string): Promise<string> {
   return Array.from(digest.subarray(0, ID_CHARS), (byte) => CROCKFORD.charAt(byte % 32)).join('')
 }
 
+/** A model as it was asked for: an alias may have moved since, and what it was for the job is what was meant. */
+export function sameModel(stored: string, asked: string): string {
+  const isExact = /@\d+$/.test(asked)
+  return !isExact && stored.split('@')[0] === asked.split('@')[0] ? stored : asked
+}
+
 /** Whether two JSON values are the same, whatever the order of their fields. */
 export function isSameJson(a: unknown, b: unknown): boolean {
   if (a === b) return true

@@ -1,11 +1,12 @@
 /** Finding a job for somebody: from its actor, or from the read model once the actor has left Redis. */
 import type { JobView } from '../machines/views.ts'
 import { mayAct, type Principal } from './auth.ts'
-import { jobAddress, unknownJob } from './job-address.ts'
+import { isBatch, jobAddress, unknownJob } from './job-address.ts'
 import type { Services } from './services.ts'
 
 /** The job as it is now, or null. */
 export async function findJob(services: Services, id: string): Promise<JobView | null> {
+  if (isBatch(id)) return null
   const snapshot = await services.client.read(jobAddress(id))
   if (snapshot !== null) return services.jobView(snapshot)
   const stored = await services.jobs.get(id)

@@ -9,12 +9,12 @@ const JOB_ID = /^[A-Za-z0-9_-]{1,64}$/
 /** Throws `resource.unknown` for what cannot be a job's id, so that no other text ever reaches a key. */
 export function jobAddress(id: string): ActorAddress {
   if (!JOB_ID.test(id)) throw unknownJob(id)
-  return address(isKernelJob(id) ? 'kernel' : 'job', id)
+  return address(isBatch(id) ? 'batch' : 'job', id)
 }
 
-/** A kernel job is told from one that trains by its id. */
-export function isKernelJob(id: string): boolean {
-  return id.startsWith('kernel-')
+/** A batch job is told from one that trains by its id, which begins with its kind. */
+export function isBatch(id: string): boolean {
+  return /^(kernel|evaluate|predict)-/.test(id)
 }
 
 export function metricsStream(id: string): string {

@@ -1,9 +1,9 @@
 /**
- * Examples from a request into one typed array, with every error named by its place; and outputs into classes. An example
+ * Examples from a request into one typed array, with every error named by its place. An example
  * is an object that names the columns, or a list of them in the model's order; a column with a shape is nested as the
  * shape says, or flat, all its numbers in one list. A category is given by its name, or by its code. Null is a missing value.
  */
-import type { ColumnView, ModelVersionView } from '../machines/views.ts'
+import type { ColumnView } from '../machines/views.ts'
 import { LIMITS } from './limits.ts'
 import { GatewayError, type FieldError } from './problems.ts'
 import { describe } from './schemas/field-errors.ts'
@@ -25,17 +25,6 @@ export function rowsOf(inputs: readonly unknown[], features: readonly ColumnView
 export function outputsOf({ rows, values }: Predictions): number[][] {
   const size = values.length / rows
   return Array.from({ length: rows }, (_, row) => [...values.subarray(row * size, (row + 1) * size)])
-}
-
-/** The likeliest class of each row, by its name where the model has names. Undefined for a model of values. */
-export function classesOf({ target }: ModelVersionView, outputs: readonly number[][]): (number | string)[] | undefined {
-  if (target.kind !== 'class') return undefined
-  return outputs.map((row) => {
-    // A single unit says how likely the second of two classes is.
-    const single = row.length === 1 ? Number((row[0] ?? 0) > 0.5) : undefined
-    const likeliest = single ?? row.reduce((best, value, i) => (value > (row[best] ?? -Infinity) ? i : best), 0)
-    return target.names?.[likeliest] ?? likeliest
-  })
 }
 
 function sizeOf({ shape }: Pick<ColumnView, 'shape'>): number {

@@ -15,7 +15,7 @@ import type {
   Stage,
   WorkerView,
 } from '../machines/views.ts'
-import type { KernelJobView, KernelSpec } from '../machines/kernel-spec.ts'
+import type { BatchSpec, BatchView } from '../machines/batch-spec.ts'
 import type { ActorSnapshot, Client, Health } from '../runtime/client.ts'
 import type { Blobs, Collection } from '../stores/mod.ts'
 import type { Tokens } from './auth.ts'
@@ -37,7 +37,7 @@ export interface Services {
   jobView(snapshot: ActorSnapshot): JobView
   /** From where a new job goes on as this one would; null where it has no such checkpoint. */
   resumePoint(snapshot: ActorSnapshot, round: number): ResumePoint | null
-  readonly kernelJobs: KernelJobs
+  readonly batches: Batches
   workers(): Promise<readonly WorkerView[]>
   /** A pool by its name; null where there is none. */
   pool(name: string): Promise<PoolView | null>
@@ -107,13 +107,15 @@ export interface IngestProgress {
   readonly rows: number
 }
 
-/** Jobs that map a gpu.js function. */
-export interface KernelJobs {
+/** Jobs that do one thing with many rows. */
+export interface Batches {
   /** The read model. Searched by `owner`, ordered by `createdAt`. */
-  readonly stored: Pick<Collection<KernelJobView>, 'get' | 'find'>
-  view(snapshot: ActorSnapshot): KernelJobView
-  /** What speaks against this job: its function, its inputs, or how they fit together. */
-  admit(spec: KernelSpec, owner: string, signal: AbortSignal): Promise<readonly FieldError[]>
+  readonly stored: Pick<Collection<BatchView>, 'get' | 'find'>
+  view(snapshot: ActorSnapshot): BatchView
+  /** The specification with the exact version of its model, where it names one by an alias. */
+  pin(spec: BatchSpec): Promise<BatchSpec>
+  /** What speaks against this job: its function, its model, its inputs, or how they fit together. */
+  admit(spec: BatchSpec, owner: string, signal: AbortSignal): Promise<readonly FieldError[]>
 }
 
 /** How registered versions are found, used, and changed. */
@@ -158,6 +160,8 @@ export interface Predictions {
   /** Of one row. */
   readonly shape: readonly number[]
   readonly values: Float32Array
+  /** The likeliest class of each row, by its name where the model has names; of a model of classes. */
+  readonly classes?: readonly (number | string)[]
 }
 
 /** How this gateway stands in the network. */

@@ -1,11 +1,14 @@
 /**
- * Rows in, outputs out: raw values of the feature columns go through the pipeline that the model was trained with, then
- * through the model in inference mode, in batches; values that were scaled for training are turned back.
+ * Rows in, outputs out: raw values of the feature columns (from a request, or from a split of a dataset) go through the
+ * pipeline that the model was trained with, then through the model in inference mode, in batches; values that were
+ * scaled for training are turned back.
  */
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import { forward } from './compiled.ts'
 import type { CompiledModel } from './compiled.ts'
 import { elementsOf } from './data/column.ts'
+import type { TargetSpec } from './data/column.ts'
+import type { Dataset } from './data/dataset.ts'
 import type { Pipeline } from './data/pipeline.ts'
 import { transform } from './data/transform.ts'
 import { KernelError } from './errors.ts'
@@ -47,12 +50,33 @@ export async function predictRows(
     outputs.set(await forward(compiled, features, count), at * elementCount(outputShape))
     await nextTurn()
   }
-  const { output } = pipeline
-  if (output.kind === 'value' && output.unscale !== undefined) {
-    const { factor, offset } = output.unscale
-    for (let i = 0; i < outputs.length; i++) outputs[i] = (outputs[i] ?? 0) * factor + offset
+  return { rows, shape: outputShape, values: turnedBack(outputs, pipeline.output) }
+}
+
+/** What the model says of `rows` rows of a split from `start` on. */
+export async function predictSplit(
+  compiled: CompiledModel,
+  dataset: Dataset,
+  { start, rows }: { readonly start: number; readonly rows: number },
+  { signal, onBatch }: { signal?: AbortSignal; onBatch?: () => void } = {},
+): Promise<Predictions> {
+  const { outputShape } = compiled.plan
+  const outputs = new Float32Array(rows * elementCount(outputShape))
+  for (let at = 0; at < rows; at += BATCH_ROWS) {
+    signal?.throwIfAborted()
+    const count = Math.min(BATCH_ROWS, rows - at)
+    const { features } = dataset.read(Uint32Array.from({ length: count }, (_, i) => start + at + i))
+    outputs.set(await forward(compiled, features, count), at * elementCount(outputShape))
+    onBatch?.()
+    await nextTurn()
   }
-  return { rows, shape: outputShape, values: outputs }
+  return { rows, shape: outputShape, values: turnedBack(outputs, dataset.target) }
+}
+
+function turnedBack(outputs: Float32Array, target: TargetSpec): Float32Array {
+  if (target.kind !== 'value' || target.unscale === undefined) return outputs
+  const { factor, offset } = target.unscale
+  return outputs.map((value) => value * factor + offset)
 }
 
 /** Values row by row, as values column by column. */

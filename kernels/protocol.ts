@@ -13,6 +13,7 @@ import type { GpuMode } from './gpujs/map.ts'
 import type { MapRequest } from './gpujs/request.ts'
 import type { Evaluation } from './metrics.ts'
 import type { Predictions, RawRows } from './predict.ts'
+import type { PredictFormat } from './prediction-text.ts'
 import type { Progress, RoundMetrics } from './round.ts'
 import type { TrainSettings } from './step.ts'
 import type { SyncMessage } from './sync.ts'
@@ -59,6 +60,15 @@ export type KernelRequest =
   | ({ op: 'evaluate'; model: ModelTopology; weights: BlobFile; data: DatasetSlice } & EvaluateSettings)
   | MapRequest
   | { op: 'predict'; model: ModelTopology; weights: BlobFile; rows: RawRows; pipeline: Pipeline }
+  | {
+      op: 'predictSplit'
+      model: ModelTopology
+      weights: BlobFile
+      data: DatasetSlice
+      start: number
+      rows: number
+      format: PredictFormat
+    }
 
 export interface InitialiseResult {
   weights: OutputFile
@@ -78,12 +88,18 @@ export interface MapResult {
   mode: GpuMode
 }
 
+/** Elements as float32, row-major, or lines of text. */
+export interface PredictSplitResult {
+  chunk: OutputFile
+}
+
 interface Results {
   initialise: InitialiseResult
   round: RoundFiles
   sync: RoundFiles
   evaluate: Evaluation
   predict: Predictions
+  predictSplit: PredictSplitResult
   map: MapResult
 }
 

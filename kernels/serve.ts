@@ -16,7 +16,8 @@ import { KernelError } from './errors.ts'
 import { evaluateSlice } from './evaluate.ts'
 import { initialise, restart } from './initialise.ts'
 import { PROGRESS_INTERVAL_MS } from './limits.ts'
-import { predictRows } from './predict.ts'
+import { predictRows, predictSplit } from './predict.ts'
+import { predictionLines } from './prediction-text.ts'
 import type { BlobFile, FromKernel, KernelRequest, OutputFile, ToKernel } from './protocol.ts'
 import { trainRound } from './round.ts'
 import type { StepReport } from './round.ts'
@@ -143,10 +144,19 @@ class Kernel {
       }
       case 'predict': {
         const { model, weights, rows, pipeline } = request
-        const entry = await this.#compiled(model, pipeline.input, weights.sha256)
-        if (entry.holds === null) writeWeights(entry.compiled, readVerified(weights))
-        entry.holds = weights.sha256
-        return await predictRows(entry.compiled, rows, pipeline, { signal })
+        return await predictRows(await this.#holding(model, pipeline.input, weights), rows, pipeline, { signal })
+      }
+      case 'predictSplit': {
+        const { model, weights, data, start, format } = request
+        const compiled = await this.#holding(model, data.pipeline.input, weights)
+        const dataset = openDataset(data, this.#chunks)
+        const onBatch = throttled(() => send({ type: 'alive', id, rssBytes: process.memoryUsage.rss() }))
+        const { rows, values } = await predictSplit(compiled, dataset, request, { signal, onBatch })
+        const bytes =
+          format === 'npy'
+            ? new Uint8Array(values.buffer)
+            : new TextEncoder().encode(predictionLines(format, dataset.target, { start, rows, values }))
+        return { chunk: this.#write(id, 'chunk', bytes) }
       }
       default:
         throw new KernelError(
@@ -154,6 +164,14 @@ class Kernel {
           `Unknown kernel request ${JSON.stringify((request as { op?: unknown }).op)}`,
         )
     }
+  }
+
+  /** The model, built, with these weights in it. */
+  async #holding(model: ModelTopology, input: FeatureSpec, weights: BlobFile): Promise<CompiledModel> {
+    const entry = await this.#compiled(model, input, weights.sha256)
+    if (entry.holds === null) writeWeights(entry.compiled, readVerified(weights))
+    entry.holds = weights.sha256
+    return entry.compiled
   }
 
   /** The model, built; with these weights in it already where an earlier request has put them there. */

@@ -3,9 +3,9 @@
  * what they tell each other is part of one commit. Ids are checked at the edge (runtime/address.ts); here they are put
  * together only.
  */
-export const jobAddress = (id: string): string => `${isKernelJob(id) ? 'kernel' : 'job'}/${id}`
-/** A kernel job is told from one that trains by its id, so that whoever knows the id knows the actor. */
-export const isKernelJob = (id: string): boolean => id.startsWith('kernel-')
+export const jobAddress = (id: string): string => `${isBatch(id) ? 'batch' : 'job'}/${id}`
+/** A batch job is told from one that trains by its id, which begins with its kind: who knows the id knows the actor. */
+export const isBatch = (id: string): boolean => /^(kernel|evaluate|predict)-/.test(id)
 export const sweepAddress = (id: string): string => `sweep/${id}`
 /** A trial's job: the same for the same sweep and trial, so that it is brought to life once. */
 export const trialId = (sweep: string, trial: number): string => `${sweep}-${trial}`

@@ -6,9 +6,12 @@
  * is told to stop. So a word of either counts as one about the original.
  */
 import { jobAddress, originalOf, taskAddress, twinAddress } from './address.ts'
+import { timeoutFault } from './fault.ts'
 import type { Fault } from './fault.ts'
+import type { JobEvent } from './job-parts.ts'
 import type { JobSpec, Predecessor } from './spec.ts'
-import type { TaskEvent, TaskInput } from './task.ts'
+import type { TaskEvent } from './task.ts'
+import type { TaskInput } from './task-input.ts'
 import type { TrialEnd } from './trial.ts'
 import type { Spawn, Tell, Watch } from './vocabulary.ts'
 
@@ -19,6 +22,24 @@ export interface Waiting {
 
 export function spawns(inputs: readonly TaskInput[]): readonly Spawn[] {
   return inputs.map((input) => ({ to: taskAddress(input.id), input }))
+}
+
+/** The task that an event is about. */
+export function taskOf(event: JobEvent): string {
+  return 'task' in event ? event.task : ''
+}
+
+export function taskWasCancelled({ event }: { readonly event: JobEvent }): Fault {
+  return {
+    code: 'task.cancelled',
+    message: `${taskOf(event)} was cancelled, though its job was not`,
+    remedy: 'give-up',
+  }
+}
+
+/** An action of jobs: a state took too long. */
+export function limitIsOver(state: string, limitMs: number): { readonly type: 'fail'; readonly params: Fault } {
+  return { type: 'fail', params: timeoutFault(`job.${state}-timeout`, `The job's state "${state}"`, limitMs) }
 }
 
 /** Whether all that is waited for is this task and its twin. */

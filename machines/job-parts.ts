@@ -3,14 +3,14 @@
  */
 import { assign, setup } from 'xstate'
 import { taskAddress, twinAddress } from './address.ts'
-import { afterResult, faultOfPredecessor, isLast, mayHaveTwin, otherOf, watches } from './control.ts'
+import { afterResult, faultOfPredecessor, isLast, mayHaveTwin, otherOf, taskOf, watches } from './control.ts'
 import type { ActorEnded, JobOutcome } from './control.ts'
 import { effect } from './effect.ts'
 import type { Fault } from './fault.ts'
 import { mayRestart, restarted, withCheckpointNamed } from './divergence.ts'
 import { hasMoreRounds, isValidationDue, withValidation } from './judgement.ts'
 import { JOB_LIMITS } from './limits.ts'
-import type { TaskInput } from './task.ts'
+import type { TaskInput } from './task-input.ts'
 import {
   evaluateInputs,
   initialInput,
@@ -163,10 +163,6 @@ export const jobParts = setup({
     waitLimit: JOB_LIMITS.waitMs,
   },
 })
-
-export function taskOf(event: JobEvent): string {
-  return 'task' in event ? event.task : ''
-}
 
 function expected(inputs: readonly TaskInput[]): Pick<JobContext, 'pending' | 'results'> {
   return { pending: inputs.map(({ id }) => taskAddress(id)), results: inputs.map(() => null) }

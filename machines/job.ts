@@ -18,9 +18,9 @@
  * 4. A job ends in completed, failed or cancelled, when none of its tasks runs or waits any more.
  */
 import { originalOf } from './address.ts'
-import { cancellations, costFault, otherOf, spawns, timeFault, twinOf, watches } from './control.ts'
+import { cancellations, costFault, limitIsOver, otherOf, spawns, taskOf, taskWasCancelled, timeFault, twinOf, watches } from './control.ts' // prettier-ignore
 import type { JobOutcome } from './control.ts'
-import { faultOfEvent, timeoutFault } from './fault.ts'
+import { faultOfEvent } from './fault.ts'
 import type { Fault } from './fault.ts'
 import { isValidationDue } from './judgement.ts'
 import { JOB_LIMITS } from './limits.ts'
@@ -28,7 +28,7 @@ import { evaluateInputs, initialInput, reduction, registration, roundInputs, sco
 import type { JobInput } from './training.ts'
 import { trialEnd, trialReport } from './trial.ts'
 import type { Schedule, Spawn, Tell, Unschedule } from './vocabulary.ts'
-import { jobParts, taskOf } from './job-parts.ts'
+import { jobParts } from './job-parts.ts'
 import type { Args, JobContext, JobEvent } from './job-parts.ts'
 
 export const jobMachine = jobParts.createMachine({
@@ -385,16 +385,4 @@ function overdue(): Schedule {
 
 function notOverdue(): Unschedule {
   return { id: 'pause' }
-}
-
-function limitIsOver(state: string, limitMs: number): { readonly type: 'fail'; readonly params: Fault } {
-  return { type: 'fail', params: timeoutFault(`job.${state}-timeout`, `The job's state "${state}"`, limitMs) }
-}
-
-function taskWasCancelled({ event }: Args): Fault {
-  return {
-    code: 'task.cancelled',
-    message: `${taskOf(event)} was cancelled, though its job was not`,
-    remedy: 'give-up',
-  }
 }

@@ -24,38 +24,11 @@ import type { JobEvent } from './job-parts.ts'
 import { SCHEDULER_LIMITS, TASK_LIMITS } from './limits.ts'
 import type { Submission } from './book.ts'
 import type { SchedulerEvent } from './scheduler.ts'
-import type { Priority } from './spec.ts'
+import type { TaskInput } from './task-input.ts'
 import { vocabulary } from './vocabulary.ts'
 import type { Tell } from './vocabulary.ts'
 import type { WorkerEvent } from './worker.ts'
-import type { Work, WorkOutput } from './work.ts'
-
-export interface TaskInput {
-  /** `<job>.<round>.<replica>`: what stands before the first dot places it beside its job. */
-  readonly id: string
-  readonly job: string
-  readonly owner: string
-  readonly pool: string
-  readonly priority: Priority
-  /** Only workers of this numerics fingerprint will do; null where any does. */
-  readonly fingerprint: string | null
-  /** Only workers with this back end will do. */
-  readonly backend?: string
-  /** How many slots it takes, 1 when left out. */
-  readonly slots?: number
-  /** The worker that has its data and optimiser state at hand. */
-  readonly prefer?: string
-  /** The worker that it should not go to while there is another. */
-  readonly avoid?: string
-  /** sha256 of the manifest of the dataset that it reads. */
-  readonly data?: string
-  /** It starts together with this many tasks of its job, itself among them, or not at all. */
-  readonly gang?: number
-  readonly work: Work
-  readonly runLimitMs: number
-  /** How long it should take on a worker like the others; 0 when nothing is known. */
-  readonly expectedMs: number
-}
+import type { WorkOutput } from './work.ts'
 
 export interface TaskContext extends TaskInput {
   readonly attempt: number
@@ -264,12 +237,6 @@ export const taskMachine = setup({
 /** Exponential, without jitter: a chart knows no chance, and the fleet is not a crowd at one door. */
 export function backoffMs(failures: number): number {
   return Math.min(TASK_LIMITS.backoffMaxMs, TASK_LIMITS.backoffBaseMs * 2 ** Math.max(0, failures - 1))
-}
-
-/** How long one run of a round may take, from how long the slowest of the round before took; 0 when none is known. */
-export function runLimitMs(slowestMs: number): number {
-  if (slowestMs <= 0) return TASK_LIMITS.runMs
-  return Math.min(TASK_LIMITS.runMs, Math.max(TASK_LIMITS.runMinMs, TASK_LIMITS.runFactor * slowestMs))
 }
 
 /** When a run is this many times slower than it should be; never, when that is not known. */

@@ -10,8 +10,8 @@ import { evaluateTaskId, initialiseTaskId, roundTaskId, validateTaskId } from '.
 import { lossLimitOf } from './divergence.ts'
 import { finalCheckpoint, stepsOf } from './judgement.ts'
 import type { JobSpec } from './spec.ts'
-import { runLimitMs } from './task.ts'
-import type { TaskInput } from './task.ts'
+import { taskInput } from './task-input.ts'
+import type { TaskInput } from './task-input.ts'
 import { batchSizesOf, roundStepsOf } from './train-spec.ts'
 import type { MetricSpec, StrategySpec } from './train-spec.ts'
 import type { TrialOf } from './trial.ts'
@@ -237,7 +237,7 @@ export function roundsOf(context: TrainingContext): number {
 export function initialInput(context: TrainingContext): TaskInput {
   const { recipe, start } = planOf(context)
   const from = start === undefined ? {} : { from: start.weights }
-  return taskInput(context, initialiseTaskId(context.id, context.take), { kind: 'initialise', recipe, ...from })
+  return workInput(context, initialiseTaskId(context.id, context.take), { kind: 'initialise', recipe, ...from })
 }
 
 export function roundInputs(context: TrainingContext): readonly TaskInput[] {
@@ -245,7 +245,7 @@ export function roundInputs(context: TrainingContext): readonly TaskInput[] {
   const { round, step, weights, follows, optimizerStates } = lastCheckpoint(context)
   const steps = Math.min(roundStepsOf(context.spec.train.strategy), stepsTotal - step)
   return Array.from({ length: recipe.batchSizes.length }, (_, replica) =>
-    taskInput(context, roundTaskId(context.id, context.take, round, context.generation, replica), {
+    workInput(context, roundTaskId(context.id, context.take, round, context.generation, replica), {
       kind: 'round',
       recipe,
       round,
@@ -271,28 +271,21 @@ export function evaluateInputs(context: TrainingContext, split: 'validation' | '
       split === 'test'
         ? evaluateTaskId(context.id, context.take, slice)
         : validateTaskId(context.id, context.take, round, context.generation, slice)
-    return taskInput(context, id, { kind: 'evaluate', recipe, split, slice, slices, weights: weights.sha256 })
+    return workInput(context, id, { kind: 'evaluate', recipe, split, slice, slices, weights: weights.sha256 })
   })
 }
 
-function taskInput(context: TrainingContext, id: string, work: TrainingWork): TaskInput {
-  const { fingerprint, homes, owner, spec } = context
+function workInput(context: TrainingContext, id: string, work: TrainingWork): TaskInput {
+  const { homes, spec } = context
   const home = work.kind === 'round' ? homes[work.replica] : work.kind === 'evaluate' ? homes[work.slice] : undefined
-  return {
+  return taskInput(context, {
     id,
-    job: context.id,
-    owner,
-    pool: spec.pool,
-    priority: spec.priority,
-    fingerprint,
-    ...(spec.slots !== undefined && { slots: spec.slots }),
     ...(spec.gang === true && work.kind === 'round' && { gang: work.recipe.batchSizes.length }),
     data: work.recipe.manifest,
     ...(home !== undefined && { prefer: home }),
     work,
-    runLimitMs: runLimitMs(context.slowestMs),
     expectedMs: work.kind === 'round' ? Math.round(context.stepMs * work.steps) : 0,
-  }
+  })
 }
 
 /** The initial weights are the checkpoint before the first round. */
@@ -307,7 +300,7 @@ export function withInitial(output: WorkOutput, fingerprint: string): Partial<Tr
 
 /** A result stands at its replica's or slice's place, whenever it comes. */
 export function withResult(context: TrainingContext, worker: string, output: WorkOutput): Partial<TrainingContext> {
-  if (output.kind === 'initialise' || output.kind === 'map') return {}
+  if (output.kind !== 'round' && output.kind !== 'evaluate') return {}
   const place = output.kind === 'round' ? output.replica : output.slice
   const results = context.results.with(place, output)
   if (output.kind === 'evaluate') return { results }

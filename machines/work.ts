@@ -19,8 +19,10 @@ export interface Traffic {
 /** A schedule whose end is known. */
 export type Schedule = ScheduleSpec & { readonly steps: number }
 
-/** What all work of a job has in common; fixed when the job is prepared. */
-export interface Recipe {
+export type SplitName = 'train' | 'validation' | 'test'
+
+/** A model over a dataset. */
+export interface ModelRecipe {
   /** sha256 of the model's Keras-style JSON. */
   readonly topology: string
   /** sha256 of the dataset's manifest. */
@@ -29,10 +31,17 @@ export interface Recipe {
   readonly pipeline: string
   /** `name@version`, for messages. */
   readonly dataset: string
-  readonly seed: number
+}
+
+export interface EvaluateRecipe extends ModelRecipe {
   /** Rows of a step, of each replica: their number is the number of replicas. */
   readonly batchSizes: readonly number[]
   readonly loss: LossSpec
+}
+
+/** What all work of a training job has in common; fixed when the job is prepared. */
+export interface Recipe extends EvaluateRecipe {
+  readonly seed: number
   readonly labelSmoothing: number
   readonly classWeights: readonly number[] | null
   readonly optimizer: OptimizerSpec
@@ -70,8 +79,8 @@ export type Work =
     }
   | {
       readonly kind: 'evaluate'
-      readonly recipe: Recipe
-      readonly split: 'validation' | 'test'
+      readonly recipe: EvaluateRecipe
+      readonly split: SplitName
       readonly slice: number
       readonly slices: number
       readonly weights: string
@@ -84,9 +93,22 @@ export type Work =
       readonly start: number
       readonly rows: number
     }
+  /** What a model says of some rows of a split. */
+  | {
+      readonly kind: 'predict'
+      readonly recipe: ModelRecipe
+      readonly split: SplitName
+      readonly weights: string
+      readonly format: PredictFormat
+      readonly chunk: number
+      readonly start: number
+      readonly rows: number
+    }
+
+export type PredictFormat = 'npy' | 'csv' | 'jsonl'
 
 /** Work of a training job. */
-export type TrainingWork = Exclude<Work, { kind: 'map' }>
+export type TrainingWork = Extract<Work, { kind: 'initialise' | 'round' | 'evaluate' }>
 
 export type WorkOutput = (
   | { readonly kind: 'initialise'; readonly weights: Blob }
@@ -121,6 +143,12 @@ export type WorkOutput = (
       readonly blob: Blob
       /** What gpu.js ran on. */
       readonly mode: string
+    }
+  | {
+      readonly kind: 'predict'
+      readonly chunk: number
+      /** Float32, row-major, or lines of text. */
+      readonly blob: Blob
     }
 ) & { readonly elapsedMs: number }
 

@@ -4,7 +4,7 @@ import type { JobSpec } from '../../machines/spec.ts'
 import type { JobView, LogLine } from '../../machines/views.ts'
 import { pathParam, principalOf, queryOf, type Api, type Context } from '../api.ts'
 import { checkBody, readBody, SPEC_TYPES } from '../body.ts'
-import { isSameJson, jobIdOf } from '../idempotency.ts'
+import { isSameJson, jobIdOf, sameModel } from '../idempotency.ts'
 import { findJob, jobFor } from '../job-access.ts'
 import { logsStream } from '../job-address.ts'
 import { admitOrThrow, locationOf, spawnJob } from '../job-start.ts'
@@ -156,10 +156,8 @@ function sameJob(job: JobView, spec: JobSpec): JobView {
   )
 }
 
-/** An alias may have moved since: what it was for the job is what was asked for. */
 function modelOf({ model: stored }: JobSpec, { model: asked }: JobSpec): JobSpec['model'] {
-  if (!('from' in stored) || !('from' in asked) || /@\d+$/.test(asked.from)) return asked
-  return stored.from.split('@')[0] === asked.from.split('@')[0] ? stored : asked
+  return 'from' in stored && 'from' in asked ? { from: sameModel(stored.from, asked.from) } : asked
 }
 
 /** If-None-Match may list several tags, weak ones among them. */

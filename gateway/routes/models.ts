@@ -4,7 +4,7 @@ import type { ModelVersionView } from '../../machines/views.ts'
 import { pathParam, queryOf, type Api, type Context } from '../api.ts'
 import { checkBody, JSON_TYPES, readBody } from '../body.ts'
 import { LIMITS } from '../limits.ts'
-import { classesOf, outputsOf, rowsOf } from '../predictions.ts'
+import { outputsOf, rowsOf } from '../predictions.ts'
 import { modelAt, unknownModel } from '../model-access.ts'
 import { GatewayError } from '../problems.ts'
 import { modelVersionSchema, pageOf } from '../schemas/views.ts'
@@ -165,11 +165,11 @@ export function modelRoutes(api: Api, services: Services): void {
       const body = await readBody(c, JSON_TYPES, LIMITS.predictBytesMax)
       const { inputs } = checkBody(predictBody, body, 'request.invalid')
       const rows = rowsOf(inputs, model.features)
-      const outputs = outputsOf(await services.predict(model, rows, c.get('signal')))
-      const classes = classesOf(model, outputs)
+      const predictions = await services.predict(model, rows, c.get('signal'))
+      const { classes } = predictions
       return c.json({
         model: { name: model.name, version: model.version },
-        outputs,
+        outputs: outputsOf(predictions),
         ...(classes !== undefined && { classes }),
       })
     },

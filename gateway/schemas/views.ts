@@ -22,7 +22,7 @@ const blob = z.object({ sha256, sizeBytes: z.int() })
 const measure = z.number().exactOptional()
 const roundMeans = z.object({ loss: z.number(), accuracy: measure })
 
-const evaluation = z
+export const evaluationSchema = z
   .object({
     loss: z.number(),
     examples: z.int(),
@@ -82,8 +82,8 @@ export const jobViewSchema = z
       .exactOptional()
       .describe('Mean over the replicas of the last round.'),
     slotSeconds: z.number().exactOptional().describe('What its runs have taken so far: what `limits.cost` is about.'),
-    evaluation: evaluation.exactOptional(),
-    validation: evaluation.exactOptional().describe('The newest on the validation split.'),
+    evaluation: evaluationSchema.exactOptional(),
+    validation: evaluationSchema.exactOptional().describe('The newest on the validation split.'),
     checkpoints: z
       .array(
         z.object({
@@ -225,7 +225,7 @@ export const modelVersionSchema = z
       }),
     ]),
     pipeline: blob.describe('The fitted preprocessing, as JSON.'),
-    evaluation: evaluation.exactOptional(),
+    evaluation: evaluationSchema.exactOptional(),
     spec: jobSpecSchema,
   })
   .meta({ id: 'ModelVersion' }) satisfies z.ZodType<ModelVersionView>

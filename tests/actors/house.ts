@@ -6,11 +6,11 @@ import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import {
+  batchActor,
+  batchView,
   Datasets,
   fleetCollections,
   jobActor,
-  kernelJobActor,
-  kernelJobView,
   pageActor,
   Registry,
   schedulerActor,
@@ -18,10 +18,11 @@ import {
   workerActor,
   Uploads,
 } from '../../actors/mod.ts'
-import type { BuiltInDataset, FleetCollections, KernelPlanServices } from '../../actors/mod.ts'
+import type { BuiltInDataset, FleetCollections, BatchPlanServices } from '../../actors/mod.ts'
 import * as kernels from '../../kernels/mod.ts'
 import type { BackendName, IngestOptions } from '../../kernels/mod.ts'
-import type { KernelJobView, KernelSpec } from '../../machines/kernel-spec.ts'
+import { isBatch } from '../../machines/address.ts'
+import type { BatchSpec, BatchView } from '../../machines/batch-spec.ts'
 import type { JobSpec } from '../../machines/spec.ts'
 import { address, Node, systemClock } from '../../runtime/mod.ts'
 import type { ActorAddress, ActorSnapshot, Client } from '../../runtime/mod.ts'
@@ -88,7 +89,7 @@ export class House {
           registry: this.registry,
           kernels,
         }),
-        kernelJobActor({ ...telemetry, ...this.kernelPlan(client) }),
+        batchActor({ ...telemetry, ...this.batchPlan(client) }),
         taskActor(),
         schedulerActor(),
         pageActor(),
@@ -116,15 +117,18 @@ export class House {
     }
   }
 
-  /** What kernel jobs are planned with. */
-  kernelPlan(client: Client): KernelPlanServices & { readonly blobs: Blobs } {
-    const { blobs, datasets } = this
-    const outputOf: KernelPlanServices['outputOf'] = async (job, owner) => {
-      const snapshot = await client.read(address('kernel', job))
-      const view = snapshot && kernelJobView(snapshot)
-      return view !== null && view.owner === owner ? (view.output ?? null) : null
+  /** What batch jobs are planned with. */
+  batchPlan(client: Client): BatchPlanServices {
+    const { blobs, datasets, registry } = this
+    const outputOf: BatchPlanServices['outputOf'] = async (job, owner) => {
+      const snapshot = await client.read(address('batch', job))
+      const view = snapshot && batchView(snapshot)
+      const shape = view?.output?.shape
+      return view?.output !== undefined && shape !== undefined && view.owner === owner
+        ? { ...view.output, shape }
+        : null
     }
-    return { blobs, datasets, kernels, outputOf, pools: ['default', 'empty'] }
+    return { blobs, datasets, registry, kernels, outputOf, pools: ['default', 'empty'] }
   }
 
   /** A worker process's worth of actors; gives the function that stops it. */
@@ -200,14 +204,14 @@ export class RunningHouse {
 
   /** Resolves when the job has come to a state (or phase) of these. */
   async until(id: string, ...states: readonly string[]): Promise<void> {
-    await this.#untilActor(address(id.startsWith('kernel-') ? 'kernel' : 'job', id), states)
+    await this.#untilActor(address(isBatch(id) ? 'batch' : 'job', id), states)
   }
 
-  /** Runs a kernel job to its end. */
-  async map(id: string, spec: KernelSpec): Promise<KernelJobView> {
-    await this.client.spawn(address('kernel', id), { id, owner: 'ann', spec })
+  /** Runs a batch job to its end. */
+  async batch(id: string, spec: BatchSpec): Promise<BatchView> {
+    await this.client.spawn(address('batch', id), { id, owner: 'ann', spec })
     await this.until(id, 'completed', 'failed', 'cancelled')
-    return kernelJobView(await this.snapshot(address('kernel', id)))
+    return batchView(await this.snapshot(address('batch', id)))
   }
 
   /** Resolves when the scheduler has welcomed the worker. */

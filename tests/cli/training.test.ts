@@ -3,6 +3,7 @@ import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { decodeTensors } from '../../kernels/mod.ts'
+import type { BatchView } from '../../machines/batch-spec.ts'
 import type { JobView } from '../../machines/views.ts'
 import { JOB_MS, ProcessFleet, tensorfleet } from '../harness/processes.ts'
 
@@ -63,4 +64,27 @@ test('a preset that does not suit its data is refused by its field', async () =>
   const { code, stderr } = await run('train', 'cars', '--preset', 'logistic')
   expect(code).toBe(2)
   expect(stderr).toMatch(/preset: expected linear or mlp: mpg is a number, found logistic/)
+})
+
+test('a model is measured on a dataset as its training measured it', { timeout: LIMIT_MS }, async () => {
+  const { code, stdout } = await run('evaluate', 'iris-mlp', '--dataset', 'iris', '--json')
+  const { evaluation } = JSON.parse(stdout) as BatchView
+  expect([code, evaluation]).toEqual([0, job.evaluation])
+})
+
+test('a model predicts for a dataset into a file', { timeout: LIMIT_MS }, async () => {
+  const path = join(fleet.folder, 'species.csv')
+  const { code, stdout } = await run('predict', 'iris-mlp@1', '--dataset', 'iris', '-o', path)
+  expect([code, stdout.trim()]).toEqual([0, path])
+  const [head, ...lines] = readFileSync(path, 'utf8').trimEnd().split('\n')
+  expect(head).toMatch(/^row,class,p \w+,p \w+,p \w+$/)
+  expect(lines).toHaveLength(job.evaluation?.examples ?? 0)
+  const { stdout: rows } = await run('ps', '--json')
+  expect((JSON.parse(rows) as BatchView[]).map(({ id, state }) => `${id.split('-')[0]} ${state}`)).toContain('predict completed') // prettier-ignore
+})
+
+test('a model is trained further, and its next version names its parent', { timeout: LIMIT_MS }, async () => {
+  const { code } = await run('train', 'iris', '--from', 'iris-mlp', '--epochs', '1', '--watch')
+  const { stdout } = await run('model', 'card', 'iris-mlp', '--json')
+  expect([code, JSON.parse(stdout)]).toEqual([0, expect.objectContaining({ version: 3, parent: { name: 'iris-mlp', version: 2 } })]) // prettier-ignore
 })

@@ -11,16 +11,17 @@ import { pageFrom } from '../../gateway/page.ts'
 import { checkOf } from '../../gateway/services.ts'
 import type { Services, Settings } from '../../gateway/services.ts'
 import {
+  batchView,
   Datasets,
   fleetCollections,
   jobView,
-  kernelJobView,
   Projector,
   Registry,
   resumePoint,
   Uploads,
 } from '../../actors/mod.ts'
 import * as kernels from '../../kernels/mod.ts'
+import { batchMachine } from '../../machines/batch.ts'
 import { jobMachine } from '../../machines/job.ts'
 import type { JobSpec } from '../../machines/spec.ts'
 import type { JobView, ModelVersionView } from '../../machines/views.ts'
@@ -102,7 +103,13 @@ export async function startFleet(options: FleetOptions = {}): Promise<Fleet> {
       register: (_, context) => untilAborted(context),
     },
   })
-  const node = new Node({ transport, actors: [job], directory, hosts: 'sharded' })
+  const batch = defineActor({
+    kind: 'batch',
+    version: 1,
+    machine: batchMachine,
+    effects: { prepare: (_, context) => untilAborted(context), finish: (_, context) => untilAborted(context) },
+  })
+  const node = new Node({ transport, actors: [job, batch], directory, hosts: 'sharded' })
   await node.start()
   const client = await openClient({ transport, directory })
 
@@ -135,7 +142,12 @@ export async function startFleet(options: FleetOptions = {}): Promise<Fleet> {
     }),
     blobs,
     jobView,
-    kernelJobs: { stored: collections.kernelJobs, view: kernelJobView, admit: async () => [] },
+    batches: {
+      stored: collections.batches,
+      view: batchView,
+      pin: async (spec) => spec,
+      admit: async () => [],
+    },
     workers: async () => [],
     pool: async () => null,
     pin: async (spec) => spec,

@@ -12,11 +12,12 @@ let seen: Rows | undefined
 beforeEach(async () => {
   fleet = await startFleet({
     services: {
-      predict: async (_, rows) => {
+      predict: async ({ target }, rows) => {
         seen = rows
         const count = rows.values.length / 6
         const values = Float32Array.from({ length: count * 2 }, (_, i) => [0.75, 0.25, 0.125, 0.875][i % 4] ?? 0)
-        return { rows: count, shape: [2], values }
+        const names = target.kind === 'class' ? { classes: ['cat', 'dog'].slice(0, count) } : {}
+        return { rows: count, shape: [2], values, ...names }
       },
     },
   })

@@ -15,7 +15,7 @@ import type { JobSpec } from '../../machines/spec.ts'
 import { pageMachine } from '../../machines/page.ts'
 import { schedulerMachine } from '../../machines/scheduler.ts'
 import { taskMachine } from '../../machines/task.ts'
-import type { TaskInput } from '../../machines/task.ts'
+import type { TaskInput } from '../../machines/task-input.ts'
 import { workerMachine } from '../../machines/worker.ts'
 import { recipeOf } from '../../machines/training.ts'
 

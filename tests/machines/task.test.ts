@@ -1,6 +1,7 @@
 import { describe, expect, test } from 'vitest'
 import type { TaskContext } from '../../machines/task.ts'
-import { backoffMs, runLimitMs } from '../../machines/task.ts'
+import { backoffMs } from '../../machines/task.ts'
+import { runLimitMs } from '../../machines/task-input.ts'
 import { TASK_LIMITS } from '../../machines/limits.ts'
 import { Chart, FAULTS, newTask, TASK_INPUT } from './chart.ts'
 import { taskMachine } from '../../machines/task.ts'

@@ -2,15 +2,7 @@
  * A gateway as Deno runs it, for deno.test.ts: the real client on a real Redis, real stores in the folder that the
  * environment names. It says where it listens in one line of JSON, and stops when its standard input ends.
  */
-import {
-  Datasets,
-  fleetCollections,
-  jobView,
-  kernelJobView,
-  Registry,
-  resumePoint,
-  Uploads,
-} from '../../../actors/mod.ts'
+import { batchView, Datasets, fleetCollections, jobView, Registry, resumePoint, Uploads } from '../../../actors/mod.ts'
 import { Tokens } from '../../../gateway/auth.ts'
 import { serve } from '../../../gateway/deno.ts'
 import { checkOf } from '../../../gateway/services.ts'
@@ -47,7 +39,12 @@ const gateway = await serve(
     }),
     blobs,
     jobView,
-    kernelJobs: { stored: collections.kernelJobs, view: kernelJobView, admit: async () => [] },
+    batches: {
+      stored: collections.batches,
+      view: batchView,
+      pin: async (spec) => spec,
+      admit: async () => [],
+    },
     workers: async () => [],
     pool: async () => null,
     pin: async (spec) => spec,
@@ -55,7 +52,7 @@ const gateway = await serve(
     expand: async () => ({ problems: [] }),
     resumePoint,
     exportModel: async () => ({ model: {}, weights: new Uint8Array() }),
-    predict: async () => ({ rows: 1, shape: [2], values: new Float32Array([0.25, 0.75]) }),
+    predict: async () => ({ rows: 1, shape: [2], values: new Float32Array([0.25, 0.75]), classes: ['dog'] }),
     newJobId: () => `DENO${++ids}`,
     auth: new Tokens(new TextEncoder().encode(SECRET)),
     metrics: async () => ({ contentType: 'text/plain', body: '' }),

@@ -1,33 +1,17 @@
 /**
- * What can be said of a kernel job before it runs: whether its function is one that gpu.js may get, whether its inputs
- * are there, and how everything fits together. All problems at once, each with its field. What comes out is the recipe,
- * the same for all chunks: the function and, by content, its inputs.
+ * A function of gpu.js over an output. What can be said of it before it runs: whether gpu.js may get it, whether its
+ * inputs are there, and how everything fits together; all problems at once, each with its field. What comes out is the
+ * recipe, the same for all chunks: the function and, by content, its inputs.
  */
-import type * as Kernels from '../kernels/mod.ts'
-import type { Pipeline, Problem, SplitName } from '../kernels/mod.ts'
-import type { KernelInputSpec, KernelSpec, NestedNumbers } from '../machines/kernel-spec.ts'
-import type { Blobs } from '../stores/mod.ts'
-import type { Datasets } from './datasets.ts'
-import { FleetError } from './errors.ts'
+import type { Pipeline, Problem, SplitName } from '../../kernels/mod.ts'
+import type { BatchResult, FinishInput } from '../../machines/batch.ts'
+import type { KernelInputSpec, KernelSpec, NestedNumbers } from '../../machines/batch-spec.ts'
+import { assemble, chunksOf } from './plan.ts'
+import type { BatchPlanServices, Planned } from './plan.ts'
+import { FleetError } from '../errors.ts'
 
-export interface KernelPlanServices {
-  readonly blobs: Pick<Blobs, 'put' | 'bytes'>
-  readonly datasets: Pick<Datasets, 'resolve'>
-  readonly kernels: Pick<
-    typeof Kernels,
-    | 'checkKernel'
-    | 'KERNEL_NAME'
-    | 'rawPipeline'
-    | 'rowShape'
-    | 'npyHeader'
-    | 'KERNEL_INPUT_ELEMENTS_MAX'
-    | 'KERNEL_OUTPUT_ELEMENTS_MAX'
-  >
-  /** The output of a kernel job; null when there is none, or when it is not this owner's. */
-  readonly outputOf: (job: string, owner: string) => Promise<{ sha256: string; shape: readonly number[] } | null>
-  /** The pools that have a scheduler. */
-  readonly pools: readonly string[]
-}
+/** What a chunk should hold at least, so that what it costs to hand it out does not show. */
+const CHUNK_ELEMENTS = 1_048_576
 
 /** A blob, and what all chunks read of it. */
 export interface KernelRecipe {
@@ -46,21 +30,41 @@ export type RecipeInput = {
   | { readonly from: 'dataset'; readonly manifest: string; readonly split: SplitName; readonly pipeline: Pipeline }
 )
 
-export type Planned =
-  | { readonly problems: readonly Problem[] }
-  | { readonly problems: readonly []; readonly recipe: KernelRecipe }
-
 interface Found {
   readonly input: RecipeInput
   readonly shape: readonly number[]
 }
 
 export async function planKernel(
-  services: KernelPlanServices,
+  services: BatchPlanServices,
   spec: KernelSpec,
   owner: string,
   signal: AbortSignal,
 ): Promise<Planned> {
+  const found = await recipeOf(services, spec, owner, signal)
+  if ('problems' in found) return found
+  const { sha256 } = await services.blobs.put(new TextEncoder().encode(JSON.stringify(found.recipe)), { signal })
+  const shape = found.recipe.output.toReversed()
+  const [rows = 1, ...row] = shape
+  const chunks = chunksOf(rows, spec.chunkRows ?? Math.ceil(CHUNK_ELEMENTS / elements(row)))
+  return { plan: { rows, chunks, data: sha256, shape, work: { kind: 'map', recipe: sha256 } } }
+}
+
+export async function finishKernel(
+  services: BatchPlanServices,
+  { plan: { shape = [] }, chunks }: FinishInput,
+  signal: AbortSignal,
+): Promise<BatchResult> {
+  const file = await assemble(services, services.kernels.npyHeader(shape), chunks, signal)
+  return { output: { ...file, format: 'npy', shape } }
+}
+
+async function recipeOf(
+  services: BatchPlanServices,
+  spec: KernelSpec,
+  owner: string,
+  signal: AbortSignal,
+): Promise<{ readonly problems: readonly Problem[] } | { readonly recipe: KernelRecipe }> {
   const { kernels, pools } = services
   const problems: Problem[] = []
   if (!pools.includes(spec.pool)) problems.push(problem('pool', `one of ${pools.join(', ')}`, spec.pool))
@@ -82,10 +86,10 @@ export async function planKernel(
   if (problems.length > 0) return { problems }
   const rows = inputs.find(({ input }) => input.mapped)?.shape[0] ?? 0
   const output = spec.output.map((length) => (length === 'rows' ? rows : length))
-  return { problems: [], recipe: { source, constants, output, inputs: inputs.map(({ input }) => input) } }
+  return { recipe: { source, constants, output, inputs: inputs.map(({ input }) => input) } }
 }
 
-function checkShapes({ kernels }: KernelPlanServices, { output }: KernelSpec, inputs: readonly Found[]): Problem[] {
+function checkShapes({ kernels }: BatchPlanServices, { output }: KernelSpec, inputs: readonly Found[]): Problem[] {
   const { KERNEL_OUTPUT_ELEMENTS_MAX, KERNEL_INPUT_ELEMENTS_MAX } = kernels
   const problems: Problem[] = []
   const mapped = inputs.filter(({ input }) => input.mapped)
@@ -112,7 +116,7 @@ function checkShapes({ kernels }: KernelPlanServices, { output }: KernelSpec, in
 }
 
 async function findInput(
-  services: KernelPlanServices,
+  services: BatchPlanServices,
   spec: KernelInputSpec,
   path: string,
   owner: string,
@@ -132,14 +136,14 @@ async function findInput(
   }
   if ('job' in spec) {
     const output = await services.outputOf(spec.job, owner)
-    if (output === null) return problem(`${path}.job`, 'a kernel job that has completed', spec.job)
+    if (output === null) return problem(`${path}.job`, 'a batch job that has given an array', spec.job)
     return { input: { name, mapped, from: 'npy', sha256: output.sha256 }, shape: output.shape }
   }
   return await findRows(services, spec, path, signal)
 }
 
 async function findRows(
-  { datasets, kernels }: KernelPlanServices,
+  { datasets, kernels }: BatchPlanServices,
   spec: Extract<KernelInputSpec, { dataset: string }>,
   path: string,
   signal: AbortSignal,

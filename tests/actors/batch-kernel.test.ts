@@ -6,10 +6,10 @@ import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { parse } from 'yaml'
-import { kernelJobView, planKernel } from '../../actors/mod.ts'
-import { kernelSpecSchema } from '../../gateway/schemas/kernel-spec.ts'
+import { batchView, planBatch } from '../../actors/mod.ts'
+import { kernelSpecSchema } from '../../gateway/schemas/batch-spec.ts'
 import { decodeNpy } from '../../kernels/mod.ts'
-import type { KernelJobView, KernelSpec } from '../../machines/kernel-spec.ts'
+import type { BatchView, KernelSpec } from '../../machines/batch-spec.ts'
 import { address } from '../../runtime/mod.ts'
 import { House } from './house.ts'
 import type { RunningHouse } from './house.ts'
@@ -35,7 +35,7 @@ beforeAll(async () => {
 })
 afterAll(() => house.stop())
 
-async function outputOf({ output }: KernelJobView) {
+async function outputOf({ output }: BatchView) {
   if (output === undefined) throw new Error('The job has no output')
   return decodeNpy(await house.blobs.bytes(output.sha256))
 }
@@ -43,7 +43,7 @@ async function outputOf({ output }: KernelJobView) {
 describe('a kernel job', () => {
   it('of the Mandelbrot set is what plain JavaScript computes, put together of chunks from all workers', async () => {
     const spec = { ...example('mandelbrot'), output: [96, 64], chunkRows: 5 }
-    const view = await running.map('kernel-mandelbrot', spec)
+    const view = await running.batch('kernel-mandelbrot', spec)
     expect(view).toMatchObject({
       state: 'completed',
       mode: 'webasm',
@@ -59,7 +59,7 @@ describe('a kernel job', () => {
   })
 
   it('of a distance matrix is what plain JavaScript computes', async () => {
-    const { shape, values } = await outputOf(await running.map('kernel-distances', example('distances')))
+    const { shape, values } = await outputOf(await running.batch('kernel-distances', example('distances')))
     expect(shape).toEqual([8, 8])
     const places = (parse(readFileSync('examples/distances.yaml', 'utf8')) as { inputs: { values: [number, number][] }[] }).inputs[0]?.values ?? [] // prettier-ignore
     for (const [i, value] of values.entries()) {
@@ -73,7 +73,7 @@ describe('a kernel job', () => {
     const { source, ...spec } = example('equalise')
     const small = source.replaceAll('28', '8').replaceAll('784', '64')
     const inputs = [{ name: 'image', dataset: 'stripes', split: 'test', map: true }] as const
-    const view = await running.map('kernel-equalise', { ...spec, source: small, output: [8, 8, 'rows'], inputs, chunkRows: 7 }) // prettier-ignore
+    const view = await running.batch('kernel-equalise', { ...spec, source: small, output: [8, 8, 'rows'], inputs, chunkRows: 7 }) // prettier-ignore
     const { shape, values } = await outputOf(view)
     expect(shape.slice(1)).toEqual([8, 8])
     const images = await stripes()
@@ -83,15 +83,15 @@ describe('a kernel job', () => {
   })
 
   it('may take the output of another', async () => {
-    await running.map('kernel-first', SMALL)
+    await running.batch('kernel-first', SMALL)
     const inputs = [{ name: 'before', job: 'kernel-first', map: true }]
     const source = 'function (before) { return before[this.thread.x] * 10; }'
-    const view = await running.map('kernel-second', { ...SMALL, source, inputs, output: ['rows'] })
+    const view = await running.batch('kernel-second', { ...SMALL, source, inputs, output: ['rows'] })
     expect([...(await outputOf(view)).values]).toEqual([0, 10, 20, 30])
   })
 
   it('that no worker can compute fails with what gpu.js says', async () => {
-    const view = await running.map('kernel-impossible', {
+    const view = await running.batch('kernel-impossible', {
       ...SMALL,
       source: 'function () { return 1 > 0; }',
     })
@@ -100,21 +100,21 @@ describe('a kernel job', () => {
 
   it('that asks for a GPU waits where there is none, and is cancelled', async () => {
     const id = 'kernel-gpu'
-    const actor = address('kernel', id)
+    const actor = address('batch', id)
     await running.client.spawn(actor, { id, owner: 'ann', spec: { ...SMALL, backend: 'webgpu' } })
     await running.until(id, 'queued')
     await running.client.ask(actor, { type: 'cancel' }, { control: true })
     await running.until(id, 'cancelled')
-    expect(kernelJobView(await running.snapshot(actor))).toMatchObject({ state: 'cancelled', workers: {} })
+    expect(batchView(await running.snapshot(actor))).toMatchObject({ state: 'cancelled', workers: {} })
   })
 })
 
 describe('a kernel job is not admitted', () => {
   const problems = async (change: Partial<KernelSpec>): Promise<string[]> => {
-    const services = house.kernelPlan(running.client)
+    const services = house.batchPlan(running.client)
     const { signal } = new AbortController()
-    const planned = await planKernel(services, { ...SMALL, ...change }, 'ann', signal)
-    return planned.problems.map(({ message }) => message)
+    const planned = await planBatch(services, { ...SMALL, ...change }, 'ann', signal)
+    return 'problems' in planned ? planned.problems.map(({ message }) => message) : []
   }
   const rows = { name: 'a', map: true, values: [[1], [2], [3]] }
 
@@ -123,7 +123,7 @@ describe('a kernel job is not admitted', () => {
     ['with a function that reaches out', { source: 'function () { return process.pid; }' }, /found process\.pid/],
     ['with ragged values', { inputs: [{ name: 'a', map: false, values: [[1], [2, 3]] }] }, /^inputs\[0\]\.values: expected .*equal length/], // prettier-ignore
     ['with an unknown dataset', { inputs: [{ name: 'a', map: true, dataset: 'none', split: 'test' }] }, /^inputs\[0\]\.dataset: .*found none/], // prettier-ignore
-    ['with the output of a job that is not there', { inputs: [{ name: 'a', map: false, job: 'kernel-none' }] }, /^inputs\[0\]\.job: expected a kernel job that has completed/], // prettier-ignore
+    ['with the output of a job that is not there', { inputs: [{ name: 'a', map: false, job: 'kernel-none' }] }, /^inputs\[0\]\.job: expected a batch job that has given an array/], // prettier-ignore
     ['with rows that do not fit the output', { inputs: [rows], output: [4] }, /^inputs\.a: expected 4 rows, .*found 3/],
     ['with rows of nothing', { output: ['rows'] }, /no input is mapped/],
     ['with an output that is too large', { output: [16_777_216, 1_000] }, /^output: expected at most/],
@@ -163,6 +163,6 @@ function equalised(image: readonly number[]): number[] {
 async function stripes(): Promise<number[][]> {
   const inputs = [{ name: 'image', dataset: 'stripes', split: 'test', map: true }] as const
   const source = 'function (image) { return image[this.thread.z][this.thread.y][this.thread.x]; }'
-  const { shape, values } = await outputOf(await running.map('kernel-copy', { ...SMALL, source, inputs, output: [8, 8, 'rows'] })) // prettier-ignore
+  const { shape, values } = await outputOf(await running.batch('kernel-copy', { ...SMALL, source, inputs, output: [8, 8, 'rows'] })) // prettier-ignore
   return Array.from({ length: shape[0] ?? 0 }, (_, row) => [...values.subarray(row * 64, (row + 1) * 64)])
 }

@@ -1,15 +1,18 @@
-/** `/v1/kernels`: jobs that map a gpu.js function. Submit, list, look (or wait for a change), cancel, download. */
+/**
+ * `/v1/batches`: jobs that do one thing with many rows, on all workers: map a gpu.js function, evaluate a model, predict.
+ * Submit, list, look, cancel, download.
+ */
 import { z } from 'zod'
-import type { KernelJobView } from '../../machines/kernel-spec.ts'
+import type { BatchSpec, BatchView } from '../../machines/batch-spec.ts'
 import { RuntimeError } from '../../runtime/errors.ts'
 import { pathParam, principalOf, queryOf, type Api, type Context } from '../api.ts'
 import { checkBody, readBody, SPEC_TYPES } from '../body.ts'
-import { isSameJson, jobIdOf } from '../idempotency.ts'
+import { isSameJson, jobIdOf, sameModel } from '../idempotency.ts'
 import { mayChange, maySee } from '../job-access.ts'
-import { isKernelJob, jobAddress, unknownJob } from '../job-address.ts'
+import { isBatch, jobAddress, unknownJob } from '../job-address.ts'
 import { LIMITS } from '../limits.ts'
 import { GatewayError } from '../problems.ts'
-import { kernelJobSchema, kernelSpecSchema } from '../schemas/kernel-spec.ts'
+import { batchSchema, batchSpecSchema } from '../schemas/batch-spec.ts'
 import { pageOf } from '../schemas/views.ts'
 import type { Services } from '../services.ts'
 import { traceOf } from '../trace.ts'
@@ -19,18 +22,19 @@ const listQuery = z.strictObject({
   limit: z.coerce.number().int().min(1).max(LIMITS.pageMax).default(LIMITS.pageDefault),
 })
 
-export function kernelRoutes(api: Api, services: Services): void {
+export function batchRoutes(api: Api, services: Services): void {
   api.on(
     {
       method: 'post',
-      path: '/v1/kernels',
-      tag: 'kernels',
+      path: '/v1/batches',
+      tag: 'batches',
       summary:
-        'Submit a kernel job: a gpu.js function over rows of datasets and arrays. With an Idempotency-Key, once.',
+        'Submit a batch job: a gpu.js function over rows (`kernel`), or a model over a dataset (`evaluate`, `predict`). ' +
+        'With an Idempotency-Key, once.',
       access: 'user',
       headers: { 'Idempotency-Key': 'Names this submission among those of its owner.' },
-      body: { schema: kernelSpecSchema, types: SPEC_TYPES },
-      answers: { 201: { description: 'The job. `Location` is its address.', content: kernelJobSchema } },
+      body: { schema: batchSpecSchema, types: SPEC_TYPES },
+      answers: { 201: { description: 'The job. `Location` is its address.', content: batchSchema } },
     },
     (c) => submit(c, services),
   )
@@ -38,17 +42,17 @@ export function kernelRoutes(api: Api, services: Services): void {
   api.on(
     {
       method: 'get',
-      path: '/v1/kernels',
-      tag: 'kernels',
-      summary: 'Kernel jobs, newest first.',
+      path: '/v1/batches',
+      tag: 'batches',
+      summary: 'Batch jobs, newest first.',
       access: 'viewer',
       query: listQuery,
-      answers: { 200: { description: 'A page of kernel jobs.', content: pageOf(kernelJobSchema) } },
+      answers: { 200: { description: 'A page of batch jobs.', content: pageOf(batchSchema) } },
     },
     async (c) => {
       const { cursor, limit } = queryOf(c, listQuery)
       const { role, subject } = principalOf(c)
-      const page = await services.kernelJobs.stored.find({
+      const page = await services.batches.stored.find({
         where: role === 'user' ? { owner: subject } : {},
         order: { by: 'createdAt', direction: 'descending' },
         limit,
@@ -62,18 +66,18 @@ export function kernelRoutes(api: Api, services: Services): void {
   api.on(
     {
       method: 'get',
-      path: '/v1/kernels/:id',
-      tag: 'kernels',
-      summary: 'A kernel job as it is now, with its progress.',
+      path: '/v1/batches/:id',
+      tag: 'batches',
+      summary: 'A batch job as it is now, with its progress.',
       access: 'viewer',
       headers: { 'If-None-Match': 'The ETag of an earlier answer.' },
       answers: {
-        200: { description: 'The job, with its ETag.', content: kernelJobSchema },
+        200: { description: 'The job, with its ETag.', content: batchSchema },
         304: { description: 'It is as it was.' },
       },
     },
     async (c) => {
-      const job = await kernelJobFor(c, services)
+      const job = await batchFor(c, services)
       const headers = { ETag: `"${job.seq}"`, 'Cache-Control': 'no-cache' }
       if (c.req.header('if-none-match') === headers.ETag) return new Response(null, { status: 304, headers })
       return c.json(job, 200, headers)
@@ -83,11 +87,11 @@ export function kernelRoutes(api: Api, services: Services): void {
   api.on(
     {
       method: 'post',
-      path: '/v1/kernels/:id/cancel',
-      tag: 'kernels',
-      summary: 'Cancel a kernel job. It is over when its state is `cancelled`.',
+      path: '/v1/batches/:id/cancel',
+      tag: 'batches',
+      summary: 'Cancel a batch job. It is over when its state is `cancelled`.',
       access: 'user',
-      answers: { 202: { description: 'The job, which is being cancelled.', content: kernelJobSchema } },
+      answers: { 202: { description: 'The job, which is being cancelled.', content: batchSchema } },
     },
     (c) => cancel(c, services),
   )
@@ -95,13 +99,16 @@ export function kernelRoutes(api: Api, services: Services): void {
   api.on(
     {
       method: 'get',
-      path: '/v1/kernels/:id/output',
-      tag: 'kernels',
-      summary: 'What a completed kernel job gave: an NPY file of float32.',
+      path: '/v1/batches/:id/output',
+      tag: 'batches',
+      summary: 'The file that a completed batch job gave: NPY of float32, CSV or JSON Lines.',
       access: 'viewer',
       deadline: 'none',
       answers: {
-        200: { description: 'The file. Its ETag is its sha256.', content: { 'application/octet-stream': 'binary' } },
+        200: {
+          description: 'The file. Its ETag is its sha256.',
+          content: { 'application/octet-stream': 'binary', 'text/csv': 'text', 'application/jsonl': 'text' },
+        },
       },
     },
     (c) => download(c, services),
@@ -110,44 +117,45 @@ export function kernelRoutes(api: Api, services: Services): void {
 
 async function submit(c: Context, services: Services): Promise<Response> {
   const { subject: owner } = principalOf(c)
-  const spec = checkBody(kernelSpecSchema, await readBody(c, SPEC_TYPES, LIMITS.specBytesMax), 'spec.invalid')
+  const spec = checkBody(batchSpecSchema, await readBody(c, SPEC_TYPES, LIMITS.specBytesMax), 'spec.invalid')
   const key = c.req.header('idempotency-key')
-  const id = `kernel-${key === undefined ? services.newJobId() : await jobIdOf(owner, key)}`
-  const before = key === undefined ? null : await findKernelJob(services, id)
-  if (before !== null) return c.json(same(before, spec), 201, { Location: `/v1/kernels/${id}`, 'Idempotency-Replayed': 'true' }) // prettier-ignore
-  const errors = await services.kernelJobs.admit(spec, owner, c.get('signal'))
+  const id = `${spec.kind}-${key === undefined ? services.newJobId() : await jobIdOf(owner, key)}`
+  const before = key === undefined ? null : await findBatch(services, id)
+  if (before !== null) return c.json(same(before, spec), 201, { Location: `/v1/batches/${id}`, 'Idempotency-Replayed': 'true' }) // prettier-ignore
+  const admitted = await services.batches.pin(spec)
+  const errors = await services.batches.admit(admitted, owner, c.get('signal'))
   if (errors.length > 0) {
     throw new GatewayError('spec.not-admitted', `This job cannot run: ${errors[0]?.message ?? ''}`, { errors })
   }
   const options = { ...traceOf(c.req), signal: c.get('signal'), timeoutMs: LIMITS.askMs }
-  await services.client.spawn(jobAddress(id), { id, owner, spec }, options)
-  const job = await findKernelJob(services, id)
-  if (job === null) throw new Error(`Kernel job ${id} was brought to life and is not there`)
-  return c.json(same(job, spec), 201, { Location: `/v1/kernels/${id}` })
+  await services.client.spawn(jobAddress(id), { id, owner, spec: admitted }, options)
+  const job = await findBatch(services, id)
+  if (job === null) throw new Error(`Job ${id} was brought to life and is not there`)
+  return c.json(same(job, spec), 201, { Location: `/v1/batches/${id}` })
 }
 
-function same(job: KernelJobView, spec: unknown): KernelJobView {
-  if (isSameJson(job.spec, spec)) return job
-  const message = `This Idempotency-Key belongs to kernel job ${job.id}, which is another one`
+function same(job: BatchView, spec: BatchSpec): BatchView {
+  if (isSameJson(job.spec, 'model' in spec && 'model' in job.spec ? { ...spec, model: sameModel(job.spec.model, spec.model) } : spec)) return job // prettier-ignore
+  const message = `This Idempotency-Key belongs to job ${job.id}, which is another one`
   throw new GatewayError('idempotency.mismatch', message, { state: job.state })
 }
 
-async function findKernelJob(services: Services, id: string): Promise<KernelJobView | null> {
+async function findBatch(services: Services, id: string): Promise<BatchView | null> {
   const snapshot = await services.client.read(jobAddress(id))
-  if (snapshot !== null) return services.kernelJobs.view(snapshot)
-  return (await services.kernelJobs.stored.get(id))?.value ?? null
+  if (snapshot !== null) return services.batches.view(snapshot)
+  return (await services.batches.stored.get(id))?.value ?? null
 }
 
 /** Another user's job is as unknown as one that never was. */
-async function kernelJobFor(c: Context, services: Services): Promise<KernelJobView> {
+async function batchFor(c: Context, services: Services): Promise<BatchView> {
   const id = pathParam(c, 'id')
-  const job = isKernelJob(id) ? await findKernelJob(services, id) : null
+  const job = isBatch(id) ? await findBatch(services, id) : null
   if (job === null || !maySee(principalOf(c), job)) throw unknownJob(id)
   return job
 }
 
 async function cancel(c: Context, services: Services): Promise<Response> {
-  const job = await kernelJobFor(c, services)
+  const job = await batchFor(c, services)
   if (!mayChange(principalOf(c), job)) {
     throw new GatewayError(
       'auth.forbidden',
@@ -162,21 +170,23 @@ async function cancel(c: Context, services: Services): Promise<Response> {
       throw error
     },
   )
-  const after = (await findKernelJob(services, job.id)) ?? job
+  const after = (await findBatch(services, job.id)) ?? job
   if (handled) return c.json(after, 202)
   throw new GatewayError('job.not-cancellable', `Cannot cancel job ${job.id}: it is ${after.state}`, { state: after.state }) // prettier-ignore
 }
 
+const MEDIA_TYPES = { npy: 'application/octet-stream', csv: 'text/csv', jsonl: 'application/jsonl' } as const
+
 async function download(c: Context, services: Services): Promise<Response> {
-  const { id, name, state, output } = await kernelJobFor(c, services)
+  const { id, name, state, output } = await batchFor(c, services)
   if (output === undefined) {
-    throw new GatewayError('resource.unknown', `Kernel job ${id} has no output yet: it is ${state}`, { state })
+    throw new GatewayError('resource.unknown', `Job ${id} has no output: it is ${state}`, { state })
   }
   const headers = {
     ETag: `"${output.sha256}"`,
     'Cache-Control': 'private, max-age=31536000, immutable', // what a hash names never changes
-    'Content-Type': 'application/octet-stream',
-    'Content-Disposition': `attachment; filename="${name}.npy"`,
+    'Content-Type': MEDIA_TYPES[output.format],
+    'Content-Disposition': `attachment; filename="${name}.${output.format}"`,
     'Content-Length': String(output.sizeBytes),
   }
   const body = c.req.method === 'HEAD' ? null : await services.blobs.get(output.sha256, { signal: c.req.raw.signal })

@@ -1,0 +1,211 @@
+/**
+ * A batch job: one piece of work over many rows, cut into chunks, a task each, and finished when all are there. What the
+ * chunks compute (a gpu.js function, a model's evaluation, its predictions) stands in the plan (batch-plan.ts); the
+ * chart says only when.
+ *
+ *   submitted → preparing → queued → running → finishing → completed
+ *   any of them → cancelling → cancelled | failed
+ *
+ * `queued` lasts until the first chunk is there. It fixes the numerics fingerprint: the others go to workers that compute
+ * alike, so that the result does not depend on who was free.
+ *
+ * Invariants: those of a training job (job.ts, 2 to 4), and
+ * 1. A chunk's result stands at its place, whenever it comes; what is finished are the chunks in order.
+ */
+import { assign, setup } from 'xstate'
+import { taskAddress } from './address.ts'
+import { chunkInput, chunkOf, planOf } from './batch-plan.ts'
+import type { BatchPlan } from './batch-plan.ts'
+import type { BatchFile, BatchSpec } from './batch-spec.ts'
+import { cancellations, isLast, limitIsOver, spawns, taskOf, taskWasCancelled } from './control.ts'
+import { effect } from './effect.ts'
+import { faultOfEvent } from './fault.ts'
+import type { Fault } from './fault.ts'
+import type { JobEvent } from './job-parts.ts'
+import { JOB_LIMITS } from './limits.ts'
+import type { Evaluation } from './training.ts'
+import { vocabulary } from './vocabulary.ts'
+import type { Spawn } from './vocabulary.ts'
+
+export interface BatchInput {
+  readonly id: string
+  readonly owner: string
+  readonly spec: BatchSpec
+}
+
+export interface FinishInput extends BatchInput {
+  readonly plan: BatchPlan
+  /** sha256 of each chunk, in order. */
+  readonly chunks: readonly string[]
+}
+
+/** What a batch job gave: a file, or measures. */
+export interface BatchResult {
+  readonly output?: BatchFile
+  readonly evaluation?: Evaluation
+}
+
+export interface BatchContext extends BatchInput {
+  readonly plan: BatchPlan | null
+  readonly pending: readonly string[]
+  /** By chunk the sha256 of its result; null until it is there. */
+  readonly results: readonly (string | null)[]
+  readonly workers: Readonly<Record<string, number>>
+  /** Of the worker that computed the first chunk: all others must have the same. */
+  readonly fingerprint: string | null
+  /** What gpu.js ran on, where it did. */
+  readonly mode: string | null
+  /** The slowest chunk so far. */
+  readonly slowestMs: number
+  readonly result: BatchResult | null
+  readonly fault: Fault | null
+}
+
+type Args = { readonly context: BatchContext; readonly event: JobEvent }
+
+export const batchMachine = setup({
+  types: { context: {} as BatchContext, events: {} as JobEvent, input: {} as BatchInput },
+  actors: { prepare: effect<BatchInput, BatchPlan>(), finish: effect<FinishInput, BatchResult>() },
+  actions: {
+    ...vocabulary,
+    takePlan: assign((_, plan: BatchPlan) => ({ plan, results: Array.from({ length: plan.chunks }, () => null) })),
+    expectFirst: assign(({ context }) => expected(context, [0])),
+    expectOthers: assign(({ context }) => expected(context, otherChunks(context))),
+    takeChunk: assign(({ context, event }) => withChunk(context, event)),
+    takeResult: assign((_, result: BatchResult) => ({ result })),
+    settle: assign({ pending: ({ context, event }) => context.pending.filter((task) => task !== taskOf(event)) }),
+    stopWaiting: assign({ pending: [] }),
+    takeFault: assign({ fault: ({ context, event }) => (event.type === 'task.failed' ? event.fault : context.fault) }),
+    fail: assign((_, fault: Fault) => ({ fault })),
+  },
+  guards: {
+    isPending: ({ context, event }) => context.pending.includes(taskOf(event)),
+    isLastPending: ({ context, event }) => isLast(context, taskOf(event)),
+    isNothingPending: ({ context }) => context.pending.length === 0,
+    hasFailed: ({ context }) => context.pending.length === 0 && context.fault !== null,
+  },
+  delays: {
+    prepareLimit: JOB_LIMITS.prepareMs,
+    queueLimit: JOB_LIMITS.queueMs,
+    runLimit: JOB_LIMITS.collectMs,
+    finishLimit: JOB_LIMITS.reduceMs,
+    cancelLimit: JOB_LIMITS.cancelMs,
+  },
+}).createMachine({
+  id: 'batch',
+  context: ({ input }) => ({
+    ...input,
+    plan: null,
+    pending: [],
+    results: [],
+    workers: {},
+    fingerprint: null,
+    mode: null,
+    slowestMs: 0,
+    result: null,
+    fault: null,
+  }),
+  initial: 'submitted',
+  on: {
+    cancel: '.cancelling',
+    'task.failed': { guard: 'isPending', target: '.cancelling', actions: ['settle', 'takeFault'] },
+    'task.cancelled': {
+      guard: 'isPending',
+      target: '.cancelling',
+      actions: ['settle', { type: 'fail', params: taskWasCancelled }],
+    },
+  },
+  states: {
+    submitted: { always: 'preparing' },
+    preparing: {
+      invoke: {
+        id: 'prepare',
+        src: 'prepare',
+        input: ({ context }) => inputOf(context),
+        onDone: { target: 'queued', actions: { type: 'takePlan', params: ({ event }) => event.output } },
+        onError: { target: 'cancelling', actions: { type: 'fail', params: ({ event }) => faultOfEvent(event) } },
+      },
+      after: { prepareLimit: { target: 'cancelling', actions: limitIsOver('preparing', JOB_LIMITS.prepareMs) } },
+    },
+    queued: {
+      entry: ['expectFirst', { type: 'spawn', params: firstTask }],
+      on: { 'task.done': { guard: 'isPending', target: 'running', actions: ['takeChunk', 'settle'] } },
+      after: { queueLimit: { target: 'cancelling', actions: limitIsOver('queued', JOB_LIMITS.queueMs) } },
+    },
+    running: {
+      entry: ['expectOthers', { type: 'spawn', params: otherTasks }],
+      always: { guard: 'isNothingPending', target: 'finishing' },
+      on: {
+        'task.done': [
+          { guard: 'isLastPending', target: 'finishing', actions: ['takeChunk', 'settle'] },
+          { guard: 'isPending', actions: ['takeChunk', 'settle'] },
+        ],
+      },
+      after: { runLimit: { target: 'cancelling', actions: limitIsOver('running', JOB_LIMITS.collectMs) } },
+    },
+    finishing: {
+      invoke: {
+        id: 'finish',
+        src: 'finish',
+        input: ({ context }) => finishing(context),
+        onDone: { target: 'completed', actions: { type: 'takeResult', params: ({ event }) => event.output } },
+        onError: { target: 'cancelling', actions: { type: 'fail', params: ({ event }) => faultOfEvent(event) } },
+      },
+      after: { finishLimit: { target: 'cancelling', actions: limitIsOver('finishing', JOB_LIMITS.reduceMs) } },
+    },
+    cancelling: {
+      entry: { type: 'tell', params: ({ context }) => cancellations(context.pending) },
+      on: {
+        cancel: {},
+        'task.done': { guard: 'isPending', actions: 'settle' },
+        'task.failed': { guard: 'isPending', actions: 'settle' },
+        'task.cancelled': { guard: 'isPending', actions: 'settle' },
+      },
+      always: [
+        { guard: 'hasFailed', target: 'failed' },
+        { guard: 'isNothingPending', target: 'cancelled' },
+      ],
+      after: { cancelLimit: { actions: 'stopWaiting' } },
+    },
+    completed: { type: 'final' },
+    failed: { type: 'final' },
+    cancelled: { type: 'final' },
+  },
+})
+
+function inputOf({ id, owner, spec }: BatchContext): BatchInput {
+  return { id, owner, spec }
+}
+
+function finishing(context: BatchContext): FinishInput {
+  return { ...inputOf(context), plan: planOf(context), chunks: context.results.filter((sha256) => sha256 !== null) }
+}
+
+function otherChunks(context: BatchContext): readonly number[] {
+  return Array.from({ length: planOf(context).chunks - 1 }, (_, i) => i + 1)
+}
+
+function expected(context: BatchContext, chunks: readonly number[]): Pick<BatchContext, 'pending'> {
+  return { pending: chunks.map((chunk) => taskAddress(chunkInput(context, chunk).id)) }
+}
+
+function firstTask({ context }: Args): readonly Spawn[] {
+  return spawns([chunkInput(context, 0)])
+}
+
+function otherTasks({ context }: Args): readonly Spawn[] {
+  return spawns(otherChunks(context).map((chunk) => chunkInput(context, chunk)))
+}
+
+function withChunk(context: BatchContext, event: JobEvent): Partial<BatchContext> {
+  const result = event.type === 'task.done' ? chunkOf(event.output) : null
+  if (event.type !== 'task.done' || result === null) return {}
+  const { output, worker, fingerprint } = event
+  return {
+    results: context.results.with(result.chunk, result.sha256),
+    workers: { ...context.workers, [worker]: (context.workers[worker] ?? 0) + 1 },
+    fingerprint: context.fingerprint ?? fingerprint,
+    mode: context.mode ?? (output.kind === 'map' ? output.mode : null),
+    slowestMs: Math.max(context.slowestMs, output.elapsedMs),
+  }
+}

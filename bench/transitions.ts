@@ -104,6 +104,7 @@ function ratePerS({ machine, input, events, end }: Life, engine: Engine): number
     kind: 'bench',
     version: 1,
     pinned: false,
+    indexed: true,
     machine,
     effects: {},
     policy: POLICY_DEFAULT,

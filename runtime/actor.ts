@@ -101,6 +101,7 @@ export interface ActorDefinition {
   readonly kind: string
   readonly version: number
   readonly pinned: boolean
+  readonly indexed: boolean
   readonly machine: AnyStateMachine
   readonly effects: Readonly<Record<string, Effect<never, unknown>>>
   readonly policy: Policy
@@ -115,6 +116,12 @@ export interface ActorOptions<M extends AnyStateMachine> {
   readonly effects: EffectsOf<M>
   /** A pinned actor is a shard of its own, owned by the process that it stands for. */
   readonly pinned?: boolean
+  /**
+   * Whether `find` and `count` know its actors: true unless said otherwise. It costs Redis about a hundred bytes an actor, and a
+   * little at each change of state; say false where actors are very many and nobody will look for them. It counts from an
+   * actor's birth on, for good.
+   */
+  readonly indexed?: boolean
   readonly policy?: Partial<Policy>
   /**
    * Brings a state of an older version to this one. When it throws, the actor stands still and its messages are held
@@ -136,6 +143,7 @@ export function defineActor<M extends AnyStateMachine>(options: ActorOptions<M>)
     kind: options.kind,
     version: options.version,
     pinned: options.pinned ?? false,
+    indexed: options.indexed ?? true,
     machine: options.machine,
     effects: options.effects,
     policy: { ...POLICY_DEFAULT, ...options.policy },

@@ -122,6 +122,7 @@ export function apply(applied: Applied, collected: Consequences): void {
     s: state,
     ...(hasKeys(fx) && { fx }),
     ...(hasKeys(tm) && { tm }),
+    ...(before.unindexed === true && { unindexed: true as const }),
     ...(before.by !== undefined && { by: before.by }),
     ...(!isEnded && before.watchers !== undefined && { watchers: before.watchers }),
     ...(!isEnded && watches !== undefined && hasKeys(watches) && { watches }),

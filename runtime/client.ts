@@ -14,6 +14,8 @@ import { encodeEnvelope, SCHEDULE, SPAWN, UNSCHEDULE } from './envelope.ts'
 import type { Envelope, Lane } from './envelope.ts'
 import { RuntimeError } from './errors.ts'
 import { RuntimeEvents } from './events.ts'
+import { count, find } from './find.ts'
+import type { ActorPage, FindQuery, Kind } from './find.ts'
 import { follow, watch } from './follow.ts'
 import type { Following, ReadFrom } from './follow.ts'
 import { HealthWatch } from './health.ts'
@@ -28,14 +30,16 @@ import { decodeRecord } from './record.ts'
 import type { EventFor, InputFor } from './ref.ts'
 import { scheduleData } from './scheduling.ts'
 import { journalStream, previousId } from './transport.ts'
-import type { Transport } from './transport.ts'
+import type { StateCount, Transport } from './transport.ts'
 import type { Later } from './vocabulary.ts'
 
 export { address } from './address.ts'
 export type { ActorAddress } from './address.ts'
+export type { ActorPage, FindQuery, FoundActor, Kind, StateOf } from './find.ts'
 export type { ReadFrom } from './follow.ts'
 export type { ActorSnapshot } from './read.ts'
 export type { Health } from './health.ts'
+export type { StateCount } from './transport.ts'
 
 /** What an actor's owner says when a message has been taken. */
 export interface Answer {
@@ -89,6 +93,13 @@ export interface Client {
   spawn<To extends ActorAddress>(to: To, input: InputFor<To>, options?: AskOptions): Promise<Answer>
   /** Reads a snapshot without passing through the mailbox; null when there is no such actor. */
   read(actor: ActorAddress): Promise<ActorSnapshot | null>
+  /**
+   * A page of actors of a kind, in any state or in one, by how long they have been in it; `find.ts` says what pages
+   * promise. Throws `query.invalid`.
+   */
+  find<K extends Kind>(query: FindQuery<K>): Promise<ActorPage<K>>
+  /** How many actors there are, by kind and state; none of kinds that are not indexed. */
+  count(kind?: Kind): Promise<readonly StateCount[]>
   /**
    * The actor as it is now, after each change, and last as it ended: then the iteration ends. Several changes in quick
    * succession may be one. No value at all when there is no such actor.
@@ -256,6 +267,14 @@ class RuntimeClient implements Client {
     const [body] = await this.#transport.load(shardOf(parseAddress(actor), this.#directory), [actor])
     if (body === null || body === undefined) return null
     return actorSnapshot(actor, decodeRecord(body))
+  }
+
+  find<K extends Kind>(query: FindQuery<K>): Promise<ActorPage<K>> {
+    return find(this.#transport, this.#directory, query)
+  }
+
+  count(kind?: Kind): Promise<readonly StateCount[]> {
+    return count(this.#transport, this.#directory, kind)
   }
 
   async *journal(

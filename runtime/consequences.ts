@@ -15,7 +15,8 @@ import type { Json } from './json.ts'
 import type { Line, Message, Reply, Taken } from './message.ts'
 import { encodeRecord } from './record.ts'
 import type { ActorRecord, ChartState, EffectRow } from './record.ts'
-import type { Commit, Send, TimerEntry, Transport } from './transport.ts'
+import { moveOf } from './state-index.ts'
+import type { Commit, Move, Send, TimerEntry, Transport } from './transport.ts'
 
 export interface EffectStart {
   readonly actor: ActorAddress
@@ -260,10 +261,13 @@ export class Consequences {
   finish(cells: Cells): Plan {
     const records: { actor: ActorAddress; body: string | null }[] = []
     const effects: { actor: ActorAddress; active: boolean }[] = []
+    const moves: Move[] = []
     const touched: Cell[] = []
     for (const { cell, before } of this.#touched.values()) {
       touched.push(cell)
       records.push({ actor: cell.actor, body: cell.record === null ? null : written(cell.record) })
+      const move = moveOf(cell.actor, before, cell.record)
+      if (move !== null) moves.push(move)
       const active = this.#needsRecovery(cell.record)
       if (active !== this.#needsRecovery(before)) effects.push({ actor: cell.actor, active })
     }
@@ -277,6 +281,8 @@ export class Consequences {
         outSeq: this.#outSeq,
         incarnation: at.incarnation,
         records,
+        moves,
+        at: at.now,
         sends: this.#sends,
         outbox: this.#outbox,
         outTrim: at.outTrim,

@@ -23,6 +23,7 @@ export type RuntimeErrorCode =
   | 'letter.unsendable' // a dead letter that says nothing which could be sent
   | 'mailbox.full' // BUSY
   | 'message.poisonous' // it has ended the process of every owner that took it
+  | 'query.invalid' // what was looked for is malformed
   | 'redis.address-malformed'
   | 'redis.too-old'
   | 'redis.unreachable'

@@ -32,6 +32,8 @@ export const LIMITS = {
   timersGrainMs: 16,
   /** Tells scheduled at one actor: they stand in its record. */
   schedulesMax: 1_000,
+  /** Actors on one page of what `find` finds. */
+  findMax: 1_000,
   /** Idle cells kept in memory per shard before the oldest are dropped. */
   cellsMax: 2_000,
 

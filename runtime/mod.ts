@@ -16,13 +16,19 @@ export type {
 } from './actor.ts'
 export { openClient } from './client.ts'
 export type {
+  ActorPage,
   ActorSnapshot,
   Answer,
   AskOptions,
   Client,
+  FindQuery,
+  FoundActor,
   JournalLine,
+  Kind,
   ReadFrom,
   SendOptions,
+  StateCount,
+  StateOf,
   StreamEntry,
 } from './client.ts'
 export { systemClock, systemRandom } from './clock.ts'

@@ -193,6 +193,7 @@ class Planner {
       born: now,
       at: now,
       s: { value: null, context: null, status: 'active' },
+      ...(!definition.indexed && { unindexed: true as const }),
       ...(envelope.from !== undefined && { by: envelope.from }),
     }
     this.#inChart = true

@@ -47,6 +47,8 @@ export interface ActorRecord {
   readonly s: ChartState
   readonly fx?: Readonly<Record<string, EffectRow>>
   readonly tm?: Readonly<Record<string, TimerRow>>
+  /** It was born outside the index of states. */
+  readonly unindexed?: true
   /** Who spawned it. */
   readonly by?: string
   /** Who hears when this actor ends, and by which of its watches. */

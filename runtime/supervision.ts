@@ -68,6 +68,7 @@ function stop(collected: Consequences, cell: Cell, before: ActorRecord, failure:
     at: now,
     s: state,
     tm: { [RETIRE]: { id: RETIRE, gen: n, due } },
+    ...(before.unindexed === true && { unindexed: true as const }),
     ...(before.by !== undefined && { by: before.by }),
   }
   cell.snapshot = null

@@ -77,6 +77,27 @@ export interface TimerEntry {
   readonly due: number
 }
 
+/** An actor in the index of states (`state-index.ts`): it enters (`from` is null), leaves (`to` is null), or moves. */
+export interface Move {
+  readonly actor: ActorAddress
+  readonly from: string | null
+  readonly to: string | null
+}
+
+/** An actor of a kind as the index has it: by its id, in a state since a time. */
+export interface Listed {
+  readonly id: string
+  readonly state: string
+  readonly since: number
+}
+
+/** How many actors of a kind are in a state. */
+export interface StateCount {
+  readonly kind: string
+  readonly state: string
+  readonly actors: number
+}
+
 /** One batch of messages with all its consequences. */
 export interface Commit {
   readonly shard: ShardName
@@ -88,6 +109,9 @@ export interface Commit {
   readonly incarnation: number
   /** New records; null deletes. */
   readonly records: readonly { readonly actor: ActorAddress; readonly body: string | null }[]
+  /** What changes in the index of states, from `at` on. */
+  readonly moves: readonly Move[]
+  readonly at: number
   /** Sends that the commit itself puts into mailboxes: to this shard, and to any where the transport reaches them all. */
   readonly sends: readonly Send[]
   /** Sends to shards beyond the transport's reach; their seqs end at `outSeq`. */
@@ -210,6 +234,16 @@ export interface Transport {
   position(shard: ShardName): Promise<{ readonly epoch: string; readonly seq: number } | null>
   /** Actors that a new owner must look at. */
   active(shard: ShardName): Promise<readonly ActorAddress[]>
+  /** How many actors the index has, by kind and state; none that is empty. */
+  states(shard: ShardName): Promise<readonly StateCount[]>
+  /** Actors of a kind in a state, by their entry time and then by id, behind `after`. */
+  listed(
+    shard: ShardName,
+    kind: string,
+    state: string,
+    after: { readonly since: number; readonly id: string } | null,
+    limit: number,
+  ): Promise<readonly Listed[]>
   /** Timers due until then, earliest first, and when the earliest of all is due. */
   due(
     shard: ShardName,

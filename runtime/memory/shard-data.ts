@@ -28,6 +28,8 @@ export interface ShardData {
   readonly lanes: Record<Lane, Stream>
   outbox: OutboxEntry[]
   readonly records: Map<ActorAddress, string>
+  /** Actors by kind and state, as `kind:state`, with the time of their entry. */
+  readonly index: Map<string, Map<ActorAddress, number>>
   readonly timers: Map<string, TimerEntry>
   readonly effects: Set<ActorAddress>
   lineage: string
@@ -58,6 +60,7 @@ export function newShard(clock: Clock): ShardData {
     lanes: { hi: new Stream(clock), in: new Stream(clock) },
     outbox: [],
     records: new Map(),
+    index: new Map(),
     timers: new Map(),
     effects: new Set(),
     seen: new Map(),
@@ -67,12 +70,13 @@ export function newShard(clock: Clock): ShardData {
 }
 
 export function copyOf(shard: ShardData): ShardData {
-  const { lanes, outbox, records, timers, effects, seen, taken, orphans } = shard
+  const { lanes, outbox, records, index, timers, effects, seen, taken, orphans } = shard
   return {
     ...shard,
     lanes: { hi: lanes.hi.copy(), in: lanes.in.copy() },
     outbox: [...outbox],
     records: new Map(records),
+    index: new Map(Array.from(index, ([state, actors]) => [state, new Map(actors)])),
     timers: new Map(timers),
     effects: new Set(effects),
     seen: new Map(seen),

@@ -1,13 +1,16 @@
 -- One batch of messages with all its consequences, or nothing (transport T1).
 -- KEYS  1 meta  2 hi  3 in  4 ev  5 out  6 tm  7 dlq  8 fx  9 held, then meta, hi and in of each other shard that is sent
---       to, then a key for each record: first those set, then those deleted
+--       to, then a key for each record: first those set, then those deleted; then, if an actor changes its state, ix and
+--       a key for each state that is left or entered
 -- ARGV  1 epoch  2 seq before  3 hi cursor  4 in cursor  5 outSeq  6 first outbox id to keep  7 journal ('' for none)
 --       8 journal cap  9 dead letters cap  10 channel of the journal
 --       11 records set  12 records deleted  13 sends  14 outbox  15 timers set  16 timers cleared
 --       17 effects begun  18 effects over  19 dead letters  20 other shards  21 answers  22 held  23 held that are taken
---       24 entries of each lane to look for afterwards (0: does not look)
+--       24 entries of each lane to look for afterwards (0: does not look)  25 moves in the index  26 states in them
 --       then the values of each, in this order: body | - | key of the lane, body | place, id, shard, lane, body | due, member |
---       member | actor | actor | body | channel, body | body | id | '1' if it must exist, its doorbell
+--       member | actor | actor | body | channel, body | body | id | if there are moves: when, the name of each state, and for
+--       each move: the actor's id, the states (1 is the first, 0 none) that it leaves and enters | '1' if it must exist, its
+--       doorbell
 -- Reply: {'ok', {index of each send whose shard is gone...}, mail as `look` finds it} | {'fenced', seq} | {'seq', seq}
 local call = redis.call
 local at = call('HMGET', KEYS[1], 'epoch', 'seq', 'hi', 'in')
@@ -26,7 +29,7 @@ for lane = 2, 3 do
   end
 end
 local others = tonumber(ARGV[20])
-local arg = 25
+local arg = 27
 local key = 10 + 3 * others
 for _ = 1, tonumber(ARGV[11]) do
   call('SET', KEYS[key], ARGV[arg])
@@ -103,6 +106,25 @@ end
 for _ = 1, tonumber(ARGV[23]) do
   call('XDEL', KEYS[9], ARGV[arg])
   arg = arg + 1
+end
+if ARGV[25] ~= '0' then
+  local states = tonumber(ARGV[26])
+  local at = ARGV[arg]
+  local move = arg + states + 1
+  for _ = 1, tonumber(ARGV[25]) do
+    local left = tonumber(ARGV[move + 1])
+    local entered = tonumber(ARGV[move + 2])
+    if left > 0 then
+      call('ZREM', KEYS[key + left], ARGV[move])
+    end
+    if entered > 0 then
+      call('ZADD', KEYS[key + entered], at, ARGV[move])
+    end
+    move = move + 3
+  end
+  for i = 1, states do
+    call(call('EXISTS', KEYS[key + i]) == 1 and 'SADD' or 'SREM', KEYS[key], ARGV[arg + i])
+  end
 end
 if ARGV[7] ~= '' then
   call('XADD', KEYS[4], 'MAXLEN', '~', ARGV[8], '*', 'e', ARGV[7])

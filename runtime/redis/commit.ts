@@ -1,4 +1,5 @@
 /** A commit as `commit.lua` takes it: its keys, its arguments, and what its reply means. */
+import { idOf, kindOf } from '../address.ts'
 import type { ShardName } from '../address.ts'
 import { LIMITS } from '../limits.ts'
 import { doorbell, journalStream } from '../transport.ts'
@@ -34,6 +35,25 @@ export function commitArguments(commit: Commit, names: Keys): Argument[] {
     }
   }
   keys.push(...gone)
+  const states = new Map<string, number>()
+  const moves: Argument[] = []
+  if (commit.moves.length > 0) {
+    const placeOf = (name: string): number => {
+      let place = states.get(name)
+      if (place === undefined) states.set(name, (place = states.size + 1))
+      return place
+    }
+    for (const { actor, from, to } of commit.moves) {
+      const kind = kindOf(actor)
+      moves.push(
+        idOf(actor),
+        from === null ? 0 : placeOf(`${kind}:${from}`),
+        to === null ? 0 : placeOf(`${kind}:${to}`),
+      )
+    }
+    keys.push(names.of(shard, 'ix'))
+    for (const name of states.keys()) keys.push(names.state(shard, name))
+  }
   for (const { shard: to, lane, body } of commit.sends) {
     values.push((lanes.get(to) ?? 0) + (lane === 'hi' ? 0 : 1), body)
   }
@@ -49,6 +69,7 @@ export function commitArguments(commit: Commit, names: Keys): Argument[] {
   for (const letter of commit.dead) values.push(letter)
   for (const { channel, body } of commit.replies) values.push(names.channel(channel), body)
   values.push(...commit.held, ...commit.heldTaken)
+  if (moves.length > 0) values.push(commit.at, ...states.keys(), ...moves)
   return [
     keys.length,
     ...keys,
@@ -76,6 +97,8 @@ export function commitArguments(commit: Commit, names: Keys): Argument[] {
     commit.held.length,
     commit.heldTaken.length,
     commit.look,
+    commit.moves.length,
+    states.size,
     ...values,
     ...others,
   ]

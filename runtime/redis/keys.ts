@@ -21,6 +21,7 @@ export const SHARD_PARTS = [
   'dd',
   'tk',
   'or',
+  'ix',
 ] as const
 
 export type ShardPart = (typeof SHARD_PARTS)[number]
@@ -43,6 +44,11 @@ export class Keys {
 
   record(shard: ShardName, actor: ActorAddress): string {
     return `{${this.#prefix}:${shard}}:st:${actor}`
+  }
+
+  /** Actors of a kind in a state, by the time of their entry. The names behind `ix:` of all that there are stand in `ix`. */
+  state(shard: ShardName, name: string): string {
+    return `{${this.#prefix}:${shard}}:ix:${name}`
   }
 
   global(part: 'namespace' | 'nodes' | 'reads' | 'needs' | 'pinned' | 'departed'): string {

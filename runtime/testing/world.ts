@@ -10,7 +10,18 @@ import type { ActorDefinition, Effect, EventOf, InputOf } from '../actor.ts'
 import { address, kindOf, pinnedShard } from '../address.ts'
 import type { ActorAddress, Directory } from '../address.ts'
 import { openClient } from '../client.ts'
-import type { ActorSnapshot, Answer, AskOptions, Client, JournalLine, SendOptions } from '../client.ts'
+import type {
+  ActorPage,
+  ActorSnapshot,
+  Answer,
+  AskOptions,
+  Client,
+  FindQuery,
+  JournalLine,
+  Kind,
+  SendOptions,
+  StateCount,
+} from '../client.ts'
 import { systemClock } from '../clock.ts'
 import { RuntimeEvents } from '../events.ts'
 import type { Line } from '../message.ts'
@@ -134,6 +145,16 @@ export class TestWorld {
   async read(actor: ActorAddress): Promise<ActorSnapshot | null> {
     await this.settled()
     return this.#driven(this.#running.read(actor))
+  }
+
+  async find<K extends Kind>(query: FindQuery<K>): Promise<ActorPage<K>> {
+    await this.settled()
+    return this.#driven(this.#running.find(query))
+  }
+
+  async count(kind?: Kind): Promise<readonly StateCount[]> {
+    await this.settled()
+    return this.#driven(this.#running.count(kind))
   }
 
   /** Every transition that an actor has made, oldest first. */

@@ -9,6 +9,7 @@ import { LIMITS } from '../limits.ts'
 import { extended } from '../lineage.ts'
 import { deliver } from '../memory/deliver.ts'
 import type { MemoryServer } from '../memory/server.ts'
+import { listedIn, moveIn, statesOf } from '../memory/state-index.ts'
 import { deadLetterStream, heldStream, journalStream } from '../transport.ts'
 import type {
   Claim,
@@ -18,11 +19,13 @@ import type {
   Cursor,
   Delivery,
   Entry,
+  Listed,
   Mail,
   Member,
   Need,
   OutboxEntry,
   Send,
+  StateCount,
   StreamRow,
   TimerEntry,
   Transport,
@@ -160,6 +163,7 @@ export class MemoryTransport implements Transport {
       if (body === null) shard.records.delete(actor)
       else shard.records.set(actor, body)
     }
+    for (const move of commit.moves) moveIn(shard, move, commit.at)
     const gone: number[] = []
     const others = new Set<ShardName>()
     for (const [i, { shard: to, lane, body }] of commit.sends.entries()) {
@@ -207,6 +211,22 @@ export class MemoryTransport implements Transport {
 
   async active(name: ShardName): Promise<readonly ActorAddress[]> {
     return [...this.#server.shard(name).effects]
+  }
+
+  async states(name: ShardName): Promise<readonly StateCount[]> {
+    const shard = this.#server.shards.get(name)
+    return shard === undefined ? [] : statesOf(shard)
+  }
+
+  async listed(
+    name: ShardName,
+    kind: string,
+    state: string,
+    after: { readonly since: number; readonly id: string } | null,
+    limit: number,
+  ): Promise<readonly Listed[]> {
+    const shard = this.#server.shards.get(name)
+    return shard === undefined ? [] : listedIn(shard, kind, state, after).slice(0, limit)
   }
 
   async due(

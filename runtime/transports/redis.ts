@@ -18,6 +18,7 @@ import { Connection } from '../redis/connection.ts'
 import type { Argument, Commands, Script } from '../redis/connection.ts'
 import { parseEndpoint } from '../redis/endpoint.ts'
 import { Keys, outboxFloor, SHARD_PARTS, timerEntry } from '../redis/keys.ts'
+import { listedIn, statesIn } from '../redis/state-index.ts'
 import { doorbell, previousId } from '../transport.ts'
 import type {
   Claim,
@@ -27,11 +28,13 @@ import type {
   Cursor,
   Delivery,
   Entry,
+  Listed,
   Mail,
   Member,
   Need,
   OutboxEntry,
   Send,
+  StateCount,
   StreamRow,
   TimerEntry,
   Transport,
@@ -230,6 +233,20 @@ class RedisTransport implements Transport {
 
   async active(shard: ShardName): Promise<readonly ActorAddress[]> {
     return (await this.#redis.smembers(this.#keys.of(shard, 'fx'))).map(parseAddress)
+  }
+
+  states(shard: ShardName): Promise<readonly StateCount[]> {
+    return statesIn(this.#redis, this.#keys, shard)
+  }
+
+  listed(
+    shard: ShardName,
+    kind: string,
+    state: string,
+    after: { readonly since: number; readonly id: string } | null,
+    limit: number,
+  ): Promise<readonly Listed[]> {
+    return listedIn(this.#redis, this.#keys.state(shard, `${kind}:${state}`), state, after, limit)
   }
 
   async due(

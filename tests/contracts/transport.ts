@@ -162,6 +162,81 @@ export function transportContract(name: string, available: boolean, start: () =>
       expect(await transport.outbox(shard)).toEqual([])
     })
 
+    describe('the index of states', () => {
+      const move = (id: string, from: string | null, to: string | null, kind = 'order') => {
+        return { actor: address(kind, id), from, to }
+      }
+
+      test('lists who is in a state by the time of entry and then by id, from any place on', async () => {
+        const shard = freshShard()
+        const { epoch } = await claimed(shard)
+        const enter = (...ids: string[]) => ids.map((id) => move(id, null, 'paying'))
+        await transport.commit({ ...empty(shard, epoch, 0), at: 20, moves: enter('b', 'B', 'a', 'a.1') })
+        await transport.commit({ ...empty(shard, epoch, 1), at: 10, moves: enter('late') })
+        await transport.commit({ ...empty(shard, epoch, 2), at: 30, moves: enter('c') })
+        const ids = async (after: { since: number; id: string } | null, limit = 10) =>
+          (await transport.listed(shard, 'order', 'paying', after, limit)).map(({ id }) => id)
+        expect(await transport.listed(shard, 'order', 'paying', null, 1)).toEqual([
+          { id: 'late', state: 'paying', since: 10 },
+        ])
+        expect(await ids(null)).toEqual(['late', 'B', 'a', 'a.1', 'b', 'c'])
+        expect(await ids(null, 3)).toEqual(['late', 'B', 'a'])
+        expect(await ids({ since: 20, id: 'a' })).toEqual(['a.1', 'b', 'c'])
+        expect(await ids({ since: 20, id: 'a' }, 2)).toEqual(['a.1', 'b'])
+        expect(await ids({ since: 20, id: 'gone' })).toEqual(['c'])
+        expect(await ids({ since: 25, id: 'x' })).toEqual(['c'])
+        expect(await ids({ since: 30, id: 'c' })).toEqual([])
+      })
+
+      test('moves with a commit, and not with one that is refused', async () => {
+        const shard = freshShard()
+        const { epoch } = await claimed(shard)
+        await transport.commit({
+          ...empty(shard, epoch, 0),
+          at: 1,
+          moves: [
+            move('a', null, 'paying'),
+            move('b', null, 'paying'),
+            move('c', null, 'a: b.c'),
+            move('d', null, '', 'x'),
+          ],
+        })
+        const first = [
+          { kind: 'order', state: 'a: b.c', actors: 1 },
+          { kind: 'order', state: 'paying', actors: 2 },
+          { kind: 'x', state: '', actors: 1 },
+        ]
+        const states = async () =>
+          (await transport.states(shard))
+            .toSorted((one, other) => (one.state < other.state ? -1 : 1))
+            .toSorted((one, other) => one.kind.localeCompare(other.kind))
+        expect(await states()).toEqual(first)
+        await transport.commit({ ...empty(shard, 'another', 1), at: 2, moves: [move('a', 'paying', 'paid')] })
+        await transport.commit({ ...empty(shard, epoch, 0), at: 2, moves: [move('a', 'paying', 'paid')] })
+        expect(await states()).toEqual(first)
+        await transport.commit({
+          ...empty(shard, epoch, 1),
+          at: 3,
+          moves: [move('a', 'paying', 'paid'), move('c', 'a: b.c', 'paying'), move('d', '', null, 'x')],
+        })
+        expect(await states()).toEqual([
+          { kind: 'order', state: 'paid', actors: 1 },
+          { kind: 'order', state: 'paying', actors: 2 },
+        ])
+        expect(await transport.listed(shard, 'order', 'paying', null, 10)).toEqual([
+          { id: 'b', state: 'paying', since: 1 },
+          { id: 'c', state: 'paying', since: 3 },
+        ])
+        expect(await transport.listed(shard, 'order', 'nowhere', null, 10)).toEqual([])
+      })
+
+      test('knows nobody of a shard that nobody has used', async () => {
+        const shard = freshShard()
+        expect(await transport.states(shard)).toEqual([])
+        expect(await transport.listed(shard, 'order', 'paying', { since: 1, id: 'a' }, 10)).toEqual([])
+      })
+    })
+
     test('a commit under an old epoch changes nothing', async () => {
       const shard = freshShard()
       const old = await claimed(shard, 'a')
@@ -555,6 +630,8 @@ export function empty(shard: ShardName, epoch: string, seq: number): Commit {
     outSeq: 0,
     incarnation: 1,
     records: [],
+    moves: [],
+    at: 0,
     sends: [],
     outbox: [],
     outTrim: 0,

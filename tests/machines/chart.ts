@@ -36,6 +36,7 @@ export class Chart {
       kind,
       version: 1,
       pinned: false,
+      indexed: true,
       machine,
       effects: {},
       policy: POLICY_DEFAULT,

@@ -168,5 +168,14 @@ function eventOf(
 const FAULT = { code: 'effect.failed', message: 'failed', remedy: 'retry' } as const
 
 export function definitionOf(machine: AnyStateMachine): ActorDefinition {
-  return { kind: 'x', version: 1, pinned: false, machine, effects: {}, policy: POLICY_DEFAULT, migrate: undefined }
+  return {
+    kind: 'x',
+    version: 1,
+    pinned: false,
+    indexed: true,
+    machine,
+    effects: {},
+    policy: POLICY_DEFAULT,
+    migrate: undefined,
+  }
 }

@@ -1,8 +1,8 @@
 /** What is over leaves Redis: looked at in its keys, not asked of the runtime. */
 import { Redis } from 'ioredis'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { ref } from '../../runtime/mod.ts'
-import type { Client } from '../../runtime/mod.ts'
+import { idOf, ref } from '../../runtime/mod.ts'
+import type { ActorAddress, Client } from '../../runtime/mod.ts'
 import { Fleet } from '../harness/fleet.ts'
 import { has } from '../harness/parts.ts'
 import { member } from './family.ts'
@@ -25,12 +25,13 @@ describe.skipIf(!has('redis'))('on a real Redis', () => {
   })
 
   /** Every key, and every member of sets and sorted sets, that names the actor. */
-  const tracesOf = async (actor: string): Promise<string[]> => {
+  const tracesOf = async (actor: ActorAddress): Promise<string[]> => {
     const found = (await look.keys('*')).filter((key) => key.includes(actor))
     for (const key of await look.keys('*')) {
       const type = await look.type(key)
       const members = type === 'set' ? await look.smembers(key) : type === 'zset' ? await look.zrange(key, 0, -1) : []
-      found.push(...members.filter((each) => each.includes(actor)).map((each) => `${key} ${each}`))
+      const isIt = (each: string): boolean => each.includes(actor) || `${key} ${each}`.endsWith(` ${idOf(actor)}`)
+      found.push(...members.filter(isIt).map((each) => `${key} ${each}`))
     }
     return found
   }

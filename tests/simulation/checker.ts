@@ -12,10 +12,13 @@
  * C9. A watcher hears of an end once, and how it was; a parent hears once of a child that escalated.
  * C8. A chart that the seed made up is where XState itself would have brought it.
  * C10. A record is migrated once, and never written by older code.
+ * C11. The index of states has each actor that has a record, once, under the state of its record.
  */
 import type { AnyStateMachine } from 'xstate'
+import { idOf, kindOf } from '../../runtime/address.ts'
 import type { ActorAddress } from '../../runtime/address.ts'
 import type { Line } from '../../runtime/message.ts'
+import { stateOf } from '../../runtime/state-index.ts'
 import { NAP_MS, VERSIONED } from './actors.ts'
 import type { EffectRun, ErrandContext, Hop, LedgerContext, RearEvent, TakerContext } from './actors.ts'
 import { replayed } from './automaton.ts'
@@ -86,7 +89,18 @@ class Checker {
     this.#order()
     for (const [actor, lines] of this.#matter.evidence.journal) this.#journal(actor, lines)
     this.#errands()
+    this.#index()
     return this.#faults
+  }
+
+  /** C11. */
+  #index(): void {
+    const { records, index } = this.#matter.evidence
+    const expected = new Set(Array.from(records, ([actor, { s }]) => `${kindOf(actor)}:${stateOf(s)} ${idOf(actor)}`))
+    for (const entry of index) {
+      if (!expected.delete(entry)) this.#faults.push(`C11: the index has "${entry}", and no record says so`)
+    }
+    for (const entry of expected) this.#faults.push(`C11: the index lacks "${entry}"`)
   }
 
   /** C1, C2, C7. */

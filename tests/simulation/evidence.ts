@@ -2,7 +2,7 @@
  * What remains of a run, read from where it is durable: the records of actors, the journals, the dead letters, and what
  * still waits. The checker judges by this and by the clients' own history, never by what the runtime says of itself.
  */
-import { parseAddress } from '../../runtime/address.ts'
+import { idOf, parseAddress } from '../../runtime/address.ts'
 import type { ActorAddress } from '../../runtime/address.ts'
 import type { Line } from '../../runtime/message.ts'
 import { decodeRecord } from '../../runtime/record.ts'
@@ -16,6 +16,8 @@ export interface Evidence {
   readonly journal: ReadonlyMap<ActorAddress, readonly Line[]>
   /** The numbers of messages in dead letters, once for each letter. */
   readonly dead: readonly string[]
+  /** What the index of states has, as `kind:state id`. */
+  readonly index: readonly string[]
 }
 
 /** One shard as its server holds it, whichever server that is. */
@@ -34,6 +36,7 @@ export interface ShardRemains {
   readonly records: readonly (readonly [actor: string, body: string])[]
   readonly journal: readonly string[]
   readonly letters: readonly string[]
+  readonly index: readonly string[]
 }
 
 export function remainsIn(server: MemoryServer): ShardRemains[] {
@@ -49,6 +52,7 @@ export function remainsIn(server: MemoryServer): ShardRemains[] {
     records: [...shard.records],
     journal: bodies(journalStream(name)),
     letters: bodies(deadLetterStream(name)),
+    index: [...shard.index].flatMap(([state, actors]) => [...actors.keys()].map((actor) => `${state} ${idOf(actor)}`)),
   }))
 }
 
@@ -58,7 +62,8 @@ export function evidenceOf(remains: readonly ShardRemains[]): Evidence {
   const all = remains.flatMap(({ records }) => records)
   const records = new Map(all.map(([actor, body]) => [parseAddress(actor), decodeRecord(body)]))
   const journal = linesOf(remains.flatMap((shard) => shard.journal))
-  return { records, journal, dead: remains.flatMap(({ letters }) => letters.map(numberOf)) }
+  const dead = remains.flatMap(({ letters }) => letters.map(numberOf))
+  return { records, journal, dead, index: remains.flatMap(({ index }) => index) }
 }
 
 /** Whether the actor of a station has heard that its owner was lost. */

@@ -33,6 +33,11 @@ export const MUTATIONS = {
     find: 'const returned = shard.orphans.has(`${source} ${id}`)',
     put: 'const returned = false',
   },
+  'index-move': {
+    file: 'runtime/transports/memory.ts',
+    find: 'for (const move of commit.moves) moveIn(shard, move, commit.at)',
+    put: 'for (const move of commit.moves) if (move.from === null) moveIn(shard, move, commit.at)',
+  },
   // What is due before its row says is not taken either; of another generation, that is nearly always so.
   'timer-generation': {
     file: 'runtime/plan.ts',

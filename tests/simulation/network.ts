@@ -185,6 +185,8 @@ export class SimConnection implements Transport {
     this.#call('commit', () => this.#options.onCommit(commit, () => this.#inner.commit(commit)))
   position = (shard: ShardName) => this.#call('position', () => this.#inner.position(shard))
   active = (shard: ShardName) => this.#call('active', () => this.#inner.active(shard))
+  states = (shard: ShardName) => this.#call('states', () => this.#inner.states(shard))
+  listed = (...args: Parameters<Transport['listed']>) => this.#call('listed', () => this.#inner.listed(...args))
   due = (shard: ShardName, until: number, limit: number) =>
     this.#call('due', () => this.#inner.due(shard, until, limit))
   outbox = (shard: ShardName) => this.#call('outbox', () => this.#inner.outbox(shard))

@@ -35,6 +35,10 @@ async function remainsOf(
   const records = await Promise.all(
     actors.map(async (key) => [key.slice(prefix.length + 3), (await redis.get(key)) ?? ''] as const),
   )
+  const states = keys.filter((key) => key.startsWith(`${prefix}ix:`))
+  const listed = states.map(async (key) => {
+    return (await redis.zrange(key, 0, -1)).map((id) => `${key.slice(prefix.length + 3)} ${id}`)
+  })
   const timers = await redis.zrange(`${prefix}tm`, 0, -1)
   return {
     name,
@@ -47,5 +51,6 @@ async function remainsOf(
     records: records.filter(([, body]) => body !== ''),
     journal: await bodies('ev'),
     letters: await bodies('dlq'),
+    index: (await Promise.all(listed)).flat(),
   }
 }

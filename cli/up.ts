@@ -20,6 +20,7 @@ import { pageLink, startControl } from './control.ts'
 import type { DataDir } from './data-dir.ts'
 import { CliError, EXIT } from './errors.ts'
 import { directory } from './fleet.ts'
+import { NODE_FLAGS } from './node-flags.ts'
 import { note, print } from './output.ts'
 import { getRedisServer } from './redis-server.ts'
 import { readSpecFile } from './spec-file.ts'
@@ -178,7 +179,7 @@ function supervise(
   const child = new Child({
     name,
     command: process.execPath,
-    args: () => ['--disable-warning=ExperimentalWarning', PROGRAM, ...(typeof args === 'function' ? args() : args)],
+    args: () => [...NODE_FLAGS, PROGRAM, ...(typeof args === 'function' ? args() : args)],
     // Redis in the environment, since anybody may read a command line: the address may hold a password.
     env: { ...process.env, REDIS_URL: redisUrl, TENSORFLEET_SUPERVISED: '1' },
     restart: RESTART,

@@ -1,6 +1,7 @@
 /**
  * The cells of one shard: actors become active when a batch needs them, and passive again when there are more than `max`:
- * the ones used least recently go. Nothing is lost by that, since a cell is a cache of its record.
+ * the ones used least recently go. Nothing is lost by that, since a cell is a cache of its record. The cell of an actor that
+ * is no more goes as soon as nothing is under way with it.
  */
 import { kindOf } from './address.ts'
 import type { ActorAddress, ShardName } from './address.ts'
@@ -12,6 +13,8 @@ import type { Transport } from './transport.ts'
 export class Cells {
   readonly #cells = new Map<ActorAddress, Cell>()
   readonly #max: number
+  /** Of actors whose record a commit has deleted. */
+  readonly #left = new Set<Cell>()
   #batch = 0
 
   constructor(max: number) {
@@ -64,8 +67,19 @@ export class Cells {
     this.#batch++
   }
 
+  /** A commit that has taken effect has touched these. */
+  settle(touched: readonly Cell[]): void {
+    for (const cell of touched) if (cell.record === null) this.#left.add(cell)
+  }
+
   /** Returns how many were dropped. */
   passivate(): number {
+    for (const cell of this.#left) {
+      const isOver = cell.record === null && this.#cells.get(cell.actor) === cell
+      if (isOver && !this.#rests(cell, 1)) continue
+      if (isOver) this.#cells.delete(cell.actor)
+      this.#left.delete(cell)
+    }
     if (this.#cells.size <= this.#max) return 0
     const before = this.#cells.size
     const target = Math.floor(this.#max * 0.75)
@@ -73,7 +87,7 @@ export class Cells {
     for (const ageMin of [4, 1]) {
       for (const cell of this.#cells.values()) {
         if (this.#cells.size <= target) break
-        if (cell.inFlight === 0 && this.#batch - cell.usedAt >= ageMin) this.#cells.delete(cell.actor)
+        if (this.#rests(cell, ageMin)) this.#cells.delete(cell.actor)
       }
     }
     return before - this.#cells.size
@@ -81,5 +95,11 @@ export class Cells {
 
   clear(): void {
     this.#cells.clear()
+    this.#left.clear()
+  }
+
+  /** No batch of the last `ages` has used it: the next may be on its way already, and counts on what it has loaded. */
+  #rests({ inFlight, usedAt }: Cell, ages: number): boolean {
+    return inFlight === 0 && this.#batch - usedAt >= ages
   }
 }

@@ -63,6 +63,8 @@ export interface Standing {
   readonly cursor: Commit['cursor']
   readonly outSeq: number
   readonly outTrim: number
+  /** How many entries the journal keeps. */
+  readonly journalMax: number
   readonly incarnation: number
   readonly reach: Transport['reach']
   /** What the commit shall look for afterwards. */
@@ -290,6 +292,7 @@ export class Consequences {
         timersCleared: this.#timersCleared,
         effects,
         journal: this.#lines.length === 0 ? null : JSON.stringify(this.#lines),
+        journalMax: at.journalMax,
         dead: this.#letters,
         held: this.#heldBodies,
         heldTaken: this.#heldTaken,

@@ -11,8 +11,9 @@ export const LIMITS = {
   /** Messages in one delivery to a mailbox. */
   deliveryMax: 512,
   envelopeBytesMax: 1_048_576,
-  /** Transition lines kept per shard, counted in commits. */
+  /** Commits whose transitions a shard's journal keeps at most, and bytes that it takes in Redis, about. */
   journalCommitsMax: 20_000,
+  journalBytesMax: 4_194_304,
   deadLettersMax: 10_000,
   /** Dead letters of a pinned shard that is gone are kept so long. */
   departedLettersMs: 7 * 86_400_000,
@@ -22,6 +23,8 @@ export const LIMITS = {
   streamKeepMs: 7 * 86_400_000,
   /** Commits per shard of which an owner can still say whom they concerned, should a failover lose them. */
   commitsRememberedMax: 256,
+  /** And transitions in them. */
+  transitionsRememberedMax: 4_096,
   /** Sends of other shards that a shard can still name, should a failover make one of these send them again. */
   takenRememberedMax: 10_000,
   /** Claims of a shard of which it is known where they stood. */

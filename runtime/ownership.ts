@@ -38,7 +38,7 @@ export class Ownership {
     this.#options = options
     this.#onRollback = onRollback
     this.#claim = claim
-    this.#log = new CommitLog(claim.seq, options.limits.commitsRememberedMax)
+    this.#log = new CommitLog(claim.seq, options.limits)
   }
 
   get claim(): Claim {

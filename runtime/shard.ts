@@ -29,6 +29,7 @@ import { RuntimeError } from './errors.ts'
 import type { RuntimeEvents } from './events.ts'
 import { Held } from './held.ts'
 import type { Limits } from './limits.ts'
+import { JournalRoom } from './journal-room.ts'
 import { Mailbox } from './mailbox.ts'
 import { open } from './message.ts'
 import type { Message, Taken } from './message.ts'
@@ -67,6 +68,7 @@ export class Shard {
   readonly #effects: Effects
   readonly #bell: Bell
   readonly #mailbox: Mailbox
+  readonly #journal: JournalRoom
   readonly #abort = new AbortController()
   /** Results of effects, and what adoption has to say: messages that need no mailbox, since only an owner makes them. */
   #local: Message[] = []
@@ -99,6 +101,7 @@ export class Shard {
     this.#cells = new Cells(options.limits.cellsMax)
     this.#bell = new Bell(options.clock)
     this.#mailbox = new Mailbox({ ...options, shard: options.name })
+    this.#journal = new JournalRoom(options.limits)
     this.#ownership = new Ownership(options, claim, () => this.#rolledBack())
     this.#outbox = new Outbox({ ...options, report: (message) => this.#report(message) })
     this.#held = new Held(options, this.#cells)
@@ -319,6 +322,7 @@ export class Shard {
       cursor: this.#cursor,
       outSeq: this.#outSeq,
       outTrim: this.#outbox.trimmed,
+      journalMax: this.#journal.commits,
       incarnation: this.#ownership.claim.incarnation,
       reach: transport.reach,
       look: this.#mailbox.look,
@@ -327,6 +331,7 @@ export class Shard {
       readElsewhere,
     }
     const planned = plan(batch, this.#cells, definitions, directory, standing)
+    this.#journal.add(planned.commit.journal)
     this.#seq++
     this.#cursor = planned.commit.cursor
     this.#outSeq = planned.commit.outSeq
@@ -393,6 +398,7 @@ export class Shard {
     this.#outbox.carry(commit.outbox.map((entry) => ({ ...entry, incarnation: commit.incarnation })))
     if (commit.sends.some(({ shard }) => shard === this.name)) this.#bell.ring()
     if (!(await this.#dropIfLeft(planned))) return false
+    this.#cells.settle(planned.touched)
     const passivated = this.#cells.passivate()
     if (passivated > 0) events.emit({ type: 'passivation', actors: passivated })
     return true

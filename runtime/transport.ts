@@ -124,6 +124,8 @@ export interface Commit {
   readonly effects: readonly { readonly actor: ActorAddress; readonly active: boolean }[]
   /** One entry for the journal, or null. */
   readonly journal: string | null
+  /** How many of its entries are kept, about. */
+  readonly journalMax: number
   readonly dead: readonly string[]
   /** Messages that this owner's code cannot take: they wait in the shard's held stream for one whose code can. */
   readonly held: readonly string[]

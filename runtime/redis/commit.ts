@@ -80,7 +80,7 @@ export function commitArguments(commit: Commit, names: Keys): Argument[] {
     commit.outSeq,
     outboxFloor(commit.outTrim),
     commit.journal ?? '',
-    LIMITS.journalCommitsMax,
+    commit.journalMax,
     LIMITS.deadLettersMax,
     names.channel(journalStream(shard)),
     set,

@@ -186,7 +186,7 @@ export class MemoryTransport implements Transport {
     const journal = this.#server.stream(journalStream(commit.shard))
     if (commit.journal !== null) {
       journal.add(commit.journal)
-      journal.cap(LIMITS.journalCommitsMax)
+      journal.cap(commit.journalMax)
       this.#server.publish(journalStream(commit.shard), '')
     }
     const letters = this.#server.stream(deadLetterStream(commit.shard))

@@ -549,6 +549,20 @@ export function transportContract(name: string, available: boolean, start: () =>
       expect(await transport.pinned()).not.toContainEqual(expect.objectContaining({ shard }))
     })
 
+    test('a journal keeps about as many commits as its commits say', async () => {
+      const shard = freshShard()
+      const { epoch } = await claimed(shard)
+      const journal = JSON.stringify('x'.repeat(400))
+      await Promise.all(
+        Array.from({ length: 300 }, (_, seq) =>
+          transport.commit({ ...empty(shard, epoch, seq), journal, journalMax: 40 }),
+        ),
+      )
+      const kept = (await transport.range(journalStream(shard), '0-0', 300)).length
+      expect(kept).toBeGreaterThanOrEqual(40)
+      expect(kept).toBeLessThan(80) // Redis trims by whole nodes of a stream
+    })
+
     test('a capped stream forgets its oldest rows and says so', async () => {
       const stream = `job:contract${shardsUsed++}:metrics`
       expect(await transport.ends(stream)).toEqual({ trimmed: '0-0', newest: '0-0' })
@@ -639,6 +653,7 @@ export function empty(shard: ShardName, epoch: string, seq: number): Commit {
     timersCleared: [],
     effects: [],
     journal: null,
+    journalMax: 1_000,
     dead: [],
     held: [],
     heldTaken: [],

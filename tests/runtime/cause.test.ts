@@ -46,6 +46,7 @@ function ran(...messages: { id: string; to: string[] }[]) {
     cursor: CURSOR_START,
     outSeq: 0,
     outTrim: 0,
+    journalMax: 1_000,
     incarnation: 1,
     reach: 'every shard',
     look: 0,

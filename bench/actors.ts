@@ -60,6 +60,7 @@ export const run: Benchmark = async (say) => {
   // Journals are capped; what a million spawns left there is no cost of an idle actor.
   await dropJournals(info)
   const heapAfter = heapBytes()
+  const indexBytes = await indexedBytes(info)
   const redisBytes = (await usedBytes(info)) - redisBefore
   const many = await measure(client, MANY)
   say(`  at ${MANY} actors: ${many.pokesPerS} messages a second, woken in ${many.activateP99Ms} ms (p99)`)
@@ -70,6 +71,7 @@ export const run: Benchmark = async (say) => {
   await Promise.all([transport.stop(), asking.stop()])
   return {
     redis_bytes_per_actor: Math.round(redisBytes / MANY),
+    index_bytes_per_actor: Math.round(indexBytes / MANY),
     heap_bytes_per_idle_actor: Math.max(0, Math.round((heapAfter - heapBefore) / (MANY - FEW))),
     activate_p99_ms: many.activateP99Ms,
     pokes_per_s_few: few.pokesPerS,
@@ -106,6 +108,15 @@ async function measure(client: Client, actors: number): Promise<{ pokesPerS: num
 
 async function usedBytes(redis: Redis): Promise<number> {
   return Number(/^used_memory:(\d+)/m.exec(await redis.info('memory'))?.[1])
+}
+
+/** Of these, what the index of states takes: a kind may do without. */
+async function indexedBytes(redis: Redis): Promise<number> {
+  let bytes = 0
+  for (let shard = 0; shard < directory.shards; shard++) {
+    bytes += Number(await redis.memory('USAGE', `{idle:${shard}}:ix:idler:`, 'SAMPLES', 0))
+  }
+  return bytes
 }
 
 async function dropJournals(redis: Redis): Promise<void> {

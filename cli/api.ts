@@ -43,6 +43,19 @@ export interface ModelComparison {
   readonly gains: Readonly<Record<string, number>>
 }
 
+/** An actor as `/v1/actors` lists it. */
+export interface ActorView {
+  readonly actor: string
+  readonly state: string
+  readonly since: number
+}
+
+export interface ActorCountView {
+  readonly kind: string
+  readonly state: string
+  readonly actors: number
+}
+
 /** A dead letter as `/v1/system/dead-letters` shows it. */
 export interface DeadLetterView {
   readonly id: string
@@ -246,6 +259,14 @@ export class Api {
 
   async workers(): Promise<readonly WorkerView[]> {
     return (await this.#json<Page<WorkerView>>('GET', '/v1/workers')).items
+  }
+
+  actors(query: { kind: string; state?: string; limit?: number }): Promise<readonly ActorView[]> {
+    return this.#all('/v1/actors', query)
+  }
+
+  async actorCounts(): Promise<readonly ActorCountView[]> {
+    return (await this.#json<Page<ActorCountView>>('GET', '/v1/actors/counts')).items
   }
 
   deadLetters(query: { limit?: number } = {}): Promise<readonly DeadLetterView[]> {

@@ -6,6 +6,7 @@
 import { Command, CommanderError, InvalidArgumentError, Option } from 'commander'
 import type { BackendChoice } from '../kernels/mod.ts'
 import { addBatchCommands } from './batch-commands.ts'
+import { addActorCommands } from './actor-commands.ts'
 import { addDatasetCommands } from './dataset-commands.ts'
 import { addTrainCommands } from './train-commands.ts'
 import { addDeadLetterCommands } from './dead-letter-commands.ts'
@@ -144,6 +145,7 @@ async function program(): Promise<Command> {
   addTrainCommands(tensorfleet, stopping.signal)
   addBatchCommands(tensorfleet, stopping.signal)
   addModelCommands(tensorfleet)
+  addActorCommands(tensorfleet)
   addDeadLetterCommands(tensorfleet)
   return tensorfleet
 }

@@ -13,6 +13,7 @@ import { openApiRoute } from './openapi.ts'
 import { servePage } from './page.ts'
 import { GatewayError, problemOf, problemResponse } from './problems.ts'
 import { batchRoutes } from './routes/batches.ts'
+import { actorRoutes } from './routes/actors.ts'
 import { checkpointRoutes } from './routes/checkpoints.ts'
 import { datasetRoutes } from './routes/datasets.ts'
 import { deadLetterRoutes } from './routes/dead-letters.ts'
@@ -56,6 +57,7 @@ export function createApp(services: Services, settings: Settings): Hono<Env> {
   workerRoutes(api, services)
   poolRoutes(api, services)
   systemRoutes(api, services)
+  actorRoutes(api, services)
   deadLetterRoutes(api, services)
   openApiRoute(api, services.version)
   api.seal()

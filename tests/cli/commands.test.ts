@@ -8,7 +8,7 @@ import { smallJob, tinyJob } from '../harness/jobs.ts'
 import { ProcessFleet, temporaryFolder, tensorfleet } from '../harness/processes.ts'
 import type { Ran, RunOptions, TemporaryFolder } from '../harness/processes.ts'
 
-const COMMANDS = ['up', 'control', 'worker', 'page', 'submit', 'ps', 'watch', 'logs', 'cancel', 'pause', 'resume', 'retry', 'clone', 'models', 'model', 'download', 'predict', 'workers', 'pool', 'dead-letters'] // prettier-ignore
+const COMMANDS = ['up', 'control', 'worker', 'page', 'submit', 'ps', 'watch', 'logs', 'cancel', 'pause', 'resume', 'retry', 'clone', 'models', 'model', 'download', 'predict', 'workers', 'pool', 'actors', 'dead-letters'] // prettier-ignore
 /** A black image, which is an example of no digit but has the right shape. */
 const IMAGE = Array.from({ length: 28 }, () => Array.from({ length: 28 }, () => [0]))
 
@@ -26,6 +26,20 @@ beforeAll(async () => {
 afterAll(async () => {
   await fleet[Symbol.asyncDispose]()
   await files[Symbol.asyncDispose]()
+})
+
+describe('actors', () => {
+  test('are counted by kind and state, and listed by kind', async () => {
+    const counts = await run(['actors'])
+    expect(counts.code).toBe(0)
+    expect(counts.stdout).toMatch(/^KIND +STATE +ACTORS\n(.*\n)*job +completed +\d+\n/)
+    const jobs = await run(['actors', 'job', '--state', 'completed'])
+    expect(jobs.stdout).toMatch(new RegExp(`^ACTOR +STATE +SINCE\n(.*\n)*job/${done.id} +completed +\\d+ s ago\n`))
+    expect(JSON.parse((await run(['actors', 'job', '--json', '--limit', '1'])).stdout)).toHaveLength(1)
+    expect(await run(['actors', 'unheard-of'])).toMatchObject({ code: 0, stdout: '', stderr: 'No such actors.\n' })
+    const stateAlone = await run(['actors', '--state', 'completed'])
+    expect(stateAlone).toMatchObject({ code: 2, stderr: expect.stringContaining('a kind is missing') })
+  })
 })
 
 describe('dead letters', () => {

@@ -7,6 +7,7 @@ import type * as Kernels from '../kernels/mod.ts'
 import type { Problem } from '../kernels/mod.ts'
 import type { PresetSpec } from '../machines/preset-spec.ts'
 import type { JobSpec } from '../machines/spec.ts'
+import type { MetricSpec } from '../machines/train-spec.ts'
 import { basisOf } from './basis.ts'
 import type { BasisServices } from './basis.ts'
 import type { Datasets, ResolvedDataset } from './datasets.ts'
@@ -20,12 +21,17 @@ export interface AdmissionServices extends BasisServices {
   readonly pools: readonly string[]
 }
 
-export async function admit(services: AdmissionServices, spec: JobSpec): Promise<readonly Problem[]> {
+/** `metric` is what a sweep compares by: it must fit as well. */
+export async function admit(
+  services: AdmissionServices,
+  spec: JobSpec,
+  metric?: MetricSpec,
+): Promise<readonly Problem[]> {
   const pool = checkPool(services, spec)
   const dataset = await services.datasets.resolve(spec.dataset).catch(problemOfDataset)
   if ('path' in dataset) return [dataset, ...pool]
   return [
-    ...(await checkModelFits(services, spec, dataset)),
+    ...(await checkModelFits(services, spec, dataset, metric)),
     ...checkReplicas(spec, dataset),
     ...checkValidation(spec, dataset),
     ...pool,
@@ -54,6 +60,7 @@ async function checkModelFits(
   services: AdmissionServices,
   spec: JobSpec,
   { data }: ResolvedDataset,
+  metric: MetricSpec | undefined,
 ): Promise<readonly Problem[]> {
   const found = await basisOf(services, spec, data)
   if ('problems' in found) return found.problems
@@ -67,10 +74,12 @@ async function checkModelFits(
     loss,
     labelSmoothing,
     ...(classWeights !== undefined && { classWeights }),
-    ...(earlyStopping !== undefined && { metrics: [earlyStopping.metric] }),
+    metrics: metric === undefined ? (earlyStopping === undefined ? [] : [earlyStopping.metric]) : [metric],
   })
   // The kernels know a model and what it is trained for, not where a spec keeps them.
-  return problems.map((each) => problem(fieldOf(each.path, spec), each.expected, each.found))
+  const field = (path: string): string =>
+    metric !== undefined && path.startsWith('metrics') ? 'metric' : fieldOf(path, spec)
+  return problems.map(({ path, expected, found }) => problem(field(path), expected, found))
 }
 
 function fieldOf(path: string, { model }: JobSpec): string {
@@ -91,6 +100,6 @@ function checkReplicas(spec: JobSpec, { name, data }: ResolvedDataset): readonly
   return [problem('train.replicas', `at most ${count}, the training examples of ${name}`, String(replicas))]
 }
 
-function problem(path: string, expected: string, found: string): Problem {
+export function problem(path: string, expected: string, found: string): Problem {
   return { path, expected, found, message: `${path}: expected ${expected}, found ${found}` }
 }

@@ -4,6 +4,7 @@
  */
 import type { DatasetView, JobView, ModelAliasView, ModelVersionView } from '../machines/views.ts'
 import type { BatchView } from '../machines/batch-spec.ts'
+import type { SweepView } from '../machines/sweep-spec.ts'
 import type { Collection, CollectionDefinition, Documents } from '../stores/mod.ts'
 
 /** Which version each content of a dataset got. Its id is the dataset's name. */
@@ -33,6 +34,11 @@ export const batchesDefinition: CollectionDefinition<BatchView> = {
   indexes: ['createdAt', ['owner', 'createdAt']],
 }
 
+export const sweepsDefinition: CollectionDefinition<SweepView> = {
+  name: 'sweeps',
+  indexes: ['createdAt', ['owner', 'createdAt']],
+}
+
 export const modelsDefinition: CollectionDefinition<ModelVersionView> = {
   name: 'models',
   indexes: ['createdAt', 'version', ['name', 'version'], ['name', 'createdAt'], 'job', 'owner'],
@@ -58,6 +64,7 @@ export interface FleetCollections {
   /** By job id. */
   readonly jobs: Collection<JobView>
   readonly batches: Collection<BatchView>
+  readonly sweeps: Collection<SweepView>
   /** By `<name>@<version>`. */
   readonly models: Collection<ModelVersionView>
   /** By `<name>:<alias>`. */
@@ -72,6 +79,7 @@ export function fleetCollections(documents: Documents): FleetCollections {
   return {
     jobs: documents.collection(jobsDefinition),
     batches: documents.collection(batchesDefinition),
+    sweeps: documents.collection(sweepsDefinition),
     models: documents.collection(modelsDefinition),
     modelAliases: documents.collection(modelAliasesDefinition),
     modelNumbers: documents.collection(modelNumbersDefinition),

@@ -1,6 +1,6 @@
 /**
- * The projector keeps the read model of jobs: it follows the journals of the shards, and for each line about a job
- * writes that job's view. The journal says only that something changed; what is written is the snapshot as it is then,
+ * The projector keeps the read model of jobs and sweeps: it follows the journals of the shards, and for each line about
+ * one writes its view. The journal says only that something changed; what is written is the snapshot as it is then,
  * so lines may be skipped, read twice or read by two projectors, and the document ends the same.
  *
  * Invariants:
@@ -14,17 +14,18 @@ import type { Collection } from '../stores/mod.ts'
 import type { FleetCollections } from './collections.ts'
 import type { Trouble } from './streams.ts'
 import { batchView } from './batch-view.ts'
+import { sweepView } from './sweep-view.ts'
 import { jobView } from './views.ts'
 
 export interface ProjectorOptions {
   readonly client: Pick<Client, 'read' | 'journal'>
   readonly directory: Directory
-  readonly collections: Pick<FleetCollections, 'jobs' | 'batches' | 'positions'>
+  readonly collections: Pick<FleetCollections, 'jobs' | 'batches' | 'sweeps' | 'positions'>
   readonly clock: Clock
   readonly trouble: Trouble
 }
 
-const PROJECTED: ReadonlySet<string> = new Set(['job', 'batch'])
+const PROJECTED: ReadonlySet<string> = new Set(['job', 'batch', 'sweep'])
 
 /** What the views of all kinds have in common. */
 type View = Pick<JobView, 'id' | 'seq' | 'endedAt'>
@@ -63,8 +64,9 @@ export class Projector {
   async project(actor: ActorAddress): Promise<void> {
     const snapshot = await this.#options.client.read(actor)
     if (snapshot === null) return // it has left the runtime; its document stays
-    const { jobs, batches } = this.#options.collections
+    const { jobs, batches, sweeps } = this.#options.collections
     if (kindOf(actor) === 'batch') await write(batches, batchView(snapshot))
+    else if (kindOf(actor) === 'sweep') await write(sweeps, sweepView(snapshot))
     else await write(jobs, jobView(snapshot))
     this.#remember(actor, snapshot.seq)
   }
@@ -112,15 +114,16 @@ export class Projector {
     }
   }
 
-  /** Lines were trimmed before they were read: every job that the read model holds for unfinished is read again. */
+  /** Lines were trimmed before they were read: everything that the read model holds for unfinished is read again. */
   async #refresh(): Promise<void> {
-    const { jobs, batches } = this.#options.collections
+    const { jobs, batches, sweeps } = this.#options.collections
     await this.#refreshAll('job', (cursor) => jobs.find(cursor))
     await this.#refreshAll('batch', (cursor) => batches.find(cursor))
+    await this.#refreshAll('sweep', (cursor) => sweeps.find(cursor))
   }
 
   async #refreshAll(
-    kind: 'job' | 'batch',
+    kind: 'job' | 'batch' | 'sweep',
     find: (cursor: { cursor?: string }) => Promise<{ items: readonly { id: string; value: View }[]; next?: string }>,
   ): Promise<void> {
     for (let cursor: string | undefined; ;) {

@@ -16,6 +16,7 @@ import type {
   WorkerView,
 } from '../machines/views.ts'
 import type { BatchView } from '../machines/batch-spec.ts'
+import type { SweepView } from '../machines/sweep-spec.ts'
 import { DataDir } from './data-dir.ts'
 import type { ApiAccess } from './data-dir.ts'
 import { CliError, EXIT } from './errors.ts'
@@ -42,6 +43,8 @@ export interface ModelComparison {
   readonly differences: readonly { readonly path: string; readonly left?: unknown; readonly right?: unknown }[]
   readonly gains: Readonly<Record<string, number>>
 }
+
+export type SweepSummary = Omit<SweepView, 'spec' | 'leaderboard'>
 
 /** An actor as `/v1/actors` lists it. */
 export interface ActorView {
@@ -130,6 +133,27 @@ export class Api {
 
   batchOutput(id: string): Promise<Response> {
     return this.#fetch('GET', `/v1/batches/${encodeURIComponent(id)}/output`)
+  }
+
+  submitSweep(
+    spec: string,
+    type: 'application/yaml' | 'application/json',
+    idempotencyKey?: string,
+  ): Promise<SweepView> {
+    const key = idempotencyKey === undefined ? {} : { 'idempotency-key': idempotencyKey }
+    return this.#json('POST', '/v1/sweeps', { body: spec, headers: { 'content-type': type, ...key } })
+  }
+
+  sweeps(query: { limit?: number } = {}): Promise<readonly SweepSummary[]> {
+    return this.#all('/v1/sweeps', query)
+  }
+
+  sweep(id: string): Promise<SweepView> {
+    return this.#json('GET', `/v1/sweeps/${encodeURIComponent(id)}`)
+  }
+
+  steerSweep(id: string, verb: 'pause' | 'resume' | 'cancel'): Promise<SweepView> {
+    return this.#json('POST', `/v1/sweeps/${encodeURIComponent(id)}/${verb}`)
   }
 
   job(id: string): Promise<JobView> {
@@ -296,13 +320,22 @@ export class Api {
   }
 
   /** A job's events as they come; after a broken connection it goes on where it was. Ends with the stream's `end`. */
-  async *events(id: string, signal: AbortSignal): AsyncGenerator<EventSourceMessage> {
+  events(id: string, signal: AbortSignal): AsyncGenerator<EventSourceMessage> {
+    return this.#events(`/v1/jobs/${encodeURIComponent(id)}/events`, signal)
+  }
+
+  /** A sweep's, likewise. */
+  sweepEvents(id: string, signal: AbortSignal): AsyncGenerator<EventSourceMessage> {
+    return this.#events(`/v1/sweeps/${encodeURIComponent(id)}/events`, signal)
+  }
+
+  async *#events(path: string, signal: AbortSignal): AsyncGenerator<EventSourceMessage> {
     let last: string | undefined
     let failures = 0
     while (!signal.aborted) {
       try {
         const headers = { accept: 'text/event-stream', ...(last !== undefined && { 'last-event-id': last }) }
-        const response = await this.#fetch('GET', `/v1/jobs/${encodeURIComponent(id)}/events`, { headers, signal })
+        const response = await this.#fetch('GET', path, { headers, signal })
         for await (const message of messagesOf(response)) {
           failures = 0
           last = message.id ?? last

@@ -85,7 +85,7 @@ export function addCommands(program: Command, signal: AbortSignal): void {
     },
   )
 
-  const workersCommand = program.command('workers').description('list workers')
+  const workersCommand = program.command('workers').description('list workers').enablePositionalOptions()
   onApi(workersCommand, async (api, options) => {
     const workers = await api.workers()
     const rows = workers.map(({ id, state, busy, slots, backend, gpus, host, pid, joinedAt }) => {

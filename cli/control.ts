@@ -6,6 +6,7 @@ import {
   admit,
   batchActor,
   batchView,
+  admitSweep,
   expand,
   resumePoint,
   builtInDatasets,
@@ -20,12 +21,15 @@ import {
   poolView,
   Registry,
   schedulerActor,
+  sweepActor,
+  sweepView,
   taskActor,
   Uploads,
   workerActor,
   workerViews,
 } from '../actors/mod.ts'
 import type { BatchPlanServices } from '../actors/mod.ts'
+import { checkJob } from '../gateway/schemas/job-spec.ts'
 import { mintToken, newSecret, Tokens } from '../gateway/auth.ts'
 import { serve } from '../gateway/node.ts'
 import type { RunningGateway } from '../gateway/node.ts'
@@ -87,6 +91,7 @@ export async function startControl(options: ControlOptions): Promise<Control> {
     actors: [
       jobActor({ ...stores, ...telemetry, datasets, registry, kernels, pools: [POOL] }),
       batchActor({ ...telemetry, ...batches }),
+      sweepActor({ registry }),
       taskActor(),
       schedulerActor(),
       pageActor(),
@@ -187,6 +192,11 @@ function servicesOf(parts: Parts): Services {
         const planned = await planBatch(batchPlanServices(stores, client, datasets, registry), spec, owner, signal)
         return 'problems' in planned ? planned.problems : []
       },
+    },
+    sweeps: {
+      stored: stores.collections.sweeps,
+      view: sweepView,
+      admit: (spec) => admitSweep({ blobs: stores.blobs, datasets, registry, kernels, pools: [POOL], checkJob }, spec),
     },
     async pool(name) {
       const scheduler = name === POOL ? await client.read(address('scheduler', POOL)) : null

@@ -9,6 +9,7 @@ import { addBatchCommands } from './batch-commands.ts'
 import { addActorCommands } from './actor-commands.ts'
 import { addDatasetCommands } from './dataset-commands.ts'
 import { addTrainCommands } from './train-commands.ts'
+import { addSweepCommands } from './sweep-commands.ts'
 import { addDeadLetterCommands } from './dead-letter-commands.ts'
 import { addModelCommands } from './model-commands.ts'
 import { addBackendsCommand, backendsDirOf, backendsOption } from './backends.ts'
@@ -42,6 +43,7 @@ async function program(): Promise<Command> {
     .version(await versionOf())
     .configureOutput({ outputError: (text, write) => write(text.replace(/^error: /, 'tensorfleet: ')) })
     .showHelpAfterError('  See what there is with --help.')
+    .enablePositionalOptions() // what stands behind a command's name is that command's
     .exitOverride()
 
   const data = (): Option =>
@@ -143,6 +145,7 @@ async function program(): Promise<Command> {
   addCommands(tensorfleet, stopping.signal)
   addDatasetCommands(tensorfleet)
   addTrainCommands(tensorfleet, stopping.signal)
+  addSweepCommands(tensorfleet, stopping.signal)
   addBatchCommands(tensorfleet, stopping.signal)
   addModelCommands(tensorfleet)
   addActorCommands(tensorfleet)

@@ -9,6 +9,7 @@
 import { Hono } from 'hono'
 import { Api, type Env } from './api.ts'
 import { edge, isLoopback } from './edge.ts'
+import { EventStreams } from './event-streams.ts'
 import { openApiRoute } from './openapi.ts'
 import { servePage } from './page.ts'
 import { GatewayError, problemOf, problemResponse } from './problems.ts'
@@ -23,6 +24,7 @@ import { jobRoutes } from './routes/jobs.ts'
 import { modelRoutes } from './routes/models.ts'
 import { modelUseRoutes } from './routes/model-uses.ts'
 import { poolRoutes } from './routes/pools.ts'
+import { sweepRoutes } from './routes/sweeps.ts'
 import { sessionRoutes } from './routes/session.ts'
 import { systemRoutes } from './routes/system.ts'
 import { workerRoutes } from './routes/workers.ts'
@@ -45,11 +47,13 @@ export function createApp(services: Services, settings: Settings): Hono<Env> {
   app.notFound((c) => problemResponse(new GatewayError('resource.unknown', `There is nothing at ${c.req.path}`)))
 
   const api = new Api(app, services, settings)
+  const streams = new EventStreams(settings)
   sessionRoutes(api, services)
   jobRoutes(api, services)
   checkpointRoutes(api, services)
   jobControlRoutes(api, services)
-  jobEventRoutes(api, services, settings)
+  jobEventRoutes(api, services, streams)
+  sweepRoutes(api, services, streams)
   datasetRoutes(api, services, settings)
   batchRoutes(api, services)
   modelRoutes(api, services)

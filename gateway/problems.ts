@@ -56,6 +56,9 @@ export type GatewayErrorCode =
   | 'spec.invalid'
   | 'spec.not-admitted'
   | 'streams.exhausted'
+  | 'sweep.not-cancellable'
+  | 'sweep.not-pausable'
+  | 'sweep.not-resumable'
 
 const OWN: Readonly<Record<GatewayErrorCode, readonly [status: number, remedy: Remedy]>> = {
   'auth.required': [401, 'fix-request'],
@@ -82,6 +85,9 @@ const OWN: Readonly<Record<GatewayErrorCode, readonly [status: number, remedy: R
   'spec.invalid': [422, 'fix-request'],
   'spec.not-admitted': [422, 'fix-request'],
   'streams.exhausted': [503, 'retry-elsewhere'],
+  'sweep.not-cancellable': [409, 'give-up'],
+  'sweep.not-pausable': [409, 'give-up'],
+  'sweep.not-resumable': [409, 'give-up'],
 }
 
 /** What the codes of other folders mean over HTTP. A code that is not here goes by its remedy. */

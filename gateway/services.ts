@@ -16,6 +16,7 @@ import type {
   WorkerView,
 } from '../machines/views.ts'
 import type { BatchSpec, BatchView } from '../machines/batch-spec.ts'
+import type { SweepSpec, SweepView } from '../machines/sweep-spec.ts'
 import type { ActorSnapshot, Client, Health } from '../runtime/client.ts'
 import type { Blobs, Collection } from '../stores/mod.ts'
 import type { Tokens } from './auth.ts'
@@ -38,6 +39,7 @@ export interface Services {
   /** From where a new job goes on as this one would; null where it has no such checkpoint. */
   resumePoint(snapshot: ActorSnapshot, round: number): ResumePoint | null
   readonly batches: Batches
+  readonly sweeps: Sweeps
   workers(): Promise<readonly WorkerView[]>
   /** A pool by its name; null where there is none. */
   pool(name: string): Promise<PoolView | null>
@@ -116,6 +118,18 @@ export interface Batches {
   pin(spec: BatchSpec): Promise<BatchSpec>
   /** What speaks against this job: its function, its model, its inputs, or how they fit together. */
   admit(spec: BatchSpec, owner: string, signal: AbortSignal): Promise<readonly FieldError[]>
+}
+
+/** One job in many variants. */
+export interface Sweeps {
+  /** The read model. Searched by `owner`, ordered by `createdAt`. */
+  readonly stored: Pick<Collection<SweepView>, 'get' | 'find'>
+  view(snapshot: ActorSnapshot): SweepView
+  /** What speaks against this sweep or any of its trials; else the sweep as it is stored. */
+  admit(
+    spec: SweepSpec,
+    signal: AbortSignal,
+  ): Promise<{ readonly spec: SweepSpec } | { readonly problems: readonly FieldError[] }>
 }
 
 /** How registered versions are found, used, and changed. */

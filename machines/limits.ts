@@ -86,9 +86,18 @@ export const SCHEDULER_LIMITS = {
   spareDoublings: 6,
 } as const
 
+export const SWEEP_LIMITS = {
+  trialsMax: 1_000,
+  /** After this a sweep ends without the word of trials that it has cancelled. */
+  cancelMs: 5_000,
+  registerMs: 10 * MINUTE,
+  pausedMs: 30 * 24 * HOUR,
+} as const
+
 const relations: [holds: boolean, law: string][] = [
   [TASK_LIMITS.stopMs < JOB_LIMITS.cancelMs, 'a task that is cancelled gives up waiting before its job does'],
   [TASK_LIMITS.withdrawMs < JOB_LIMITS.cancelMs, 'a withdrawn task gives up waiting before its job does'],
+  [JOB_LIMITS.cancelMs < SWEEP_LIMITS.cancelMs, 'a trial that is cancelled ends before its sweep gives up waiting'],
   [TASK_LIMITS.runMinMs < TASK_LIMITS.runMs, 'the least limit of a run is below its first one'],
   [SCHEDULER_LIMITS.paceTolerated < SCHEDULER_LIMITS.paceSlow, 'a worker is not slow and swift at once'],
   [TASK_LIMITS.backoffBaseMs < TASK_LIMITS.backoffMaxMs, 'a backoff can grow'],

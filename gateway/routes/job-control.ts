@@ -6,7 +6,7 @@ import { pathParam, principalOf, queryOf, type Api, type Context } from '../api.
 import { checkBody, readBody, SPEC_TYPES } from '../body.ts'
 import { findJob, jobFor, mayChange } from '../job-access.ts'
 import { jobAddress } from '../job-address.ts'
-import { isOver } from '../job-events.ts'
+import { isOver } from '../events.ts'
 import { admitOrThrow, locationOf, spawnJob } from '../job-start.ts'
 import { LIMITS } from '../limits.ts'
 import { GatewayError, type GatewayErrorCode } from '../problems.ts'

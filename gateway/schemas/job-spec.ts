@@ -5,6 +5,8 @@
  */
 import { z } from 'zod'
 import type { JobSpec, PreprocessStep } from '../../machines/spec.ts'
+import type { FieldError } from '../problems.ts'
+import { fieldErrors } from './field-errors.ts'
 import { trainSchema } from './train-spec.ts'
 
 /** Names stand in URLs, file names and keys: letters, digits, `_`, `.`, `-`, and not a dot in front. */
@@ -152,3 +154,9 @@ export const jobSpecSchema = z
     register: spec.register ?? { name: spec.name },
   }))
   .meta({ id: 'JobSpec' }) satisfies z.ZodType<JobSpec>
+
+/** For jobs that come of others than a request's body. */
+export function checkJob(job: unknown): { readonly spec: JobSpec } | { readonly problems: readonly FieldError[] } {
+  const parsed = jobSpecSchema.safeParse(job)
+  return parsed.success ? { spec: parsed.data } : { problems: fieldErrors(parsed.error, job) }
+}

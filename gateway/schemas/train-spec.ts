@@ -4,7 +4,7 @@
  * not seen here: that is `admit`.
  */
 import { z } from 'zod'
-import type { StrategySpec, TrainSpec } from '../../machines/train-spec.ts'
+import type { MetricSpec, StrategySpec, TrainSpec } from '../../machines/train-spec.ts'
 
 const learningRate = z.number().gt(0).max(100)
 const fraction = z.number().min(0).lt(1)
@@ -76,6 +76,20 @@ const strategySchema = z.discriminatedUnion('kind', [
   }),
 ])
 
+/** What a model is measured by. */
+export const metricSchema = z.enum([
+  'loss',
+  'accuracy',
+  'top5',
+  'precision',
+  'recall',
+  'f1',
+  'auc',
+  'mae',
+  'rmse',
+  'r2',
+]) satisfies z.ZodType<MetricSpec>
+
 export const trainSchema = z
   .strictObject({
     replicas: z
@@ -116,9 +130,7 @@ export const trainSchema = z
       .describe('Measures the model on the validation split; every round where early stopping asks for it.'),
     earlyStopping: z
       .strictObject({
-        metric: z
-          .enum(['loss', 'accuracy', 'top5', 'precision', 'recall', 'f1', 'auc', 'mae', 'rmse', 'r2'])
-          .default('loss'),
+        metric: metricSchema.default('loss'),
         patience: z.int().min(1).max(10_000).default(5).describe('Validations in a row that bring no improvement.'),
         minDelta: z.number().min(0).default(0).describe('What counts as an improvement.'),
       })

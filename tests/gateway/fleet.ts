@@ -18,6 +18,8 @@ import {
   Projector,
   Registry,
   resumePoint,
+  sweepActor,
+  sweepView,
   Uploads,
 } from '../../actors/mod.ts'
 import * as kernels from '../../kernels/mod.ts'
@@ -61,8 +63,8 @@ export interface Fleet extends AsyncDisposable {
   submit(spec?: object, init?: { as?: string; headers?: Record<string, string> }): Promise<JobView>
   /** Resolves when the job has entered the state. */
   reached(id: string, state: string): Promise<void>
-  /** Writes the job into the read model, as the projector does. */
-  project(id: string): Promise<void>
+  /** Writes the job (or sweep) into the read model, as the projector does. */
+  project(id: string, kind?: 'job' | 'sweep'): Promise<void>
 }
 
 export interface FleetOptions {
@@ -103,13 +105,14 @@ export async function startFleet(options: FleetOptions = {}): Promise<Fleet> {
       register: (_, context) => untilAborted(context),
     },
   })
+  const registry = new Registry({ blobs, collections, clock: systemClock, modify, code: '0.0.0-test' })
   const batch = defineActor({
     kind: 'batch',
     version: 1,
     machine: batchMachine,
     effects: { prepare: (_, context) => untilAborted(context), finish: (_, context) => untilAborted(context) },
   })
-  const node = new Node({ transport, actors: [job, batch], directory, hosts: 'sharded' })
+  const node = new Node({ transport, actors: [job, batch, sweepActor({ registry })], directory, hosts: 'sharded' })
   await node.start()
   const client = await openClient({ transport, directory })
 
@@ -130,7 +133,7 @@ export async function startFleet(options: FleetOptions = {}): Promise<Fleet> {
     jobs,
     models,
     modelAliases,
-    registry: new Registry({ blobs, collections, clock: systemClock, modify, code: '0.0.0-test' }),
+    registry,
     datasets: new Datasets({
       blobs,
       collections,
@@ -148,6 +151,7 @@ export async function startFleet(options: FleetOptions = {}): Promise<Fleet> {
       pin: async (spec) => spec,
       admit: async () => [],
     },
+    sweeps: { stored: collections.sweeps, view: sweepView, admit: async (spec) => ({ spec }) },
     workers: async () => [],
     pool: async () => null,
     pin: async (spec) => spec,
@@ -207,7 +211,7 @@ export async function startFleet(options: FleetOptions = {}): Promise<Fleet> {
       const snapshot = await client.read(address('job', id))
       if (snapshot?.value !== state) await entered
     },
-    project: (id) => projector.project(address('job', id)),
+    project: (id, kind = 'job') => projector.project(address(kind, id)),
     [Symbol.asyncDispose]: async () => {
       stopping.abort()
       await client.stop()

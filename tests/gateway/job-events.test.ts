@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import { afterEach, beforeEach, expect, test } from 'vitest'
-import { decodeCursor, encodeCursor, type Cursor } from '../../gateway/job-events.ts'
+import { decodeCursor, encodeCursor, type Cursor } from '../../gateway/events.ts'
 import type { JobView } from '../../machines/views.ts'
 import { EventStream, type ReceivedEvent } from './event-stream.ts'
 import { startFleet, type Fleet } from './fleet.ts'

@@ -12,6 +12,8 @@ import { afterEvent, effectDone, effectFailed, freeze, start, step, thaw } from 
 import type { Op, Stepped } from '../../runtime/step.ts'
 import { jobMachine } from '../../machines/job.ts'
 import type { JobSpec } from '../../machines/spec.ts'
+import { sweepMachine } from '../../machines/sweep.ts'
+import type { SweepSpec } from '../../machines/sweep-spec.ts'
 import { pageMachine } from '../../machines/page.ts'
 import { schedulerMachine } from '../../machines/scheduler.ts'
 import { taskMachine } from '../../machines/task.ts'
@@ -165,6 +167,20 @@ export const PLAN = {
 
 export const newJob = (spec: JobSpec = SPEC, more: object = {}): Chart =>
   new Chart('job', jobMachine, { id: 'J', owner: 'ann', spec, ...more })
+
+export const SWEEP: SweepSpec = {
+  kind: 'sweep',
+  name: 'digits-sweep',
+  job: SPEC,
+  parameters: { 'train.optimizer.learningRate': [0.1, 0.01, 0.001, 0.0001] },
+  search: { kind: 'grid', seed: 1 },
+  metric: 'accuracy',
+  scheduler: { kind: 'none' },
+  parallelism: 2,
+}
+
+export const newSweep = (spec: SweepSpec = SWEEP): Chart =>
+  new Chart('sweep', sweepMachine, { id: 'S', owner: 'ann', spec })
 
 export const TASK_INPUT: TaskInput = {
   id: 'J.0.1',

@@ -2,7 +2,16 @@
  * A gateway as Deno runs it, for deno.test.ts: the real client on a real Redis, real stores in the folder that the
  * environment names. It says where it listens in one line of JSON, and stops when its standard input ends.
  */
-import { batchView, Datasets, fleetCollections, jobView, Registry, resumePoint, Uploads } from '../../../actors/mod.ts'
+import {
+  batchView,
+  Datasets,
+  fleetCollections,
+  jobView,
+  Registry,
+  resumePoint,
+  sweepView,
+  Uploads,
+} from '../../../actors/mod.ts'
 import { Tokens } from '../../../gateway/auth.ts'
 import { serve } from '../../../gateway/deno.ts'
 import { checkOf } from '../../../gateway/services.ts'
@@ -45,6 +54,7 @@ const gateway = await serve(
       pin: async (spec) => spec,
       admit: async () => [],
     },
+    sweeps: { stored: collections.sweeps, view: sweepView, admit: async (spec) => ({ spec }) },
     workers: async () => [],
     pool: async () => null,
     pin: async (spec) => spec,

@@ -1,6 +1,6 @@
 /**
- * A job's life as events: `state` (the job's view), `metrics`, `log`, and `end`. Three durable sources are merged,
- * the journal of the job's shard and its two capped streams, and each event's id is a cursor over all three.
+ * The life of a job or a sweep as events: `state` (its view), `metrics`, `log`, and `end`. Three durable sources are
+ * merged, the journal of its shard and a job's two capped streams, and each event's id is a cursor over all three.
  *
  * Invariants:
  * 1. Each metric line and log line that is kept is sent once, in order, however often the client reconnects with the
@@ -10,10 +10,10 @@
  * 3. `gap` says that positions after the cursor were trimmed before they could be sent.
  * 4. `end` comes after everything that was kept when the job was seen to be over.
  */
+import type { SweepView } from '../machines/sweep-spec.ts'
 import type { JobView } from '../machines/views.ts'
-import type { Client, ReadFrom } from '../runtime/client.ts'
+import type { ActorAddress, Client, ReadFrom } from '../runtime/client.ts'
 import type { EventChannel, Frame } from './event-channel.ts'
-import { jobAddress, logsStream, metricsStream } from './job-address.ts'
 import { problemOf } from './problems.ts'
 
 export interface Cursor {
@@ -28,21 +28,23 @@ export interface Cursor {
 
 const NOTHING_SENT: Cursor = { seq: -1 }
 
-export interface JobEventSources {
+export interface EventSources {
   readonly client: Client
-  readonly id: string
-  /** The job as it is now; null when nothing is left of it. */
-  view(): Promise<JobView | null>
+  readonly actor: ActorAddress
+  /** Absent of what has none. */
+  readonly streams?: { readonly metrics: string; readonly logs: string }
+  /** It as it is now; null when nothing is left of it. */
+  view(): Promise<{ readonly seq: number; readonly state: JobView['state'] | SweepView['state'] } | null>
 }
 
 /** Feeds the channel until the job is over or the client is gone. Never throws: what fails is sent as `problem`. */
-export async function sendJobEvents(
-  sources: JobEventSources,
+export async function sendEvents(
+  sources: EventSources,
   channel: EventChannel,
   from: Cursor | 'start' | 'unreadable',
 ): Promise<void> {
   try {
-    await new JobEvents(sources, channel, typeof from === 'string' ? NOTHING_SENT : from).run(from === 'unreadable')
+    await new Events(sources, channel, typeof from === 'string' ? NOTHING_SENT : from).run(from === 'unreadable')
   } catch (error) {
     if (!channel.signal.aborted) await channel.send(() => ({ event: 'problem', data: problemOf(error).problem }))
   } finally {
@@ -50,8 +52,8 @@ export async function sendJobEvents(
   }
 }
 
-/** Whether a job in this state will change no more. */
-export function isOver({ state }: Pick<JobView, 'state'>): boolean {
+/** Whether a job or a sweep in this state will change no more. */
+export function isOver({ state }: { readonly state: JobView['state'] | SweepView['state'] }): boolean {
   return state === 'completed' || state === 'failed' || state === 'cancelled'
 }
 
@@ -85,15 +87,15 @@ function isPosition(value: unknown): boolean {
   return value === null || (typeof value === 'string' && /^[\w.:-]{1,100}$/.test(value))
 }
 
-class JobEvents {
-  readonly #sources: JobEventSources
+class Events {
+  readonly #sources: EventSources
   readonly #channel: EventChannel
   /** Aborted when the job is over: nothing is to be followed any more. */
   readonly #over = new AbortController()
   readonly #following: AbortSignal
   #cursor: Cursor
 
-  constructor(sources: JobEventSources, channel: EventChannel, cursor: Cursor) {
+  constructor(sources: EventSources, channel: EventChannel, cursor: Cursor) {
     this.#sources = sources
     this.#channel = channel
     this.#cursor = cursor
@@ -104,7 +106,7 @@ class JobEvents {
     if (unreadable)
       await this.#send('resync', { reason: 'Last-Event-ID is not one of ours; here is all from the start.' })
     // The journal's end before the view: what commits in between is read twice rather than missed.
-    const journal = this.#cursor.journal ?? (await this.#sources.client.journalEnd(jobAddress(this.#sources.id)))
+    const journal = this.#cursor.journal ?? (await this.#sources.client.journalEnd(this.#sources.actor))
     this.#cursor = { ...this.#cursor, journal }
     await this.#sendState()
     try {
@@ -120,9 +122,9 @@ class JobEvents {
 
   async #followJournal(): Promise<void> {
     if (this.#following.aborted) return
-    const actor = jobAddress(this.#sources.id)
+    const { actor, client } = this.#sources
     const from = readFrom(this.#cursor.journal)
-    for await (const line of this.#sources.client.journal(actor, from, this.#following)) {
+    for await (const line of client.journal(actor, from, this.#following)) {
       if ('gap' in line) {
         await this.#send('gap', { source: 'journal' })
         await this.#sendState()
@@ -142,10 +144,10 @@ class JobEvents {
   }
 
   async #forward(source: 'metrics' | 'logs', options: { signal: AbortSignal; follow: boolean }): Promise<void> {
-    const { client, id } = this.#sources
-    const stream = source === 'metrics' ? metricsStream(id) : logsStream(id)
+    const { client, streams } = this.#sources
+    if (streams === undefined) return
     const event = source === 'metrics' ? 'metrics' : 'log'
-    for await (const entry of client.stream(stream, readFrom(this.#cursor[source]), options)) {
+    for await (const entry of client.stream(streams[source], readFrom(this.#cursor[source]), options)) {
       if ('gap' in entry) await this.#send('gap', { source })
       else await this.#send(event, entry.data, { [source]: entry.id })
     }

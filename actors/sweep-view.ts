@@ -1,0 +1,65 @@
+/** What people are shown of a sweep, from its snapshot: how far it is, and its trials with the best one first. */
+import { trialId } from '../machines/address.ts'
+import { isCost } from '../machines/judgement.ts'
+import { parametersOf, trialCount } from '../machines/search.ts'
+import type { SweepContext, Trial } from '../machines/sweep.ts'
+import type { SweepState, SweepView, TrialState, TrialView } from '../machines/sweep-spec.ts'
+import type { ActorSnapshot } from '../runtime/mod.ts'
+
+export function sweepView(snapshot: ActorSnapshot): SweepView {
+  const context = snapshot.context as unknown as SweepContext // a snapshot of the kind `sweep`, at its version
+  const { id, owner, spec, trials, best, model, fault } = context
+  const count = (...states: readonly TrialState[]): number =>
+    trials.filter(({ state }) => states.includes(state)).length
+  return {
+    id,
+    kind: 'sweep',
+    name: spec.name,
+    state: snapshot.value as SweepState, // the chart has no nested states
+    owner,
+    spec,
+    createdAt: snapshot.createdAt,
+    changedAt: snapshot.changedAt,
+    ...(snapshot.status !== 'active' && { endedAt: snapshot.changedAt }),
+    seq: snapshot.seq,
+    progress: {
+      trials: trialCount(spec),
+      started: trials.length,
+      running: count('running'),
+      waiting: count('waiting'),
+      completed: count('completed'),
+      stopped: count('stopping', 'stopped'),
+      failed: count('failed'),
+      cancelled: count('cancelled'),
+      steps: trials.reduce((steps, { step }) => steps + step, 0),
+    },
+    leaderboard: leaderboard(context),
+    ...(best !== null && {
+      best: { trial: best.trial, job: trialId(id, best.trial), ...(best.value !== null && { value: best.value }) },
+    }),
+    ...(model !== null && { model }),
+    ...(fault !== null && { error: { code: fault.code, message: fault.message, remedy: fault.remedy } }),
+  }
+}
+
+function leaderboard(context: SweepContext): readonly TrialView[] {
+  const sign = isCost(context.spec.metric) ? 1 : -1
+  const score = ({ value }: TrialView): number => (value === undefined ? Infinity : sign * value)
+  const views = context.trials.map((trial, number) => trialView(context, trial, number))
+  return views.toSorted((a, b) => (score(a) === score(b) ? a.trial - b.trial : score(a) - score(b)))
+}
+
+function trialView({ id, spec }: SweepContext, trial: Trial, number: number): TrialView {
+  const { state, value, results, round, step, error } = trial
+  return {
+    trial: number,
+    job: trialId(id, number),
+    state,
+    parameters: parametersOf(spec, number),
+    ...(value !== null && { value }),
+    rungs: results.length,
+    round,
+    step,
+    ...(error !== null && { error }),
+  }
+}

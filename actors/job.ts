@@ -4,6 +4,7 @@
  * written once.
  */
 import type * as Kernels from '../kernels/mod.ts'
+import type { DatasetManifest, Pipeline } from '../kernels/mod.ts'
 import { jobMachine } from '../machines/job.ts'
 import { recipeOf } from '../machines/training.ts'
 import type { JobInput, ModelRef, Plan, ReduceInput, ReduceOutput, RegisterInput } from '../machines/training.ts'
@@ -31,6 +32,7 @@ export interface JobServices extends Telemetry {
   readonly pools: readonly string[]
   readonly kernels: Pick<
     typeof Kernels,
+    | 'balancedWeights'
     | 'checkModel'
     | 'checkPipelineFits'
     | 'mergeEvaluations'
@@ -90,7 +92,7 @@ async function prepare(services: JobServices, { id, spec }: JobInput, signal: Ab
   await log('info', `${steps} steps of ${rows} examples, ${stepsPerEpoch} per epoch`)
   const named = { topology: topology.sha256, manifest, pipeline: fitted.sha256, dataset: `${name}@${version}` }
   return {
-    recipe: recipeOf(spec, { ...named, steps }),
+    recipe: recipeOf(spec, { ...named, steps, balanced: balancedOf(services, data, pipeline) }),
     dataset: { name, version },
     topology,
     pipeline: fitted,
@@ -99,6 +101,13 @@ async function prepare(services: JobServices, { id, spec }: JobInput, signal: Ab
     validationExamples: data.splits.validation?.count ?? 0,
     testExamples: data.splits.test?.count ?? 0,
   }
+}
+
+/** The class weights that balance the training split; null where the target is no class. */
+function balancedOf({ kernels }: JobServices, data: DatasetManifest, { target }: Pipeline): readonly number[] | null {
+  const index = data.columns.findIndex(({ name }) => name === target?.name)
+  const counts = data.splits.train.statistics[index]?.classes
+  return counts === undefined ? null : kernels.balancedWeights(counts)
 }
 
 async function reduce(services: JobServices, input: ReduceInput, signal: AbortSignal): Promise<ReduceOutput> {

@@ -46,7 +46,7 @@ export class Registry {
   /** Gives a job's model its version. A second run for the same job changes nothing. */
   async register(input: RegisterInput): Promise<ModelRef> {
     const { blobs, collections, clock, code } = this.#services
-    const { id, owner, spec, plan, weights, evaluation, trial } = input
+    const { id, owner, spec, plan, weights, fingerprint, evaluation, trial } = input
     const { name } = spec.register
     const pipeline = await readPipeline(blobs, plan.pipeline.sha256)
     const parent = plan.start && (await this.find(plan.start.name, String(plan.start.version)))
@@ -61,6 +61,7 @@ export class Registry {
       ...(trial !== undefined && { sweep: { id: trial.sweep, trial: trial.trial } }),
       owner,
       code,
+      ...(fingerprint !== null && { fingerprint }),
       ...(parent && { parent: { name: parent.name, version: parent.version } }),
       dataset: plan.dataset,
       weights,

@@ -209,7 +209,7 @@ function servicesOf(parts: Parts): Services {
     pin: (spec) => pinned({ registry }, spec),
     admit: (spec) => admit({ blobs: stores.blobs, datasets, registry, kernels, pools: [POOL] }, spec),
     expand: (preset) => expand({ datasets }, preset),
-    exportModel: (model) => exportModel(stores.blobs, model),
+    exportModel: (model, format) => exportModel(stores.blobs, model, format),
     predict: predictor.predict,
     newJobId: () => ulid(),
     auth: new Tokens(parts.secret),
@@ -224,15 +224,16 @@ function servicesOf(parts: Parts): Services {
   }
 }
 
-async function exportModel(blobs: Blobs, model: ModelVersionView): ReturnType<Services['exportModel']> {
+async function exportModel(
+  blobs: Blobs,
+  model: ModelVersionView,
+  format: kernels.ExportFormat,
+): Promise<readonly kernels.ExportedFile[]> {
   const topology = new TextDecoder().decode(await blobs.bytes(model.topology.sha256))
   const weights = await blobs.bytes(model.weights.sha256)
+  const input = { shape: [...model.input.shape], dtype: 'float32' } as const
   // The registry's blobs were checked before training.
-  return kernels.exportLayersModel(
-    JSON.parse(topology) as kernels.ModelTopology,
-    { shape: [...model.input.shape], dtype: 'float32' },
-    weights,
-  )
+  return kernels.exportFiles(format, JSON.parse(topology) as kernels.ModelTopology, input, weights)
 }
 
 async function writeAccess(data: DataDir, secret: Uint8Array, gateway: RunningGateway): Promise<void> {

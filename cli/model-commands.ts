@@ -23,8 +23,11 @@ export function addModelCommands(program: Command): void {
       .argument('<model>', `${MODEL}, or a batch job's id`)
       .option('-o, --out <folder>', 'where to write the files', '.')
       .addOption(
-        new Option('-f, --format <format>', 'safetensors with Keras JSON, or what tf.loadLayersModel reads')
-          .choices(['safetensors', 'tfjs'])
+        new Option(
+          '-f, --format <format>',
+          'safetensors and topology, or a folder that tf.loadLayersModel or Keras of Python loads',
+        )
+          .choices(['safetensors', 'tfjs', 'keras'])
           .default('safetensors'),
       )
       .description("take a model home, or a batch job's output"),
@@ -38,16 +41,7 @@ export function addModelCommands(program: Command): void {
       const { name, version } = modelRef(model)
       const found = await api.model(name, version)
       const at = join(options['out'] as string, `${name}-v${found.version}`)
-      const tfjs = options['format'] === 'tfjs'
-      const wanted = tfjs
-        ? ([
-            ['tfjs/model.json', join(at, 'model.json')],
-            ['tfjs/weights.bin', join(at, 'weights.bin')],
-          ] as const)
-        : ([
-            ['download?file=weights', `${at}.safetensors`],
-            ['download?file=topology', `${at}.json`],
-          ] as const)
+      const wanted = filesOf(options['format'] as string, at)
       const files = []
       for (const [file, path] of wanted) {
         const response = await api.download(name, String(found.version), file)
@@ -140,6 +134,21 @@ export function addModelCommands(program: Command): void {
       )
     },
   )
+}
+
+/** Each file's address behind the version's, and where it goes. */
+function filesOf(format: string, at: string): readonly (readonly [address: string, path: string])[] {
+  const inFolder = FOLDERS[format]
+  if (inFolder !== undefined) return inFolder.map((name) => [`${format}/${name}`, join(at, name)])
+  return [
+    ['download?file=weights', `${at}.safetensors`],
+    ['download?file=topology', `${at}.json`],
+  ]
+}
+
+const FOLDERS: Readonly<Record<string, readonly string[]>> = {
+  tfjs: ['model.json', 'weights.bin'],
+  keras: ['model.json', 'model.safetensors', 'load.py'],
 }
 
 function modelRow(model: ModelVersionView): readonly string[] {

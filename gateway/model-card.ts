@@ -21,6 +21,7 @@ export function modelCard(model: ModelVersionView, aliases: readonly ModelAliasV
         ? []
         : [['Started from', `${text(model.parent.name)} version ${model.parent.version}`] as const]),
       ['Dataset', `${text(dataset.name)} version ${dataset.version}`],
+      ...(model.fingerprint === undefined ? [] : [['Computed on', `\`${model.fingerprint}\``] as const]),
       ['Input', `${input.dtype} [${input.shape.join(', ')}]`],
       ['Output', outputOf(target)],
     ]),

@@ -16,7 +16,17 @@ export interface Comparison {
 }
 
 /** Of interest in a comparison: how it was made. What only names the version (number, times, hashes) differs always. */
-const COMPARED = ['spec', 'parent', 'dataset', 'code', 'preprocess', 'input', 'target', 'evaluation'] as const
+const COMPARED = [
+  'spec',
+  'parent',
+  'dataset',
+  'code',
+  'fingerprint',
+  'preprocess',
+  'input',
+  'target',
+  'evaluation',
+] as const
 
 export function compareModels(left: ModelVersionView, right: ModelVersionView): Comparison {
   const differences = COMPARED.flatMap((key) => [...differencesOf(key, left[key], right[key])])

@@ -49,8 +49,8 @@ export interface Services {
   admit(spec: JobSpec, signal: AbortSignal): Promise<readonly FieldError[]>
   /** A preset as a whole specification, not yet checked; or what speaks against it. */
   expand(preset: PresetSpec, signal: AbortSignal): Promise<Expanded>
-  /** The model as `tf.loadLayersModel` reads it. Its topology names `weights.bin` beside it. */
-  exportModel(model: ModelVersionView): Promise<{ readonly model: object; readonly weights: Uint8Array<ArrayBuffer> }>
+  /** The model as files that TensorFlow.js or Keras loads from one folder. */
+  exportModel(model: ModelVersionView, format: 'tfjs' | 'keras'): Promise<readonly ExportedFile[]>
   predict(model: ModelVersionView, rows: Rows, signal: AbortSignal): Promise<Predictions>
   /** A new id, of characters that an actor's address allows. */
   newJobId(): string
@@ -64,6 +64,12 @@ export interface Services {
   observeRequest?(route: string, method: string, status: number, seconds: number): void
   /** Told of what the gateway did not foresee, for the log. */
   trouble(where: string, error: unknown): void
+}
+
+export interface ExportedFile {
+  readonly name: string
+  readonly mediaType: string
+  readonly bytes: Uint8Array<ArrayBuffer>
 }
 
 export interface DatasetServices {

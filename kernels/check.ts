@@ -19,7 +19,7 @@ export interface ModelCheck {
   target: TargetSpec
   loss: string
   labelSmoothing?: number
-  classWeights?: readonly number[]
+  classWeights?: readonly number[] | 'balanced'
   metrics?: readonly string[]
 }
 
@@ -52,7 +52,7 @@ function checkClasses({ target, labelSmoothing = 0, classWeights }: ModelCheck, 
   if (target.kind === 'value') {
     if (labelSmoothing > 0) problems.push(problem('labelSmoothing', '0 (the target is no class)', labelSmoothing))
     if (classWeights) problems.push(problem('classWeights', 'none (the target is no class)', classWeights))
-  } else if (classWeights && classWeights.length !== target.classes) {
+  } else if (classWeights && classWeights !== 'balanced' && classWeights.length !== target.classes) {
     problems.push(problem('classWeights', `${target.classes} weights, one per class of the dataset`, classWeights))
   }
 }

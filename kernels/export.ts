@@ -1,6 +1,6 @@
 /**
- * A model in the form that TensorFlow.js loads by itself (`tf.loadLayersModel`): a topology with the weights' manifest,
- * and the weights as raw float32. It is made from the registry's blobs without tfjs.
+ * A model in the forms that others load: TensorFlow.js by itself (`tf.loadLayersModel`: a topology with the weights'
+ * manifest, and the weights as raw float32), and Keras of Python. It is made from the registry's blobs without tfjs.
  */
 import type { FeatureSpec } from './data/column.ts'
 import { KernelError } from './errors.ts'
@@ -60,6 +60,57 @@ export function exportKerasModel(topology: ModelTopology, input: FeatureSpec): R
   const all = className === 'Sequential' && layers[0]?.class_name !== 'InputLayer' ? [first, ...layers] : layers
   return { module: 'keras', class_name: className, config: { ...config, layers: all }, registered_name: null }
 }
+
+export const EXPORT_FORMATS = ['tfjs', 'keras'] as const
+export type ExportFormat = (typeof EXPORT_FORMATS)[number]
+
+export interface ExportedFile {
+  readonly name: string
+  readonly mediaType: string
+  readonly bytes: Uint8Array<ArrayBuffer>
+}
+
+/** The model as files that belong into one folder. Throws as the functions above do. */
+export function exportFiles(
+  format: ExportFormat,
+  topology: ModelTopology,
+  input: FeatureSpec,
+  weights: Uint8Array<ArrayBuffer>,
+): ExportedFile[] {
+  if (format === 'tfjs') {
+    const files = exportLayersModel(topology, input, weights)
+    return [json('model.json', files.model), binary(LAYERS_MODEL_WEIGHTS, files.weights)]
+  }
+  const loader = { name: 'load.py', mediaType: 'text/x-python', bytes: new TextEncoder().encode(KERAS_LOADER) }
+  return [json('model.json', exportKerasModel(topology, input)), binary('model.safetensors', weights), loader]
+}
+
+function json(name: string, value: object): ExportedFile {
+  return { name, mediaType: 'application/json', bytes: new TextEncoder().encode(JSON.stringify(value)) }
+}
+
+function binary(name: string, bytes: Uint8Array<ArrayBuffer>): ExportedFile {
+  return { name, mediaType: 'application/octet-stream', bytes }
+}
+
+/** Keras and the library safetensors know the two files, but not each other. */
+const KERAS_LOADER = `"""The model of this folder, for Keras: from load import load; model = load(). Needs keras and safetensors."""
+
+from pathlib import Path
+
+import keras
+from safetensors.numpy import load_file
+
+
+def load(folder=Path(__file__).parent):
+    model = keras.models.model_from_json((folder / "model.json").read_text())
+    weights = load_file(folder / "model.safetensors")
+    for layer in model.layers:
+        for weight in layer.weights:
+            weight.assign(weights.pop(f"{layer.name}/{weight.name}"))
+    assert not weights, f"weights that no layer has: {list(weights)}"
+    return model
+`
 
 /** Keras 3 calls another function by this name: a model with it would say something else there, in silence. */
 function refuseHardSigmoid(className: string, name: string, config: Readonly<Record<string, unknown>>): void {

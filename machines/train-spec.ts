@@ -11,8 +11,8 @@ export interface TrainSpec {
   readonly seed: number
   readonly loss: LossSpec
   readonly labelSmoothing: number
-  /** By class: what an example's loss is multiplied by. */
-  readonly classWeights?: readonly number[]
+  /** By class: what an example's loss is multiplied by; `balanced`: so that all classes weigh the same in training. */
+  readonly classWeights?: readonly number[] | 'balanced'
   readonly optimizer: OptimizerSpec
   readonly schedule: ScheduleSpec
   readonly clip?: ClipSpec
@@ -22,6 +22,8 @@ export interface TrainSpec {
   /** Ends the training when it gets no better, and takes the best checkpoint. */
   readonly earlyStopping?: EarlyStoppingSpec
   readonly checkpoints: CheckpointSpec
+  /** Only workers with this back end: `webgpu` for a GPU. That of the first one that is free when left out. */
+  readonly backend?: string
   readonly onDivergence: DivergenceSpec
 }
 

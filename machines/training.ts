@@ -122,6 +122,8 @@ export interface ClassMeasures {
 export interface FinishedTraining {
   readonly plan: Plan
   readonly weights: Blob
+  /** Of the workers that computed it. */
+  readonly fingerprint: string | null
   readonly evaluation: Evaluation | null
 }
 
@@ -210,19 +212,22 @@ export function planOf(context: TrainingContext): Plan {
   return context.plan
 }
 
+type RecipeFindings = Pick<Recipe, 'topology' | 'manifest' | 'pipeline' | 'dataset'> & {
+  readonly steps: number
+  /** Class weights that balance the training split, where it has classes. */
+  readonly balanced?: readonly number[] | null
+}
+
 /** What all work of a job has in common, from its spec and what preparing found. */
-export function recipeOf(
-  { train }: JobSpec,
-  { steps, ...named }: Pick<Recipe, 'topology' | 'manifest' | 'pipeline' | 'dataset'> & { readonly steps: number },
-): Recipe {
-  const { seed, loss, labelSmoothing, classWeights = null, optimizer, schedule, clip = null, strategy } = train
+export function recipeOf({ train }: JobSpec, { steps, balanced = null, ...named }: RecipeFindings): Recipe {
+  const { seed, loss, labelSmoothing, classWeights, optimizer, schedule, clip = null, strategy } = train
   return {
     ...named,
     seed,
     batchSizes: batchSizesOf(train),
     loss,
     labelSmoothing,
-    classWeights,
+    classWeights: classWeights === 'balanced' ? balanced : (classWeights ?? null),
     optimizer,
     schedule: { steps, ...schedule },
     clip,
@@ -280,6 +285,7 @@ function workInput(context: TrainingContext, id: string, work: TrainingWork): Ta
   const home = work.kind === 'round' ? homes[work.replica] : work.kind === 'evaluate' ? homes[work.slice] : undefined
   return taskInput(context, {
     id,
+    ...(spec.train.backend !== undefined && { backend: spec.train.backend }),
     ...(spec.gang === true && work.kind === 'round' && { gang: work.recipe.batchSizes.length }),
     data: work.recipe.manifest,
     ...(home !== undefined && { prefer: home }),
@@ -398,7 +404,8 @@ function mean(values: readonly number[]): number {
 }
 
 export function finished(context: TrainingContext): FinishedTraining {
-  return { plan: planOf(context), weights: finalCheckpoint(context).weights, evaluation: context.evaluation }
+  const { fingerprint, evaluation } = context
+  return { plan: planOf(context), weights: finalCheckpoint(context).weights, fingerprint, evaluation }
 }
 
 export function registration(context: TrainingContext): RegisterInput {

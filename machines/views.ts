@@ -220,6 +220,8 @@ export interface ModelVersionView {
   readonly owner: string
   /** The version of TensorFleet that trained it. */
   readonly code: string
+  /** The numerics of the workers that computed it; it begins with their back end. */
+  readonly fingerprint?: string
   /** The version that its training started from. */
   readonly parent?: { readonly name: string; readonly version: number }
   readonly dataset: { readonly name: string; readonly version: number }

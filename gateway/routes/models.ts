@@ -20,6 +20,17 @@ const FILES = {
   topology: { type: 'application/json', suffix: '.json' },
 } as const
 
+const EXPORTS = [
+  [
+    'tfjs',
+    'The model as TensorFlow.js loads it: `model.json` (give its address to `tf.loadLayersModel`) and `weights.bin`.',
+  ],
+  [
+    'keras',
+    'The model for Keras of Python: `model.json`, `model.safetensors`, and `load.py`, which makes one of them.',
+  ],
+] as const
+
 const downloadQuery = z.strictObject({ file: z.enum(['weights', 'topology']).default('weights') })
 
 const predictBody = z
@@ -120,35 +131,32 @@ export function modelRoutes(api: Api, services: Services): void {
     },
   )
 
-  api.on(
-    {
-      method: 'get',
-      path: '/v1/models/:name/versions/:version/tfjs/:file',
-      tag: 'models',
-      summary:
-        'The model as TensorFlow.js loads it: `model.json` (give its address to `tf.loadLayersModel`) and `weights.bin`.',
-      access: 'viewer',
-      deadline: 'none',
-      answers: {
-        200: {
-          description: 'The file.',
-          content: { 'application/json': z.record(z.string(), z.unknown()), 'application/octet-stream': 'binary' },
+  for (const [format, summary] of EXPORTS) {
+    api.on(
+      {
+        method: 'get',
+        path: `/v1/models/:name/versions/:version/${format}/:file`,
+        tag: 'models',
+        summary,
+        access: 'viewer',
+        deadline: 'none',
+        answers: {
+          200: {
+            description: 'The file.',
+            content: { 'application/json': z.record(z.string(), z.unknown()), 'application/octet-stream': 'binary' },
+          },
         },
       },
-    },
-    async (c) => {
-      const file = pathParam(c, 'file')
-      if (file !== 'model.json' && file !== 'weights.bin') {
-        throw new GatewayError(
-          'resource.unknown',
-          `There is no file ${JSON.stringify(file.slice(0, 40))}: expected model.json or weights.bin`,
-        )
-      }
-      const exported = await services.exportModel(await modelAt(c, services))
-      if (file === 'model.json') return c.json(exported.model)
-      return c.body(exported.weights, 200, { 'Content-Type': 'application/octet-stream' })
-    },
-  )
+      async (c) => {
+        const files = await services.exportModel(await modelAt(c, services), format)
+        const asked = pathParam(c, 'file')
+        const file = files.find(({ name }) => name === asked)
+        if (file !== undefined) return c.body(file.bytes, 200, { 'Content-Type': file.mediaType })
+        const names = files.map(({ name }) => name).join(', ')
+        throw new GatewayError('resource.unknown', `There is no file ${JSON.stringify(asked.slice(0, 40))}: expected one of ${names}`) // prettier-ignore
+      },
+    )
+  }
 
   api.on(
     {

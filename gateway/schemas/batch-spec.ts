@@ -2,6 +2,7 @@
 import { z } from 'zod'
 import type { BatchView, EvaluateSpec, KernelSpec, PredictSpec } from '../../machines/batch-spec.ts'
 import { jobSpecFields, modelRefSchema } from './job-spec.ts'
+import { backendSchema } from './train-spec.ts'
 import { evaluationSchema } from './views.ts'
 
 const { name } = jobSpecFields
@@ -14,10 +15,7 @@ const numbers = z.array(z.number()).min(1)
 const common = {
   name,
   chunkRows: length.exactOptional().describe('Rows that one task takes; of a kernel, of the last dimension.'),
-  backend: z
-    .enum(['tensorflow-gpu', 'tensorflow', 'webgpu', 'wasm', 'cpu', 'webgpu-software'])
-    .exactOptional()
-    .describe('Only workers with this back end: webgpu for a GPU.'),
+  backend: backendSchema.exactOptional(),
   pool: name.default('default'),
   priority: z.enum(['high', 'normal', 'low']).default('normal'),
 }

@@ -90,6 +90,10 @@ export const metricSchema = z.enum([
   'r2',
 ]) satisfies z.ZodType<MetricSpec>
 
+export const backendSchema = z
+  .enum(['tensorflow-gpu', 'tensorflow', 'webgpu', 'wasm', 'cpu', 'webgpu-software'])
+  .describe('Only workers with this back end: webgpu for a GPU.')
+
 export const trainSchema = z
   .strictObject({
     replicas: z
@@ -114,10 +118,9 @@ export const trainSchema = z
     ]),
     labelSmoothing: fraction.default(0).describe('The share of the true class that is spread over all.'),
     classWeights: z
-      .array(z.number().min(0).max(1_000_000))
-      .min(2)
+      .union([z.array(z.number().min(0).max(1_000_000)).min(2), z.literal('balanced')])
       .exactOptional()
-      .describe('By class: what the loss of an example is multiplied by.'),
+      .describe('By class: what the loss of an example is multiplied by; balanced: the rarer, the more.'),
     optimizer: optimizerSchema.prefault({ kind: 'adam' }),
     schedule: scheduleSchema.prefault({ kind: 'constant' }),
     clip: clipSchema.exactOptional().describe('Gradients are cut to this before the optimiser takes them.'),
@@ -143,6 +146,7 @@ export const trainSchema = z
       })
       .prefault({})
       .describe('Which checkpoints stay, beside the newest and the best.'),
+    backend: backendSchema.exactOptional(),
     onDivergence: z
       .strictObject({
         restart: z.boolean().default(false).describe('Go on from the last good checkpoint, with a lower rate.'),

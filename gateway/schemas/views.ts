@@ -200,6 +200,10 @@ export const modelVersionSchema = z
     sweep: z.object({ id: z.string(), trial: z.int() }).exactOptional().describe('Whose best trial it is.'),
     owner: z.string(),
     code: z.string().describe('The version of TensorFleet that trained it.'),
+    fingerprint: z
+      .string()
+      .exactOptional()
+      .describe('The numerics of the workers that computed it; it begins with their back end.'),
     parent: z
       .object({ name: z.string(), version: z.int() })
       .exactOptional()

@@ -42,6 +42,16 @@ export function groupsOf({ shape }: Pick<Column, 'shape'>): number {
   return shape.length === 3 && last <= 4 ? last : 1
 }
 
+/**
+ * What a class's examples are multiplied by so that all classes weigh the same and the mean example 1 (as scikit-learn's
+ * `balanced`). A class without examples has nothing to weigh.
+ */
+export function balancedWeights(counts: readonly number[]): number[] {
+  const occurring = counts.filter((count) => count > 0)
+  const examples = occurring.reduce((sum, count) => sum + count, 0)
+  return counts.map((count) => (count === 0 ? 1 : examples / (occurring.length * count)))
+}
+
 /** Takes shards of one split, gives the statistics of its columns. */
 export class SplitStatistics {
   readonly #columns: readonly Column[]

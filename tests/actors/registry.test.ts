@@ -39,6 +39,7 @@ function input(job: string, name: string): RegisterInput {
       testExamples: 0,
     },
     weights: { sha256: 'w'.repeat(64), sizeBytes: 2 },
+    fingerprint: 'cpu-4-f1',
     evaluation: null,
   }
 }

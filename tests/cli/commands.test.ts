@@ -226,6 +226,13 @@ describe('looking', () => {
     expect(weights.byteLength).toBe(4 * elements.reduce((a, b) => a + b, 0))
   })
 
+  test('download --format keras writes a folder that Python loads', async () => {
+    const ran = await run(['download', 'tiny@1', '--format', 'keras', '--out', files.path, '--json'])
+    const names = ['model.json', 'model.safetensors', 'load.py'].map((name) => join(files.path, 'tiny-v1', name))
+    expect([ran.code, (JSON.parse(ran.stdout) as { files: string[] }).files]).toEqual([0, names])
+    expect(JSON.parse(await readFile(names[0] ?? '', 'utf8'))).toMatchObject({ module: 'keras' })
+  })
+
   test('workers lists workers, as a table and as JSON', async () => {
     expect((await run(['workers'])).stdout).toMatch(/worker-1 +idle +0\/1/)
     expect(JSON.parse((await run(['workers', '--json'])).stdout)).toMatchObject([{ id: 'worker-1', slots: 1 }])

@@ -158,7 +158,10 @@ export async function startFleet(options: FleetOptions = {}): Promise<Fleet> {
     admit: async () => [],
     expand: async () => ({ problems: [] }),
     resumePoint,
-    exportModel: async () => ({ model: { format: 'layers-model' }, weights: new Uint8Array([1, 2, 3, 4]) }),
+    exportModel: async (_, format) => [
+      { name: 'model.json', mediaType: 'application/json', bytes: new TextEncoder().encode(`{"format":"${format}"}`) },
+      { name: 'weights.bin', mediaType: 'application/octet-stream', bytes: new Uint8Array([1, 2, 3, 4]) },
+    ],
     predict: async () => ({ rows: 0, shape: [2], values: new Float32Array() }),
     newJobId: () => `JOB${++ids}`,
     auth: new Tokens(secret),

@@ -71,10 +71,10 @@ test('weights and topology are downloaded under a good name, with their hash as 
   expect(json.headers.get('content-disposition')).toContain('mnist-v11.json')
 })
 
-test('a model is had as TensorFlow.js loads it, a file at a time', async () => {
-  const path = '/v1/models/mnist/versions/latest/tfjs'
+test.each(['tfjs', 'keras'])('a model is had as %s, a file at a time', async (format) => {
+  const path = `/v1/models/mnist/versions/latest/${format}`
 
-  expect(await (await fleet.request(`${path}/model.json`)).json()).toEqual({ format: 'layers-model' })
+  expect(await (await fleet.request(`${path}/model.json`)).json()).toEqual({ format })
   expect((await (await fleet.request(`${path}/weights.bin`)).bytes()).byteLength).toBe(4)
   expect((await fleet.request(`${path}/model.py`)).status).toBe(404)
 })

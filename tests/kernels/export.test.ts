@@ -1,6 +1,14 @@
 /** A model that is taken home runs in plain TensorFlow.js and says what it said here. */
 import { beforeAll, describe, expect, it } from 'vitest'
-import { compileModel, exportLayersModel, initialise, startBackend, writeWeights } from '../../kernels/mod.ts'
+import {
+  compileModel,
+  exportFiles,
+  exportKerasModel,
+  exportLayersModel,
+  initialise,
+  startBackend,
+  writeWeights,
+} from '../../kernels/mod.ts'
 import type { Backend, FeatureSpec, ModelTopology } from '../../kernels/mod.ts'
 import { forward } from '../../kernels/compiled.ts'
 import { codeOf, layer, seededValues, sequential, smallCnn } from './models.ts'
@@ -61,6 +69,17 @@ describe('exportLayersModel', () => {
     const output = theirs.predict(tf.tensor(rows, [ROWS, ...shape]))
 
     expect(Array.isArray(output) ? [] : [...output.dataSync()]).toEqual([...said])
+  })
+
+  it('writes for Keras what its loader needs, in one folder', () => {
+    const input: FeatureSpec = { shape: [8, 8, 1], dtype: 'float32' }
+    const weights = new Uint8Array(initialise(smallCnn, 3, input))
+    const files = exportFiles('keras', smallCnn, input, weights)
+    expect(files.map(({ name }) => name)).toEqual(['model.json', 'model.safetensors', 'load.py'])
+    const [model, tensors, loader] = files.map(({ bytes }) => new TextDecoder().decode(bytes))
+    expect(JSON.parse(model ?? '')).toEqual(exportKerasModel(smallCnn, input))
+    expect(tensors).toContain('"dtype":"F32"')
+    for (const { name } of files.slice(0, 2)) expect(loader).toContain(`"${name}"`)
   })
 
   it('refuses weights of another model', () => {

@@ -6,7 +6,14 @@ import { execFileSync } from 'node:child_process'
 import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { compileModel, exportKerasModel, initialise, startBackend, writeWeights } from '../../kernels/mod.ts'
+import {
+  compileModel,
+  exportFiles,
+  exportKerasModel,
+  initialise,
+  startBackend,
+  writeWeights,
+} from '../../kernels/mod.ts'
 import type { Backend, ModelTopology } from '../../kernels/mod.ts'
 import { forward } from '../../kernels/compiled.ts'
 import { has, PYTHON } from '../harness/parts.ts'
@@ -55,10 +62,10 @@ describe.skipIf(!has('keras'))('Keras in Python', () => {
       writeFileSync(path, content)
       return path
     }
+    for (const { name, bytes } of exportFiles('keras', model, input, new Uint8Array(weights))) file(name, bytes)
     const args = [
       new URL('read-export.py', import.meta.url).pathname,
-      file('model.json', JSON.stringify(exportKerasModel(model, input))),
-      file('weights.safetensors', weights),
+      folder.root,
       file('rows.json', JSON.stringify({ shape: [4, ...shape], values: [...values] })),
     ]
     const found = JSON.parse(

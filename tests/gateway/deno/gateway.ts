@@ -61,7 +61,7 @@ const gateway = await serve(
     admit: async () => [],
     expand: async () => ({ problems: [] }),
     resumePoint,
-    exportModel: async () => ({ model: {}, weights: new Uint8Array() }),
+    exportModel: async () => [],
     predict: async () => ({ rows: 1, shape: [2], values: new Float32Array([0.25, 0.75]), classes: ['dog'] }),
     newJobId: () => `DENO${++ids}`,
     auth: new Tokens(new TextEncoder().encode(SECRET)),

@@ -1,6 +1,6 @@
 import fc from 'fast-check'
-import { expect, test } from 'vitest'
-import { SplitStatistics } from '../../../kernels/data/statistics.ts'
+import { describe, expect, it, test } from 'vitest'
+import { balancedWeights, SplitStatistics } from '../../../kernels/data/statistics.ts'
 import { decodeShard, encodeShard } from '../../../kernels/mod.ts'
 import type { Column, ColumnStatistics, Values } from '../../../kernels/mod.ts'
 
@@ -73,4 +73,14 @@ test('a vector has statistics of each element, a picture of each channel', () =>
   const [vector, picture] = statistics.result()
   expect(vector).toMatchObject({ mean: [2, 20], std: [1, 10], min: [1, 10], max: [3, 30], count: 4 })
   expect(picture).toMatchObject({ mean: [4, 5, 6], min: [1, 2, 3], max: [7, 8, 9], count: 12 })
+})
+
+describe('balanced class weights', () => {
+  it('make all classes weigh the same, and the mean example 1', () => {
+    const counts = [80, 15, 5, 0]
+    const weights = balancedWeights(counts)
+    expect(counts.slice(0, 3).map((count, k) => count * (weights[k] ?? 0))).toEqual([100 / 3, 100 / 3, 100 / 3])
+    expect(counts.reduce((sum, count, k) => sum + count * (weights[k] ?? 0), 0) / 100).toBeCloseTo(1, 12)
+    expect(weights[3]).toBe(1)
+  })
 })

@@ -16,6 +16,8 @@ export interface BenchmarkOptions {
   readonly backend: string
   /** Of those that last as long as they are told to: `--minutes`. */
   readonly minutes: number
+  /** Of those that train: `--seed`. */
+  readonly seed: number
 }
 
 const BENCHMARKS: Readonly<Record<string, { about: string; load: () => Promise<{ run: Benchmark }> }>> = {
@@ -64,6 +66,10 @@ const BENCHMARKS: Readonly<Record<string, { about: string; load: () => Promise<{
     about: 'how much longer a round takes when a worker becomes ten times slower, and those after it',
     load: () => import('./straggler.ts'),
   },
+  sweep: {
+    about: 'what successive halving finds and what it costs, beside the whole grid, with 32 networks on MNIST',
+    load: () => import('./sweep.ts'),
+  },
   training: {
     about: 'images a second of a fleet with one worker and with two, by diloco and sync, beside a plain tfjs loop',
     load: () => import('./training.ts'),
@@ -76,15 +82,20 @@ const { values, positionals } = parseArgs({
     json: { type: 'boolean', default: false },
     backend: { type: 'string', default: 'auto' },
     minutes: { type: 'string', default: '10' },
+    seed: { type: 'string', default: '1' },
   },
 })
 const minutes = Number(values.minutes)
+const seed = Number(values.seed)
 const [name = ''] = positionals
 const benchmark = BENCHMARKS[name]
 if (benchmark === undefined) {
   process.stderr.write('Usage: npm run bench -- NAME [--json]\n\n')
   for (const [each, { about }] of Object.entries(BENCHMARKS)) process.stderr.write(`  ${each.padEnd(12)}${about}\n`)
   process.exitCode = name === '' ? 0 : 2
+} else if (!Number.isSafeInteger(seed) || seed < 0) {
+  process.stderr.write(`--seed: expected a whole number, 0 or more, found "${values.seed}"\n`)
+  process.exitCode = 2
 } else if (!(minutes > 0)) {
   process.stderr.write(`--minutes: expected a number above 0, found "${values.minutes}"\n`)
   process.exitCode = 2
@@ -93,7 +104,7 @@ if (benchmark === undefined) {
   const say = (line: string): void => {
     if (!values.json) process.stderr.write(`${line}\n`)
   }
-  const figures = await run(say, { backend: values.backend, minutes })
+  const figures = await run(say, { backend: values.backend, minutes, seed })
   if (!values.json)
     for (const [key, value] of Object.entries(figures)) process.stderr.write(`  ${key.padEnd(28)}${String(value)}\n`)
   process.stdout.write(`${JSON.stringify(figures)}\n`)

@@ -14,6 +14,8 @@ import {
   pageActor,
   Registry,
   schedulerActor,
+  sweepActor,
+  sweepView,
   taskActor,
   workerActor,
   Uploads,
@@ -24,6 +26,7 @@ import type { BackendName, IngestOptions } from '../../kernels/mod.ts'
 import { isBatch } from '../../machines/address.ts'
 import type { BatchSpec, BatchView } from '../../machines/batch-spec.ts'
 import type { JobSpec } from '../../machines/spec.ts'
+import type { SweepSpec, SweepView } from '../../machines/sweep-spec.ts'
 import { address, Node, systemClock } from '../../runtime/mod.ts'
 import type { ActorAddress, ActorSnapshot, Client } from '../../runtime/mod.ts'
 import { modify, openFileSystemBlobs, openSqliteDocuments } from '../../stores/mod.ts'
@@ -90,6 +93,7 @@ export class House {
           kernels,
         }),
         batchActor({ ...telemetry, ...this.batchPlan(client) }),
+        sweepActor({ registry: this.registry }),
         taskActor(),
         schedulerActor(),
         pageActor(),
@@ -212,6 +216,21 @@ export class RunningHouse {
     await this.client.spawn(address('batch', id), { id, owner: 'ann', spec })
     await this.until(id, 'completed', 'failed', 'cancelled')
     return batchView(await this.snapshot(address('batch', id)))
+  }
+
+  /** Runs a sweep to its end. */
+  async sweep(id: string, spec: SweepSpec): Promise<SweepView> {
+    await this.client.spawn(address('sweep', id), { id, owner: 'ann', spec })
+    await this.untilSweep(id, 'completed', 'failed', 'cancelled')
+    return this.sweepView(id)
+  }
+
+  async untilSweep(id: string, ...states: readonly SweepView['state'][]): Promise<void> {
+    await this.#untilActor(address('sweep', id), states)
+  }
+
+  async sweepView(id: string): Promise<SweepView> {
+    return sweepView(await this.snapshot(address('sweep', id)))
   }
 
   /** Resolves when the scheduler has welcomed the worker. */

@@ -9,10 +9,11 @@ import { orderMachine } from '../../examples/order.ts'
 import { jobMachine } from '../../machines/job.ts'
 import type { JobContext } from '../../machines/job-parts.ts'
 import { schedulerMachine } from '../../machines/scheduler.ts'
+import { sweepMachine } from '../../machines/sweep.ts'
 import { taskMachine } from '../../machines/task.ts'
 import type { TaskContext } from '../../machines/task.ts'
 import { workerMachine } from '../../machines/worker.ts'
-import { FAULTS, PLAN, SPEC, TASK_INPUT } from '../machines/chart.ts'
+import { FAULTS, PLAN, SPEC, SWEEP, TASK_INPUT } from '../machines/chart.ts'
 import { fault, resultOf, timer } from './both-engines.ts'
 import type { Happening } from './both-engines.ts'
 
@@ -92,6 +93,23 @@ const ofPending: fc.Arbitrary<Happening> = fc
     },
   }))
 
+/** A trial comes to a round, a rung or its end. */
+const ofTrial: fc.Arbitrary<Happening> = fc
+  .record({
+    trial: fc.nat(4),
+    round: fc.integer({ min: 1, max: 9 }),
+    value: fc.constantFrom(null, 0.1, 0.5, 0.9),
+    isPaused: fc.boolean(),
+    outcome: fc.constantFrom(null, null, 'completed', 'failed', 'cancelled'),
+  })
+  .map(({ trial, outcome, ...standing }) => {
+    const report = { type: 'trial.reported', trial, step: 4, ...standing }
+    const training = outcome === 'completed' ? { plan: PLAN, weights, evaluation: null } : null
+    const output = { outcome, trial: { ...standing, step: 4, fault: null, training } }
+    const end = { type: 'actor.ended', actor: `job/S-${trial}`, status: 'done', output }
+    return { kind: 'event', event: outcome === null ? report : end }
+  })
+
 function seldom(usual: string, ...others: string[]): fc.Arbitrary<string> {
   return fc.oneof({ weight: 12, arbitrary: fc.constant(usual) }, fc.constantFrom(...others))
 }
@@ -142,6 +160,26 @@ export const REAL_CHARTS: readonly RealChart[] = [
         eventOf('cancel', 'pause', 'pause.overdue', 'resume', 'resume', 'task.done', 'task.failed', 'task.cancelled'),
       ),
       fault,
+      timer,
+    ),
+  },
+  {
+    kind: 'sweep',
+    machine: sweepMachine,
+    input: {
+      id: 'S',
+      owner: 'ann',
+      spec: {
+        ...SWEEP,
+        scheduler: { kind: 'asha', minRounds: 1, maxRounds: 4, eta: 2 },
+        model: 'best',
+        failuresMax: 2,
+      },
+    },
+    happenings: fc.oneof(
+      { weight: 8, arbitrary: ofTrial },
+      told(eventOf('pause', 'resume', 'resume', 'cancel', 'other')),
+      effectsOf({ name: 'best', version: 1 }),
       timer,
     ),
   },

@@ -27,6 +27,8 @@ export const LIMITS = {
   transitionsRememberedMax: 4_096,
   /** Sends of other shards that a shard can still name, should a failover make one of these send them again. */
   takenRememberedMax: 10_000,
+  /** What a pinned shard has sent here last is known for so long: longer than one that lives is ever cut off. */
+  pinnedMarksMs: 7 * 86_400_000,
   /** Claims of a shard of which it is known where they stood. */
   lineageMax: 16,
   /** Timers taken from a shard at once. */
@@ -62,6 +64,8 @@ export const LIMITS = {
   healthEveryMs: 1_000,
   healthSlowMs: 500,
   healthSilentMs: 3_000,
+  /** A part of a Cluster that is silent for so long is said to be, while the others answer. */
+  partSilentMs: 1_000,
   /** A connection that was asked something and says nothing for so long is hung up on, and made anew. */
   silenceMs: 3_000,
 } as const
@@ -76,6 +80,7 @@ export function checkLimits(limits: Limits): Limits {
     [limits.leaseRenewMs < limits.leaseSuspendMs, 'leaseRenewMs must be below leaseSuspendMs'],
     [limits.orphanMs >= limits.leaseMs, 'orphanMs must be at least leaseMs'],
     [limits.healthSlowMs < limits.healthSilentMs, 'healthSlowMs must be below healthSilentMs'],
+    [limits.partSilentMs < limits.healthSilentMs, 'partSilentMs must be below healthSilentMs'],
     [limits.batchMax <= limits.mailboxMax, 'batchMax must not exceed mailboxMax'],
   ]
   const broken = rules.filter(([holds]) => !holds).map(([, rule]) => rule)

@@ -122,10 +122,15 @@ export class Connection<S extends string> {
     this.#listening.disconnect()
   }
 
-  /** What every server that may be written to says of itself. Throws when none says anything. */
+  /**
+   * What every server that may be written to says of itself; of a Cluster, one that is silent for `partSilentMs` says
+   * nothing. Throws when none says anything.
+   */
   async reports(): Promise<readonly ServerReport[]> {
-    const masters = this.#cluster?.nodes('master') ?? [this.commands]
-    const reports = await Promise.all(masters.map(reportOf))
+    const masters = this.#cluster?.nodes('master')
+    const reports = await (masters === undefined
+      ? Promise.all([reportOf(this.commands)])
+      : Promise.all(masters.map((master) => within(LIMITS.partSilentMs, reportOf(master), placeOf(master)))))
     if (reports.some((each) => 'info' in each)) return reports
     const silent = reports.flatMap((each) => ('error' in each ? [each.error] : []))[0]
     throw this.#lastError ?? silent ?? new Error('no node of the Cluster answers')
@@ -252,9 +257,23 @@ function anyOf(nodes: () => readonly HostPort[], tls: Tls | undefined): NonNulla
   }
 }
 
+function placeOf({ options: { host, port, path } }: Redis): string {
+  return path ?? `${host}:${port}`
+}
+
+/** The report, or that there was none in time. */
+async function within(ms: number, report: Promise<ServerReport>, place: string): Promise<ServerReport> {
+  const over = new AbortController()
+  const late = systemClock.sleep(ms, over.signal).then(() => ({ place, error: new Error(`silent for ${ms} ms`) }))
+  try {
+    return await Promise.race([report, late])
+  } finally {
+    over.abort()
+  }
+}
+
 async function reportOf(redis: Redis): Promise<ServerReport> {
-  const { host, port, path } = redis.options
-  const place = path ?? `${host}:${port}`
+  const place = placeOf(redis)
   try {
     return { place, info: fieldsOf(await redis.info('server', 'memory', 'persistence', 'replication')) }
   } catch (error) {

@@ -1,5 +1,6 @@
 -- Adds messages to one lane of a shard, each (source, seq) once (transport T3), and rings the doorbell if the owner sleeps.
 -- A shard's marks stand in one hash; a client's mark is a key of its own that expires, since clients come and go.
+-- Pinned shards come and go too: their marks tell when they were set, and the old ones go when a new one comes.
 --
 -- A source that a failover threw back sends again, under a new incarnation, what was taken before (T6). A capped log of
 -- what shards sent, ids and behind them `>source incarnation seq`, tells which of it the source no longer knows; these
@@ -8,6 +9,7 @@
 --       6 or (zset: orphans by age, as `source id`)
 -- ARGV  1 cap (0: none)  2 '1' when the shard must exist  3 doorbell channel  4 '1' when the source is a client
 --       5 lane's name  6 the client's mark ttl in s  7 log cap  8 sources
+--       9 how long the mark of a pinned shard is kept, in ms
 --       then for each source: its name, its lineage; then for each message: which source, incarnation, seq, id, body
 -- Reply: 'ok' | 'busy' (nothing was added) | 'gone'
 local call = redis.call
@@ -18,7 +20,7 @@ local cap = tonumber(ARGV[1])
 local client = ARGV[4] == '1'
 
 local sources = {}
-local arg = 9
+local arg = 10
 for i = 1, tonumber(ARGV[8]) do
   local source = { name = ARGV[arg], lineage = ARGV[arg + 1], incarnation = 0, seq = 0, moved = false }
   local text
@@ -28,9 +30,10 @@ for i = 1, tonumber(ARGV[8]) do
     text = call('HGET', KEYS[3], source.name .. ':' .. ARGV[5])
   end
   if text then
-    local colon = string.find(text, ':', 1, true)
-    source.incarnation = tonumber(string.sub(text, 1, colon - 1))
-    source.seq = tonumber(string.sub(text, colon + 1))
+    local incarnation, seq = string.match(text, '^(%d+):(%d+)')
+    source.incarnation = tonumber(incarnation)
+    source.seq = tonumber(seq)
+    source.known = true
   end
   sources[i] = source
   arg = arg + 2
@@ -102,6 +105,26 @@ for i = arg, #ARGV, 5 do
   end
 end
 
+-- `incarnation:seq`, and of a pinned shard the time behind it.
+local function mark_of(source)
+  local mark = string.format('%d:%d', source.incarnation, source.seq)
+  if string.sub(source.name, 1, 2) ~= 's@' then
+    return mark
+  end
+  local time = call('TIME')
+  local now = time[1] * 1000 + math.floor(time[2] / 1000)
+  if not source.known then
+    local marks = call('HGETALL', KEYS[3])
+    for i = 1, #marks, 2 do
+      local at = string.match(marks[i + 1], '^%d+:%d+:(%d+)$')
+      if at and tonumber(at) < now - tonumber(ARGV[9]) then
+        call('HDEL', KEYS[3], marks[i])
+      end
+    end
+  end
+  return mark .. string.format(':%d', now)
+end
+
 local added = {}
 for _, body in ipairs(bodies) do
   added[#added + 1] = call('XADD', KEYS[2], '*', 'e', body)
@@ -117,11 +140,10 @@ if last then
 end
 for _, source in ipairs(sources) do
   if source.moved then
-    local text = string.format('%d:%d', source.incarnation, source.seq)
     if client then
-      call('SET', KEYS[4], text, 'EX', ARGV[6])
+      call('SET', KEYS[4], mark_of(source), 'EX', ARGV[6])
     else
-      call('HSET', KEYS[3], source.name .. ':' .. ARGV[5], text)
+      call('HSET', KEYS[3], source.name .. ':' .. ARGV[5], mark_of(source))
     end
   end
 end

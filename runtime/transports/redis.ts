@@ -311,6 +311,7 @@ class RedisTransport implements Transport {
         CLIENT_MARK_S,
         LIMITS.takenRememberedMax,
         lineages.size,
+        LIMITS.pinnedMarksMs,
         ...[...lineages].flat(),
         ...values,
       )

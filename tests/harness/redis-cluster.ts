@@ -94,12 +94,29 @@ export class TestCluster {
     if (replica === undefined) throw new Error('this Cluster has no replicas')
     await this.#members[master]?.process.kill()
     if (promoted === 'by hand') await replica.process.admin.cluster('FAILOVER', 'TAKEOVER')
+    await this.untilPromoted(master)
+  }
+
+  /** The others agree that this master's replica has taken its place; what it says itself, if it is there, does not count. */
+  async untilPromoted(master: number): Promise<void> {
+    const replica = this.#members[MASTERS + master]
+    if (replica === undefined) throw new Error('this Cluster has no replicas')
     await this.#untilAll(async ({ process }) => {
       const nodes = String(await process.admin.cluster('NODES')).split('\n')
       return nodes.some(
         (line) =>
           line.startsWith(replica.id) && line.includes('master') && line.includes('-', line.indexOf('connected')),
       )
+    })
+  }
+
+  /** All servers see the same masters, and none of them as lost. */
+  async untilAgreed(): Promise<void> {
+    await until(async () => {
+      const views = await Promise.all(
+        this.#members.map(({ process }) => process.admin.cluster('NODES') as Promise<string>),
+      )
+      return new Set(views.map(epochsOf)).size === 1 && views.every((view) => !view.includes('fail'))
     })
   }
 

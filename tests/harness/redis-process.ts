@@ -15,6 +15,7 @@ export class RedisProcess {
   readonly admin: Redis
   readonly #args: readonly string[]
   #process: ChildProcess | null = null
+  #frozen = false
 
   /** `at` is how it is reached when `args` are what it is started with. */
   constructor(at: RedisOptions, args: readonly string[]) {
@@ -27,8 +28,9 @@ export class RedisProcess {
     return this.admin.options.port ?? 0
   }
 
+  /** It is there, and answers. */
   get alive(): boolean {
-    return this.#process !== null
+    return this.#process !== null && !this.#frozen
   }
 
   /** Starts it (again), and resolves when it serves. */
@@ -46,6 +48,7 @@ export class RedisProcess {
     const child = this.#process
     if (child === null) return
     this.#process = null
+    this.#frozen = false
     if (child.exitCode !== null || child.signalCode !== null) return
     const exit = once(child, 'exit')
     child.kill(signal)
@@ -54,10 +57,12 @@ export class RedisProcess {
 
   /** SIGSTOP and SIGCONT: a server that is there and does not answer. */
   freeze(): void {
+    this.#frozen = true
     this.#process?.kill('SIGSTOP')
   }
 
   thaw(): void {
+    this.#frozen = false
     this.#process?.kill('SIGCONT')
   }
 

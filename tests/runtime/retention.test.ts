@@ -1,7 +1,7 @@
 /** What is over leaves Redis: looked at in its keys, not asked of the runtime. */
 import { Redis } from 'ioredis'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { idOf, ref } from '../../runtime/mod.ts'
+import { idOf, LIMITS, numberedShard, ref } from '../../runtime/mod.ts'
 import type { ActorAddress, Client } from '../../runtime/mod.ts'
 import { Fleet } from '../harness/fleet.ts'
 import { has } from '../harness/parts.ts'
@@ -59,5 +59,37 @@ describe.skipIf(!has('redis'))('on a real Redis', () => {
     const marks = (await look.keys('*')).filter((key) => /\}:dd:c/.test(key))
     expect(marks.length).toBeGreaterThan(0)
     for (const mark of marks) expect(await look.ttl(mark)).toBeGreaterThan(0)
+  })
+
+  test('what pinned shards have sent is forgotten once they have been silent for long', async () => {
+    const transport = await fleet.connect()
+    const shard = numberedShard(1_000) // which nobody owns
+    const deliver = (source: string, seq: number, lane: 'hi' | 'in' = 'in') =>
+      transport.deliver(
+        shard,
+        lane,
+        [{ source, incarnation: 1, seq, id: `${source}${seq}`, lineage: '', body: '{}' }],
+        0,
+      )
+    const marks = () => look.hgetall(`{tf:${shard}}:dd`)
+    for (const source of ['s1', 's@worker/old', 's@worker/young']) await deliver(source, 1)
+    await deliver('s@worker/young', 1, 'hi')
+    const { 's@worker/old:in': mark = '' } = await marks()
+    const [incarnation, seq, at] = mark.split(':').map(Number)
+    const longAgo = (at ?? 0) - LIMITS.pinnedMarksMs - 1
+    await look.hset(`{tf:${shard}}:dd`, 's@worker/old:in', `${incarnation}:${seq}:${longAgo}`, 's1:hi', '1:5')
+    await deliver('s@worker/young', 2)
+    expect(Object.keys(await marks())).toContain('s@worker/old:in') // nobody new has come
+    await deliver('s@worker/new', 1)
+    expect(Object.keys(await marks()).toSorted()).toEqual([
+      's1:hi',
+      's1:in',
+      's@worker/new:in',
+      's@worker/young:hi',
+      's@worker/young:in',
+    ])
+    const entries = await look.xlen(`{tf:${shard}}:in`)
+    for (const source of ['s1', 's@worker/young', 's@worker/new']) await deliver(source, 1)
+    expect(await look.xlen(`{tf:${shard}}:in`)).toBe(entries) // those that are known are taken once
   })
 })

@@ -75,6 +75,24 @@ describe.skipIf(!has('redis'))('a server that is full', () => {
   })
 })
 
+describe.skipIf(!has('redis'))('a Cluster', () => {
+  test('says which of its masters is silent, while the others answer', async () => {
+    const cluster = await TestCluster.start()
+    onTestFinished(() => cluster.stop())
+    const transport = redisTransport({ url: cluster.url })
+    onTestFinished(() => transport.stop())
+    await transport.start({ shards: SHARDS_DEFAULT })
+    const [frozen, ...others] = cluster.servers
+    if (frozen === undefined) throw new Error('a Cluster has servers')
+    frozen.freeze()
+    const reason = await transport.probe()
+    frozen.thaw()
+    expect(reason).toContain(`Redis at ${LOOPBACK}:${frozen.port} does not answer: silent for 1000 ms`)
+    for (const { port } of others) expect(reason).not.toContain(String(port))
+    await expect.poll(() => transport.probe(), { timeout: 20_000 }).toBeNull()
+  })
+})
+
 describe.skipIf(!has('redis'))('a server that does not suit', () => {
   test('a certificate that nobody vouches for is refused, and the reason is said', async () => {
     await using server = await startTls()

@@ -30,8 +30,8 @@ export interface Upset {
   readonly lostBefore: number
   /** Only a part of the server was thrown back. */
   readonly partial: boolean
-  /** Shards that have lost acknowledged commits for certain. */
-  readonly lost: ReadonlySet<string>
+  /** Shards that have lost acknowledged commits for certain; null where that may be none. */
+  readonly lost: ReadonlySet<string> | null
 }
 
 export interface Ground {
@@ -45,6 +45,9 @@ export interface Ground {
   /** What befalls the server itself, until then; what it lost by that, or null. */
   upheaval(namespace: string, random: SeededRandom, untilMs: number): Promise<Upset | null>
 }
+
+/** So many slots move under each scenario, however slow the machine. */
+const MOVES_MIN = 6
 
 /** More commits than may be in flight, and so not acknowledged. */
 const IN_FLIGHT_MAX = 4
@@ -108,7 +111,7 @@ export function movingSlots(cluster: TestCluster): Ground & { readonly moved: ()
     way: async () => ({ url: cluster.url, proxy: null, faults: ['crash', 'leave'] }),
     isRolling: true,
     async upheaval(namespace, random, untilMs) {
-      while (systemClock.now() < untilMs) {
+      for (let own = 0; own < MOVES_MIN || systemClock.now() < untilMs; own++) {
         const metas = (await Promise.all(cluster.servers.map(({ admin }) => admin.keys(`{${namespace}*}:meta`)))).flat()
         const slot = await cluster.slotOf(random.pick([...new Set(metas), `{${namespace}}:nodes`]))
         await cluster.moveSlot(slot, random.int(0, 2))
@@ -156,15 +159,35 @@ export function oneMasterLost(cluster: TestCluster, promoted: 'by hand' | 'by it
     look: () => lookAt(cluster),
     way: async () => ({ url: cluster.url, proxy: null, faults: [] }),
     async upheaval(namespace) {
-      const masters = cluster.servers.slice(0, 3)
-      const counts = await Promise.all(
-        masters.map(async ({ admin }) => (await admin.keys(`{${namespace}:*}:meta`)).length),
-      )
-      const place = counts.indexOf(Math.max(...counts))
+      const place = await fullestOf(cluster, namespace)
       const [master, replica] = [cluster.servers[place], cluster.servers[place + 3]]
       if (master === undefined || replica === undefined) throw new Error('this Cluster has no replicas')
       await replica.admin.readonly()
       return failover({ namespace, master, replica, partial: true }, () => cluster.loseMaster(place, promoted))
+    },
+  }
+}
+
+/**
+ * A Cluster of which one master, the one that holds most shards, freezes for longer than the others wait for it, and then
+ * goes on. Its replica, if it has one, has taken its place by then.
+ */
+export function oneMasterFrozen(cluster: TestCluster): Ground {
+  return {
+    look: () => lookAt(cluster),
+    way: async () => ({ url: cluster.url, proxy: null, faults: [] }),
+    fares: 'degraded',
+    async upheaval(namespace) {
+      await systemClock.sleep(800)
+      const place = await fullestOf(cluster, namespace)
+      const [master, replica] = [cluster.servers[place], cluster.servers[place + 3]]
+      master?.freeze()
+      if (replica !== undefined) await cluster.untilPromoted(place)
+      else await systemClock.sleep(3_000)
+      master?.thaw()
+      // What it has taken before it heard of its replica's promotion is lost.
+      await cluster.untilAgreed()
+      return replica === undefined ? null : { lostBefore: systemClock.now(), partial: true, lost: null }
     },
   }
 }
@@ -188,6 +211,13 @@ async function standing({ admin }: RedisProcess, namespace: string): Promise<Map
   const keys = await admin.keys(`{${namespace}:*}:meta`)
   const seqs = await Promise.all(keys.map((key) => admin.hget(key, 'seq')))
   return new Map(keys.map((key, i) => [key.slice(namespace.length + 2, key.indexOf('}')), Number(seqs[i] ?? 0)]))
+}
+
+/** The place of the master that holds most shards. */
+async function fullestOf(cluster: TestCluster, namespace: string): Promise<number> {
+  const masters = cluster.servers.slice(0, 3)
+  const counts = await Promise.all(masters.map(async ({ admin }) => (await admin.keys(`{${namespace}:*}:meta`)).length))
+  return counts.indexOf(Math.max(...counts))
 }
 
 function lookInto(at: RedisOptions): Redis {

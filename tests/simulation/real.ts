@@ -150,7 +150,7 @@ class RealWorld {
 
   /** A loss is never silent. */
   #unreported(upset: Upset | null): string[] {
-    if (upset === null) return []
+    if (upset === null || upset.lost === null) return []
     if (upset.lost.size === 0) return ['the failover has lost nothing, and so shows nothing']
     return [...upset.lost]
       .filter((shard) => !this.#rolledBack.has(shard))

@@ -88,14 +88,19 @@ export class Courier {
       if (batch.length === 0) batch = this.#nextBatch(queue)
       if (batch.length === 0) continue // everybody in it had given up
       const outcome = await this.#deliver(queue, batch)
-      if (outcome === 'failed' || (outcome === 'busy' && this.#onBusy === 'wait')) {
+      if (typeof outcome === 'number') {
+        for (const parcel of batch.slice(0, outcome)) parcel.done('ok')
+        batch = batch.slice(outcome)
+        if (outcome > 0 && this.#onBusy === 'wait') failures = 0
+      }
+      if (outcome === 'failed' || (batch.length > 0 && outcome !== 'gone' && this.#onBusy === 'wait')) {
         failures++
         await this.#clock.sleep(Math.min(1_000, 10 * 2 ** failures) * (0.5 + this.#random.next() / 2), signal)
         batch = batch.filter((parcel) => !this.#givenUp(parcel))
         continue
       }
-      // BUSY is a promise that nothing was taken; after an attempt whose answer was lost, nobody can give it.
-      const told = outcome !== 'busy' ? outcome : failures === 0 ? full(queue.shard) : uncertain()
+      // BUSY is a promise that a message was not taken; after an attempt whose answer was lost, nobody can give it.
+      const told = outcome === 'gone' ? outcome : failures === 0 ? full(queue.shard) : uncertain()
       failures = 0
       for (const parcel of batch) parcel.done(told)
       batch = []
@@ -111,12 +116,13 @@ export class Courier {
     return taken.filter((parcel) => !this.#givenUp(parcel))
   }
 
-  async #deliver(queue: Queue, batch: readonly Parcel[]): Promise<'ok' | 'busy' | 'gone' | 'failed'> {
+  async #deliver(queue: Queue, batch: readonly Parcel[]): Promise<number | 'gone' | 'failed'> {
     try {
       const deliveries = batch.map((parcel) => parcel.delivery)
       const outcome = await this.#transport.deliver(queue.shard, queue.lane, deliveries, this.#limits.mailboxMax)
-      if (outcome === 'ok') this.#events.emit({ type: 'delivered', shard: queue.shard, messages: batch.length })
-      if (outcome === 'busy') this.#events.emit({ type: 'mailbox.full', shard: queue.shard })
+      if (outcome === 'gone') return outcome
+      if (outcome > 0) this.#events.emit({ type: 'delivered', shard: queue.shard, messages: outcome })
+      if (outcome < batch.length) this.#events.emit({ type: 'mailbox.full', shard: queue.shard })
       return outcome
     } catch (error) {
       this.#events.emit({ type: 'trouble', where: `delivery to shard ${queue.shard}`, error })

@@ -6,6 +6,7 @@
  * T1. `commit` is atomic, and changes nothing unless `epoch` and `seq` are the shard's own.
  * T2. `claim` hands out an epoch that was never handed out before, and at once makes the former one stale.
  * T3. `deliver` takes each (source, seq) once, in order of seq.
+ *     Of a batch that does not fit, it takes as many as do, from the first on: nobody overtakes who was refused.
  * T4. Entries of a lane are read in the order in which they were added.
  * T5. Commands of one shard take effect in the order in which they were issued, unless one of them throws.
  * T6. A send that its source makes again, since a failover of the source alone has lost the first one, is taken once:
@@ -254,8 +255,11 @@ export interface Transport {
   ): Promise<{ readonly timers: readonly TimerEntry[]; readonly next: number | null }>
   outbox(shard: ShardName): Promise<readonly OutboxEntry[]>
 
-  /** `busy`: the lane is at its cap, or the server is full, and nothing was added. `gone`: a pinned shard that does not exist (any more). */
-  deliver(shard: ShardName, lane: Lane, batch: readonly Delivery[], cap: number): Promise<'ok' | 'busy' | 'gone'>
+  /**
+   * How many of the batch, from its first on, are in the mailbox now or were before. The rest is refused: the normal lane
+   * has as many messages waiting as `cap` says, or the server is full. `gone`: a pinned shard that does not exist (any more).
+   */
+  deliver(shard: ShardName, lane: Lane, batch: readonly Delivery[], cap: number): Promise<number | 'gone'>
 
   /** Pinned shards that are gone and have left dead letters. */
   departed(): Promise<readonly ShardName[]>

@@ -5,10 +5,16 @@ import { isForgotten } from '../lineage.ts'
 import type { Delivery } from '../transport.ts'
 import type { ShardData } from './shard-data.ts'
 
-/** How many were new. */
-export function deliver(shard: ShardData, lane: Lane, batch: readonly Delivery[], cap: number): number | 'busy' {
+/** How many of the batch were taken, now or before, from the first on; and how many of them are new. */
+export function deliver(
+  shard: ShardData,
+  lane: Lane,
+  batch: readonly Delivery[],
+  cap: number,
+): { readonly taken: number; readonly added: number } {
   const stream = shard.lanes[lane]
   let added = 0
+  let taken = 0
   for (const { source, incarnation, seq, id, lineage, body } of batch) {
     const key = `${source}:${lane}`
     const seen = shard.seen.get(key)
@@ -16,6 +22,7 @@ export function deliver(shard: ShardData, lane: Lane, batch: readonly Delivery[]
       seen !== undefined &&
       (incarnation < seen.incarnation || (incarnation === seen.incarnation && seq <= seen.seq))
     ) {
+      taken++
       continue
     }
     if (seen !== undefined && incarnation > seen.incarnation && isForgotten(lineage, seen)) {
@@ -23,7 +30,8 @@ export function deliver(shard: ShardData, lane: Lane, batch: readonly Delivery[]
     }
     const returned = shard.orphans.has(`${source} ${id}`)
     // Only what is new can be refused: a delivery that is repeated since its answer was lost has been taken.
-    if (!returned && added === 0 && lane === 'in' && stream.rows.length >= cap) return 'busy'
+    if (!returned && lane === 'in' && stream.rows.length >= cap) break
+    taken++
     shard.seen.set(key, { incarnation, seq })
     shard.orphans.delete(`${source} ${id}`)
     if (returned) continue
@@ -34,7 +42,7 @@ export function deliver(shard: ShardData, lane: Lane, batch: readonly Delivery[]
   if (shard.taken.length > 2 * LIMITS.takenRememberedMax) {
     shard.taken = shard.taken.slice(-LIMITS.takenRememberedMax)
   }
-  return added
+  return { taken, added }
 }
 
 /** T6. What was taken from a source that no longer knows it must not be taken again. */

@@ -1,4 +1,5 @@
 -- Adds messages to one lane of a shard, each (source, seq) once (transport T3), and rings the doorbell if the owner sleeps.
+-- Where the lane comes to its cap, it takes no more: nothing that comes later in the batch may overtake what is refused.
 -- A shard's marks stand in one hash; a client's mark is a key of its own that expires, since clients come and go.
 -- Pinned shards come and go too: their marks tell when they were set, and the old ones go when a new one comes.
 --
@@ -11,7 +12,7 @@
 --       5 lane's name  6 the client's mark ttl in s  7 log cap  8 sources
 --       9 how long the mark of a pinned shard is kept, in ms
 --       then for each source: its name, its lineage; then for each message: which source, incarnation, seq, id, body
--- Reply: 'ok' | 'busy' (nothing was added) | 'gone'
+-- Reply: how many messages, from the first on, were taken, now or before | 'gone'
 local call = redis.call
 if ARGV[2] == '1' and call('EXISTS', KEYS[1]) == 0 then
   return 'gone'
@@ -67,12 +68,24 @@ local function orphan(source, incarnation)
   call('ZREMRANGEBYRANK', KEYS[6], 0, -1 - ARGV[7])
 end
 
--- First what is to be done, then all of it: a batch that is refused has left no mark.
+-- How many more messages the lane takes. Commits trim whole nodes only: before any is refused, what has been taken goes.
+local function room_left()
+  local left = cap - call('XLEN', KEYS[2])
+  if left >= (#ARGV - arg + 1) / 5 then
+    return left
+  end
+  local ms, n = string.match(call('HGET', KEYS[1], ARGV[5]) or '0-0', '^(%d+)-(%d+)$')
+  return left + call('XTRIM', KEYS[2], 'MINID', string.format('%s-%d', ms, n + 1))
+end
+
+-- First what is to be done, then all of it.
 local bodies = {}
 local returned = {}
 local log = {}
 local orphans = not client and call('EXISTS', KEYS[6]) == 1
 local last
+local room
+local taken = 0
 for i = arg, #ARGV, 5 do
   local source = sources[tonumber(ARGV[i])]
   local incarnation = tonumber(ARGV[i + 1])
@@ -82,16 +95,16 @@ for i = arg, #ARGV, 5 do
       orphan(source, ARGV[i + 1])
       orphans = true
     end
-    source.incarnation = incarnation
-    source.seq = seq
-    source.moved = true
     local named = orphans and source.name .. ' ' .. ARGV[i + 3]
     if named and call('ZSCORE', KEYS[6], named) then
       returned[#returned + 1] = named
     else
       -- Only what is new can be refused: a delivery that is repeated since its answer was lost has been taken.
-      if #bodies == 0 and cap > 0 and call('XLEN', KEYS[2]) >= cap then
-        return 'busy'
+      if cap > 0 then
+        room = room or room_left()
+        if #bodies >= room then
+          break
+        end
       end
       bodies[#bodies + 1] = ARGV[i + 4]
       if not client then
@@ -102,7 +115,11 @@ for i = arg, #ARGV, 5 do
         last = { name = source.name, incarnation = ARGV[i + 1], seq = ARGV[i + 2] }
       end
     end
+    source.incarnation = incarnation
+    source.seq = seq
+    source.moved = true
   end
+  taken = taken + 1
 end
 
 -- `incarnation:seq`, and of a pinned shard the time behind it.
@@ -152,4 +169,4 @@ if parked then
   local control = ARGV[5] == 'hi'
   ring(KEYS[1], ARGV[3], parked, control and added or {}, control and {} or added)
 end
-return 'ok'
+return taken

@@ -243,12 +243,11 @@ export class MemoryTransport implements Transport {
     return [...this.#server.shard(name).outbox]
   }
 
-  async deliver(name: ShardName, lane: Lane, batch: readonly Delivery[], cap: number): Promise<'ok' | 'busy' | 'gone'> {
+  async deliver(name: ShardName, lane: Lane, batch: readonly Delivery[], cap: number): Promise<number | 'gone'> {
     if (name.startsWith('@') && !this.#server.shards.has(name)) return 'gone'
-    const added = deliver(this.#server.shard(name), lane, batch, cap)
-    if (added === 'busy') return 'busy'
+    const { taken, added } = deliver(this.#server.shard(name), lane, batch, cap)
     if (added > 0) this.#server.ring(name)
-    return 'ok'
+    return taken
   }
 
   async departed(): Promise<readonly ShardName[]> {

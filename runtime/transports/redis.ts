@@ -281,12 +281,7 @@ class RedisTransport implements Transport {
     })
   }
 
-  async deliver(
-    shard: ShardName,
-    lane: Lane,
-    batch: readonly Delivery[],
-    cap: number,
-  ): Promise<'ok' | 'busy' | 'gone'> {
+  async deliver(shard: ShardName, lane: Lane, batch: readonly Delivery[], cap: number): Promise<number | 'gone'> {
     const source = batch[0]?.source ?? ''
     const client = !source.startsWith('s')
     const lineages = new Map(batch.map((each) => [each.source, each.lineage]))
@@ -315,8 +310,8 @@ class RedisTransport implements Transport {
         ...[...lineages].flat(),
         ...values,
       )
-      .catch(busyWhenFull)
-    return reply as 'ok' | 'busy' | 'gone' // the script's replies
+      .catch(noneWhenFull)
+    return reply as number | 'gone' // the script's replies
   }
 
   async departed(): Promise<readonly ShardName[]> {
@@ -388,8 +383,8 @@ class RedisTransport implements Transport {
 }
 
 /** A full server has refused the script before it began. */
-function busyWhenFull(error: Error): 'busy' {
-  if (error.message.startsWith('OOM')) return 'busy'
+function noneWhenFull(error: Error): number {
+  if (error.message.startsWith('OOM')) return 0
   throw error
 }
 

@@ -362,17 +362,60 @@ export function transportContract(name: string, available: boolean, start: () =>
     test('a full lane takes nothing more, and the control lane knows no cap', async () => {
       const shard = freshShard()
       const batch = [1, 2].map((seq) => parcel({ source: 's1', seq, body: `m${seq}` }))
-      expect(await transport.deliver(shard, 'in', batch, 2)).toBe('ok')
-      expect(await transport.deliver(shard, 'in', [{ ...batch[0]!, seq: 3 }], 2)).toBe('busy')
-      expect(await transport.deliver(shard, 'hi', [{ ...batch[0]!, seq: 4, body: 'control' }], 2)).toBe('ok')
+      expect(await transport.deliver(shard, 'in', batch, 2)).toBe(2)
+      expect(await transport.deliver(shard, 'in', [{ ...batch[0]!, seq: 3 }], 2)).toBe(0)
+      expect(await transport.deliver(shard, 'hi', [{ ...batch[0]!, seq: 4, body: 'control' }], 2)).toBe(1)
       expect(await bodies(shard)).toEqual(['control', 'm1', 'm2'])
+    })
+
+    test('a batch that does not fit is taken as far as it does, and whoever was refused may come again', async () => {
+      const shard = freshShard()
+      const [a, b] = ['s1', 's2'].map((source) => (seq: number) => parcel({ source, seq, body: `${source} ${seq}` }))
+      expect(await transport.deliver(shard, 'in', [a!(1), b!(1), a!(2), b!(2), a!(3), b!(3)], 4)).toBe(4)
+      expect(await bodies(shard)).toEqual(['s1 1', 's2 1', 's1 2', 's2 2'])
+      // What is there already takes no room, and nothing new goes past the first that is refused.
+      expect(await transport.deliver(shard, 'in', [a!(2), a!(3), b!(3)], 4)).toBe(1)
+      expect(await transport.deliver(shard, 'in', [a!(2), a!(3), b!(3)], 5)).toBe(2)
+      expect(await transport.deliver(shard, 'in', [a!(3), b!(3)], 6)).toBe(2)
+      expect(await bodies(shard)).toEqual(['s1 1', 's2 1', 's1 2', 's2 2', 's1 3', 's2 3'])
+    })
+
+    test.each([
+      ['a client', 'c1'],
+      ['a shard', 's1'],
+    ])('exactly as many messages of %s wait as the cap says, whatever was taken before', async (_, source) => {
+      const shard = freshShard()
+      const CAP = 250
+      const { epoch } = await claimed(shard)
+      const batchFrom = (seq: number) =>
+        Array.from({ length: 512 }, (_, i) => parcel({ source, seq: seq + i, body: `m${seq + i}` }))
+      expect(await transport.deliver(shard, 'in', batchFrom(1), CAP)).toBe(CAP)
+      const waiting = await transport.read(shard, CURSOR_START, 1_000)
+      expect(waiting.map(({ body }) => body)).toEqual(
+        batchFrom(1)
+          .slice(0, CAP)
+          .map(({ body }) => body),
+      )
+      // The owner takes some, which need not leave the stream at once.
+      const TAKEN = 33
+      const cursor = { hi: '0-0', in: waiting[TAKEN - 1]!.id }
+      expect(await transport.commit({ ...empty(shard, epoch, 0), cursor })).toMatchObject({ ok: true })
+      expect(await transport.deliver(shard, 'in', batchFrom(CAP + 1), CAP)).toBe(TAKEN)
+      expect(await transport.read(shard, cursor, 1_000)).toHaveLength(CAP)
+      expect(await transport.deliver(shard, 'in', batchFrom(CAP + 1 + TAKEN), CAP)).toBe(0)
+      // And all of it.
+      const last = (await transport.read(shard, cursor, 1_000)).at(-1)!.id
+      expect(await transport.commit({ ...empty(shard, epoch, 1), cursor: { hi: '0-0', in: last } })).toMatchObject({
+        ok: true,
+      })
+      expect(await transport.deliver(shard, 'in', batchFrom(CAP + 1 + TAKEN), CAP)).toBe(CAP)
     })
 
     test('a delivery that is repeated into a full lane has been taken, not refused', async () => {
       const shard = freshShard()
       const batch = [1, 2].map((seq) => parcel({ source: 's1', seq, body: `m${seq}` }))
       await transport.deliver(shard, 'in', batch, 2)
-      expect(await transport.deliver(shard, 'in', batch, 2)).toBe('ok')
+      expect(await transport.deliver(shard, 'in', batch, 2)).toBe(2)
       expect(await bodies(shard)).toEqual(['m1', 'm2'])
     })
 
@@ -405,8 +448,8 @@ export function transportContract(name: string, available: boolean, start: () =>
       test('is not refused, even by a full lane, what was taken already', async () => {
         const shard = freshShard()
         await sent(shard)
-        expect(await transport.deliver(shard, 'in', [again(2, 'b'), again(3, 'd')], 3)).toBe('busy')
-        expect(await transport.deliver(shard, 'in', [again(2, 'b')], 3)).toBe('ok')
+        expect(await transport.deliver(shard, 'in', [again(2, 'b'), again(3, 'd')], 3)).toBe(1)
+        expect(await transport.deliver(shard, 'in', [again(2, 'b')], 3)).toBe(1)
         await transport.deliver(shard, 'in', [again(2, 'b'), again(3, 'd')], 1_000)
         expect(await bodies(shard)).toEqual(['a', 'b', 'c', 'd again'])
       })
@@ -538,12 +581,12 @@ export function transportContract(name: string, available: boolean, start: () =>
       const shard = pinnedShard(address('worker', `w${shardsUsed++}`))
       expect(await deliver(shard, 1, 'too early')).toBe('gone')
       const { epoch } = await claimed(shard)
-      expect(await deliver(shard, 1, 'in time')).toBe('ok')
+      expect(await deliver(shard, 1, 'in time')).toBe(1)
       expect(await transport.pinned()).toContainEqual({ shard, leased: true })
       await transport.release(shard, epoch)
       expect(await transport.pinned()).toContainEqual({ shard, leased: false })
       await transport.drop(shard, 'another epoch')
-      expect(await deliver(shard, 2, 'still there')).toBe('ok')
+      expect(await deliver(shard, 2, 'still there')).toBe(1)
       await transport.drop(shard, epoch)
       expect(await deliver(shard, 3, 'too late')).toBe('gone')
       expect(await transport.pinned()).not.toContainEqual(expect.objectContaining({ shard }))

@@ -25,6 +25,7 @@ interface Call {
   /** Null once it has taken effect for the last time, or never will. */
   arrive: (() => void) | null
   readonly fail: (error: Error) => void
+  readonly isRefusal: (answer: unknown) => boolean
 }
 
 export class SimConnection implements Transport {
@@ -75,7 +76,11 @@ export class SimConnection implements Transport {
     this.#subscriptions.clear()
   }
 
-  #call<T>(command: string, execute: () => Promise<T>): Promise<T> {
+  #call<T>(
+    command: string,
+    execute: () => Promise<T>,
+    isRefusal: (answer: unknown) => boolean = () => false,
+  ): Promise<T> {
     const clock = this.#clock
     const fate = this.#fates.next(command)
     const issuedAt = clock.now()
@@ -85,6 +90,7 @@ export class SimConnection implements Transport {
       const call: Call = {
         arrive: () => this.#arrive(call, fate, execute, answer),
         fail: (error) => settle(() => reject(error)),
+        isRefusal,
       }
       const settle = (how: () => void): void => {
         if (settled) return
@@ -134,7 +140,7 @@ export class SimConnection implements Transport {
     if (fault === 'repeated') {
       void outcome.then((value) => {
         // Nobody sends a delivery again that was answered with a refusal.
-        if (value === 'busy') return
+        if (call.isRefusal(value)) return
         this.#clock.at(this.#clock.now() + fate.laterMs, () => void execute().catch(ignore))
       }, ignore)
     }
@@ -191,7 +197,11 @@ export class SimConnection implements Transport {
     this.#call('due', () => this.#inner.due(shard, until, limit))
   outbox = (shard: ShardName) => this.#call('outbox', () => this.#inner.outbox(shard))
   deliver = (shard: ShardName, lane: 'hi' | 'in', batch: readonly Delivery[], cap: number) =>
-    this.#call('deliver', () => this.#inner.deliver(shard, lane, batch, cap))
+    this.#call(
+      'deliver',
+      () => this.#inner.deliver(shard, lane, batch, cap),
+      (taken) => taken !== batch.length,
+    )
   append = (...args: Parameters<Transport['append']>) => this.#call('append', () => this.#inner.append(...args))
   range = (...args: Parameters<Transport['range']>) => this.#call('range', () => this.#inner.range(...args))
   ends = (stream: string) => this.#call('ends', () => this.#inner.ends(stream))

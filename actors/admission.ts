@@ -12,13 +12,14 @@ import { basisOf } from './basis.ts'
 import type { BasisServices } from './basis.ts'
 import type { Datasets, ResolvedDataset } from './datasets.ts'
 import { FleetError } from './errors.ts'
+import { checkPool } from './pools.ts'
+import type { PoolNames } from './pools.ts'
 import { expandPreset } from './presets.ts'
 
 export interface AdmissionServices extends BasisServices {
   readonly datasets: Datasets
   readonly kernels: Pick<typeof Kernels, 'checkModel' | 'checkPipelineFits' | 'planPipeline'>
-  /** The pools that have a scheduler. */
-  readonly pools: readonly string[]
+  readonly pools: PoolNames
 }
 
 /** `metric` is what a sweep compares by: it must fit as well. */
@@ -27,7 +28,7 @@ export async function admit(
   spec: JobSpec,
   metric?: MetricSpec,
 ): Promise<readonly Problem[]> {
-  const pool = checkPool(services, spec)
+  const pool = await checkPool(services.pools, spec.pool)
   const dataset = await services.datasets.resolve(spec.dataset).catch(problemOfDataset)
   if ('path' in dataset) return [dataset, ...pool]
   return [
@@ -45,10 +46,6 @@ export async function expand({ datasets }: Pick<AdmissionServices, 'datasets'>, 
 }
 
 type Expanded = ReturnType<typeof expandPreset>
-
-function checkPool({ pools }: AdmissionServices, { pool }: JobSpec): readonly Problem[] {
-  return pools.includes(pool) ? [] : [problem('pool', `one of ${pools.join(', ')}`, pool)]
-}
 
 function problemOfDataset(error: unknown): Problem {
   if (!(error instanceof FleetError) || error.remedy !== 'fix-request') throw error

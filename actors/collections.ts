@@ -5,7 +5,7 @@
 import type { DatasetView, JobView, ModelAliasView, ModelVersionView } from '../machines/views.ts'
 import type { BatchView } from '../machines/batch-spec.ts'
 import type { SweepView } from '../machines/sweep-spec.ts'
-import type { Collection, CollectionDefinition, Documents } from '../stores/mod.ts'
+import type { Collection, CollectionDefinition, Documents, Search, Stored } from '../stores/mod.ts'
 
 /** Which version each content of a dataset got. Its id is the dataset's name. */
 export interface DatasetNumbers {
@@ -26,17 +26,23 @@ export interface Position {
 
 export const jobsDefinition: CollectionDefinition<JobView> = {
   name: 'jobs',
-  indexes: ['createdAt', ['owner', 'createdAt'], ['state', 'createdAt'], ['owner', 'state', 'createdAt']],
+  indexes: [
+    'createdAt',
+    ['owner', 'createdAt'],
+    ['state', 'createdAt'],
+    ['owner', 'state', 'createdAt'],
+    ['owner', 'endedAt'],
+  ],
 }
 
 export const batchesDefinition: CollectionDefinition<BatchView> = {
   name: 'batches',
-  indexes: ['createdAt', ['owner', 'createdAt']],
+  indexes: ['createdAt', ['owner', 'createdAt'], ['owner', 'endedAt']],
 }
 
 export const sweepsDefinition: CollectionDefinition<SweepView> = {
   name: 'sweeps',
-  indexes: ['createdAt', ['owner', 'createdAt']],
+  indexes: ['createdAt', ['owner', 'createdAt'], ['owner', 'endedAt']],
 }
 
 export const modelsDefinition: CollectionDefinition<ModelVersionView> = {
@@ -92,3 +98,18 @@ export function fleetCollections(documents: Documents): FleetCollections {
 export const aliasId = (name: string, alias: string): string => `${name}:${alias}`
 
 export const versionedId = (name: string, version: number): string => `${name}@${version}`
+
+const PAGE = 200
+
+/** Every document that matches, page by page. */
+export async function* each<T extends object>(
+  collection: Pick<Collection<T>, 'find'>,
+  search: Pick<Search<T>, 'where'> = {},
+): AsyncGenerator<Stored<T>> {
+  for (let cursor: string | undefined; ;) {
+    const page = await collection.find({ ...search, limit: PAGE, ...(cursor !== undefined && { cursor }) })
+    yield* page.items
+    if (page.next === undefined) return
+    cursor = page.next
+  }
+}

@@ -19,7 +19,7 @@ import type { Clock } from '../runtime/mod.ts'
 import type * as Stores from '../stores/mod.ts'
 import type { Blobs } from '../stores/mod.ts'
 import type { BuiltInDataset } from './built-in-datasets.ts'
-import { versionedId } from './collections.ts'
+import { each, versionedId } from './collections.ts'
 import type { FleetCollections } from './collections.ts'
 import { FleetError } from './errors.ts'
 import type { Upload, UploadOptions, Uploads } from './uploads.ts'
@@ -257,19 +257,6 @@ export class Datasets {
     })
   }
 }
-
-async function* each<T extends object>(
-  collection: Pick<Stores.Collection<T>, 'find'>,
-): AsyncGenerator<Stores.Stored<T>> {
-  for (let cursor: string | undefined; ;) {
-    const page = await collection.find({ limit: PAGE, ...(cursor !== undefined && { cursor }) })
-    yield* page.items
-    if (page.next === undefined) return
-    cursor = page.next
-  }
-}
-
-const PAGE = 500
 
 /** The manifest that a blob holds. It was written by an ingest, and its bytes are verified by their hash. */
 export async function readManifest(blobs: Pick<Blobs, 'bytes'>, sha256: string): Promise<DatasetManifest> {

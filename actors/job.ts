@@ -18,6 +18,7 @@ import { basisOf } from './basis.ts'
 import type { FleetCollections } from './collections.ts'
 import type { Datasets } from './datasets.ts'
 import { FleetError } from './errors.ts'
+import type { PoolNames } from './pools.ts'
 import { score } from './score.ts'
 import type { Registry } from './registry.ts'
 import { jobLog } from './streams.ts'
@@ -28,8 +29,7 @@ export interface JobServices extends Telemetry {
   readonly collections: FleetCollections
   readonly datasets: Datasets
   readonly registry: Pick<Registry, 'register' | 'find'>
-  /** The pools that have a scheduler. */
-  readonly pools: readonly string[]
+  readonly pools: PoolNames
   readonly kernels: Pick<
     typeof Kernels,
     | 'balancedWeights'

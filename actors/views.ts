@@ -97,14 +97,15 @@ export function poolView(snapshot: ActorSnapshot): PoolView {
 /** The workers of a pool, and the last ones that left it. */
 export function workerViews(snapshot: ActorSnapshot): WorkerView[] {
   const { book } = snapshot.context as unknown as SchedulerContext // a snapshot of the kind `scheduler`
-  return [...Object.values(book.workers), ...book.departed].map(workerView)
+  return [...Object.values(book.workers), ...book.departed].map((row) => workerView(row, book.pool))
 }
 
-function workerView(row: WorkerRow): WorkerView {
+function workerView(row: WorkerRow, pool: string): WorkerView {
   const { worker, slots, tasks, backend, fingerprint, host, pid, joinedAt, state, gpus } = row
   const busyness = tasks.length > 0 ? 'busy' : 'idle'
   return {
     id: idOf(worker as ActorAddress), // told by the worker itself
+    pool,
     state: state === 'ready' ? busyness : state,
     slots,
     busy: tasks.length,

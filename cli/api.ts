@@ -224,6 +224,10 @@ export class Api {
     return this.#json('POST', `/v1/jobs/${encodeURIComponent(id)}/clone`, { body, headers })
   }
 
+  pools(): Promise<readonly PoolView[]> {
+    return this.#all('/v1/pools', {})
+  }
+
   pool(name: string): Promise<PoolView> {
     return this.#json('GET', `/v1/pools/${encodeURIComponent(name)}`)
   }

@@ -88,9 +88,10 @@ export function addCommands(program: Command, signal: AbortSignal): void {
   const workersCommand = program.command('workers').description('list workers').enablePositionalOptions()
   onApi(workersCommand, async (api, options) => {
     const workers = await api.workers()
-    const rows = workers.map(({ id, state, busy, slots, backend, gpus, host, pid, joinedAt }) => {
+    const rows = workers.map(({ id, pool, state, busy, slots, backend, gpus, host, pid, joinedAt }) => {
       return [
         id,
+        pool,
         state,
         `${busy}/${slots}`,
         backend,
@@ -102,7 +103,7 @@ export function addCommands(program: Command, signal: AbortSignal): void {
     })
     if (options.json === true) printJson(workers)
     else if (workers.length === 0) note('No workers. Start one with "tensorfleet worker".')
-    else print(table(['ID', 'STATE', 'SLOTS', 'BACK END', 'GPU', 'HOST', 'PID', 'JOINED'], rows))
+    else print(table(['ID', 'POOL', 'STATE', 'SLOTS', 'BACK END', 'GPU', 'HOST', 'PID', 'JOINED'], rows))
   })
   addSteering(program, workersCommand)
 }

@@ -16,6 +16,8 @@ import {
   pinnedBatch,
   planBatch,
   jobView,
+  openJobs,
+  Pools,
   Projector,
   pageActor,
   poolView,
@@ -83,13 +85,14 @@ export async function startControl(options: ControlOptions): Promise<Control> {
   const code = await versionOf()
   const registry = new Registry({ ...stores, clock, modify, code })
   const telemetry = { client, clock, trouble }
-  const batches = batchPlanServices(stores, client, datasets, registry)
+  const pools = new Pools(client)
+  const batches = batchPlanServices(stores, client, datasets, registry, pools)
   const node = new Node({
     transport,
     directory,
     hosts: 'sharded',
     actors: [
-      jobActor({ ...stores, ...telemetry, datasets, registry, kernels, pools: [POOL] }),
+      jobActor({ ...stores, ...telemetry, datasets, registry, kernels, pools }),
       batchActor({ ...telemetry, ...batches }),
       sweepActor({ registry }),
       taskActor(),
@@ -105,7 +108,7 @@ export async function startControl(options: ControlOptions): Promise<Control> {
   metrics.listen(node.events)
   await node.start()
   opened.defer(() => node.stop())
-  await client.spawn(address('scheduler', POOL), { pool: POOL }, { timeoutMs: SPAWN_MS })
+  await pools.open(POOL, { timeoutMs: SPAWN_MS })
 
   const projector = new Projector({ client, directory, collections: stores.collections, clock, trouble })
   projector.start()
@@ -123,6 +126,9 @@ export async function startControl(options: ControlOptions): Promise<Control> {
   const services = servicesOf({
     stores,
     client,
+    pools,
+    projector,
+    batches,
     datasets,
     registry,
     code,
@@ -150,6 +156,7 @@ function batchPlanServices(
   client: Client,
   datasets: Datasets,
   registry: Registry,
+  pools: Pools,
 ): BatchPlanServices {
   const outputOf: BatchPlanServices['outputOf'] = async (job, owner) => {
     const snapshot = await client.read(address('batch', job))
@@ -157,12 +164,15 @@ function batchPlanServices(
     const { output } = view ?? {}
     return view?.owner === owner && output?.shape !== undefined ? { ...output, shape: output.shape } : null
   }
-  return { blobs, datasets, registry, kernels, outputOf, pools: [POOL] }
+  return { blobs, datasets, registry, kernels, outputOf, pools }
 }
 
 interface Parts {
   readonly stores: Stores
   readonly client: Client
+  readonly pools: Pools
+  readonly projector: Projector
+  readonly batches: BatchPlanServices
   readonly datasets: Datasets
   readonly registry: Registry
   readonly code: string
@@ -173,41 +183,47 @@ interface Parts {
 }
 
 function servicesOf(parts: Parts): Services {
-  const { stores, client, datasets, registry, metrics, predictor } = parts
+  const { stores, client, pools, datasets, registry, metrics, predictor } = parts
+  const { collections } = stores
+  const admission = { blobs: stores.blobs, datasets, registry, kernels, pools }
   return {
     client,
-    jobs: stores.collections.jobs,
-    models: stores.collections.models,
-    modelAliases: stores.collections.modelAliases,
+    jobs: collections.jobs,
+    models: collections.models,
+    modelAliases: collections.modelAliases,
     registry,
     datasets,
     blobs: stores.blobs,
     jobView,
     resumePoint,
     batches: {
-      stored: stores.collections.batches,
+      stored: collections.batches,
       view: batchView,
       pin: (spec) => pinnedBatch({ registry }, spec),
       admit: async (spec, owner, signal) => {
-        const planned = await planBatch(batchPlanServices(stores, client, datasets, registry), spec, owner, signal)
+        const planned = await planBatch(parts.batches, spec, owner, signal)
         return 'problems' in planned ? planned.problems : []
       },
     },
     sweeps: {
-      stored: stores.collections.sweeps,
+      stored: collections.sweeps,
       view: sweepView,
-      admit: (spec) => admitSweep({ blobs: stores.blobs, datasets, registry, kernels, pools: [POOL], checkJob }, spec),
+      admit: (spec) => admitSweep({ ...admission, checkJob }, spec),
     },
     async pool(name) {
-      const scheduler = name === POOL ? await client.read(address('scheduler', POOL)) : null
+      const scheduler = (await pools.has(name)) ? await client.read(address('scheduler', name)) : null
       return scheduler === null ? null : poolView(scheduler)
     },
+    poolNames: () => pools.names(),
+    openJobs: (owner, pool, atMost) => openJobs(collections, owner, pool, atMost),
+    project: (actor) => parts.projector.project(actor),
     async workers() {
-      const scheduler = await client.read(address('scheduler', POOL))
-      return scheduler === null ? [] : workerViews(scheduler)
+      const names = await pools.names()
+      const schedulers = await Promise.all(names.map((name) => client.read(address('scheduler', name))))
+      return schedulers.flatMap((scheduler) => (scheduler === null ? [] : workerViews(scheduler)))
     },
     pin: (spec) => pinned({ registry }, spec),
-    admit: (spec) => admit({ blobs: stores.blobs, datasets, registry, kernels, pools: [POOL] }, spec),
+    admit: (spec) => admit(admission, spec),
     expand: (preset) => expand({ datasets }, preset),
     exportModel: (model, format) => exportModel(stores.blobs, model, format),
     predict: predictor.predict,

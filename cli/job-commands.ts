@@ -42,20 +42,27 @@ export function addSteering(program: Command, workers: Command): void {
   onApi(
     program
       .command('pool')
-      .option('--name <pool>', 'which one', 'default')
+      .option('--name <pool>', 'which one; all are shown when left out, and default is changed')
       .option('--policy <policy>', 'affinity, least-loaded, round-robin or resource-aware')
       .option('--slots-per-owner <count>', 'how many slots one owner may hold at once', count)
-      .description('show a pool: its slots, what waits, its settings; or change these'),
+      .option('--jobs-per-owner <count>', 'how many jobs one owner may have, under way or waiting', count)
+      .description('show pools: their slots, what waits, their settings; or change these of one'),
     async (api, options) => {
-      const { name, policy, slotsPerOwner } = options as Record<string, unknown>
+      const { name, policy, slotsPerOwner, jobsPerOwner } = options as Record<string, unknown>
       const settings = {
         ...(policy !== undefined && { policy }),
         ...(slotsPerOwner !== undefined && { slotsPerOwner }),
+        ...(jobsPerOwner !== undefined && { jobsPerOwner }),
       }
       const isChange = Object.keys(settings).length > 0
-      const pool = await (isChange ? api.configurePool(String(name), settings) : api.pool(String(name)))
-      if (options.json === true) printJson(pool)
-      else print(poolText(pool))
+      const one = name === undefined ? 'default' : String(name)
+      const pools = isChange
+        ? [await api.configurePool(one, settings)]
+        : name === undefined
+          ? await api.pools()
+          : [await api.pool(one)]
+      if (options.json === true) printJson(pools)
+      else print(pools.map(poolText).join('\n'))
     },
   )
 
@@ -73,11 +80,11 @@ export function addSteering(program: Command, workers: Command): void {
 }
 
 function poolText({ pool, settings, slots, waiting }: PoolView): string {
-  const quota = settings.slotsPerOwner === null ? 'any number' : String(settings.slotsPerOwner)
+  const quota = (limit: number | null): string => (limit === null ? 'any number' : String(limit))
   return [
     `${pool}: ${slots.used} of ${slots.total} slots in use`,
     `  waiting   ${waiting.high} high, ${waiting.normal} normal, ${waiting.low} low`,
-    `  policy    ${settings.policy}; slots of one owner: ${quota}`,
+    `  policy    ${settings.policy}; of one owner: slots ${quota(settings.slotsPerOwner)}, jobs ${quota(settings.jobsPerOwner)}`,
   ].join('\n')
 }
 

@@ -18,12 +18,14 @@ import { findApi } from './api.ts'
 import { DataDir } from './data-dir.ts'
 import { CliError, EXIT } from './errors.ts'
 import type { Trouble } from './fleet.ts'
+import type { PoolSize } from './up.ts'
 import { note, print } from './output.ts'
 import { versionOf } from './version.ts'
 import { aborted } from './until.ts'
 
 const PORT_DEFAULT = 8_420
 const WORKERS_DEFAULT = 2
+const POOL_DEFAULT = 'default'
 /** As a record, so that none can be missing. */
 const BACKENDS: Record<BackendChoice, true> = {
   auto: true,
@@ -61,6 +63,7 @@ async function program(): Promise<Command> {
     )
     .option('--host <address>', 'address to listen on', '127.0.0.1')
     .option('-w, --workers <count>', 'worker processes', whole, WORKERS_DEFAULT)
+    .option('--pool <name=count>', 'so many more workers, in a pool of this name; may be given again', poolSize, [])
     .option('--slots <count>', 'kernels that each worker runs at once', whole, 1)
     .addOption(backend())
     .addOption(backendsOption())
@@ -74,6 +77,7 @@ async function program(): Promise<Command> {
       const { up } = await import('./up.ts')
       await up({
         ...options,
+        pools: [{ name: POOL_DEFAULT, workers: options.workers }, ...options.pool],
         backendsDir: backendsDirOf(options),
         hostname: options.host,
         data: await DataDir.open(options.data),
@@ -110,6 +114,7 @@ async function program(): Promise<Command> {
     .addOption(data())
     .addOption(redis())
     .option('--name <name>', 'its name; a random word is put behind it', 'worker')
+    .option('--pool <name>', 'the pool that it joins; jobs name one by `pool`', poolName, POOL_DEFAULT)
     .option('--slots <count>', 'kernels that it runs at once; auto: by cores, memory and devices', wholeOrAuto, 'auto')
     .addOption(backend())
     .addOption(backendsOption())
@@ -121,6 +126,7 @@ async function program(): Promise<Command> {
         data: await DataDir.open(options.data),
         transport,
         name: options.name,
+        pool: options.pool,
         slots: options.slots,
         backend: options.backend as BackendChoice, // commander lets no other choice through
         backendsDir: backendsDirOf(options),
@@ -156,6 +162,16 @@ async function program(): Promise<Command> {
 const trouble: Trouble = (where, error) => {
   const what = error instanceof Error ? error.message : String(error)
   note(`${where}: ${what}`)
+}
+
+function poolName(text: string): string {
+  if (/^[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}$/.test(text)) return text
+  throw new InvalidArgumentError('expected a name of 1 to 100 letters, digits, "_", "." or "-"')
+}
+
+function poolSize(text: string, before: readonly PoolSize[]): readonly PoolSize[] {
+  const [name = '', count = ''] = text.split('=')
+  return [...before, { name: poolName(name), workers: whole(count) }]
 }
 
 function whole(text: string): number {

@@ -19,7 +19,7 @@ import { summary } from './watch-command.ts'
 import { pageLink, startControl } from './control.ts'
 import type { DataDir } from './data-dir.ts'
 import { CliError, EXIT } from './errors.ts'
-import { directory } from './fleet.ts'
+import { directory, POOL } from './fleet.ts'
 import { NODE_FLAGS } from './node-flags.ts'
 import { note, print } from './output.ts'
 import { getRedisServer } from './redis-server.ts'
@@ -28,11 +28,16 @@ import { failureOf, watchJob } from './watch.ts'
 import { removeLeftovers, startWorker } from './worker.ts'
 import { aborted } from './until.ts'
 
+export interface PoolSize {
+  readonly name: string
+  readonly workers: number
+}
+
 export interface UpOptions {
   readonly data: DataDir
   readonly port: number
   readonly hostname: string
-  readonly workers: number
+  readonly pools: readonly PoolSize[]
   readonly slots: number
   readonly backend: BackendChoice
   readonly backendsDir: string
@@ -90,13 +95,15 @@ async function startFleet(options: UpOptions, fleet: AsyncDisposableStack): Prom
   const common = ['--data', data.path]
   const place: Place = { data, redisUrl: redis.url, fleet }
   const url = await startControlProcess(options, common, place)
-  const workers = Array.from({ length: options.workers }, async (_, i) => {
-    const name = `worker-${i + 1}`
+  const wanted = workersOf(options.pools)
+  const workers = wanted.map(async ({ name, pool }) => {
     const args = [
       'worker',
       ...common,
       '--name',
       name,
+      '--pool',
+      pool,
       '--slots',
       String(options.slots),
       '--backend',
@@ -108,8 +115,17 @@ async function startFleet(options: UpOptions, fleet: AsyncDisposableStack): Prom
     await child.start()
   })
   await Promise.all(workers)
-  note(`${styleText('green', '●')} ${options.workers} workers, a process each; logs in ${data.file('logs')}`)
+  note(`${styleText('green', '●')} ${wanted.length} workers, a process each; logs in ${data.file('logs')}`)
   return url
+}
+
+/** Names are unique over all pools: `worker-2`, `worker-gpu-1`. */
+function workersOf(pools: readonly PoolSize[]): readonly { readonly name: string; readonly pool: string }[] {
+  return pools.flatMap(({ name: pool, workers }) =>
+    Array.from({ length: workers }, (_, i) => {
+      return { name: pool === POOL ? `worker-${i + 1}` : `worker-${pool}-${i + 1}`, pool }
+    }),
+  )
 }
 
 /** What every process of the fleet is started with. */
@@ -211,11 +227,20 @@ async function startInProcess(options: UpOptions, fleet: AsyncDisposableStack): 
   const control = fleet.use(
     await startControl({ data, transport: await connect(), port: options.port, hostname: options.hostname, trouble }),
   )
-  for (let i = 1; i <= options.workers; i++) {
-    const id = `worker-${i}`
+  for (const { name: id, pool } of workersOf(options.pools)) {
     const { slots, backend, backendsDir } = options
     fleet.use(
-      await startWorker({ data, transport: await connect(), id, slots, backend, backendsDir, drainMs: 0, trouble }),
+      await startWorker({
+        data,
+        transport: await connect(),
+        id,
+        pool,
+        slots,
+        backend,
+        backendsDir,
+        drainMs: 0,
+        trouble,
+      }),
     )
   }
   fleet.defer(() => data.removeAccess())

@@ -4,7 +4,7 @@
  */
 import { hostname } from 'node:os'
 import { mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises'
-import { workerActor } from '../actors/mod.ts'
+import { Pools, workerActor } from '../actors/mod.ts'
 import * as kernels from '../kernels/mod.ts'
 import type { BackendChoice } from '../kernels/mod.ts'
 import type { WorkerEvent } from '../machines/worker.ts'
@@ -14,7 +14,7 @@ import { openFileSystemBlobs } from '../stores/mod.ts'
 import { memoryLimitOf, slotsOf, thisHost, watchGpus } from './capacity.ts'
 import type { DataDir } from './data-dir.ts'
 import { CliError } from './errors.ts'
-import { clock, directory, POOL, tellOfTransport } from './fleet.ts'
+import { clock, directory, tellOfTransport } from './fleet.ts'
 import type { Trouble } from './fleet.ts'
 import { aborted } from './until.ts'
 
@@ -22,6 +22,8 @@ export interface WorkerOptions {
   readonly data: DataDir
   readonly transport: Transport
   readonly id: string
+  /** The pool that it joins, which comes to life with its first worker. */
+  readonly pool: string
   /** `auto`: by cores, memory and devices of the host. */
   readonly slots: number | 'auto'
   readonly backend: BackendChoice
@@ -46,6 +48,7 @@ export type WorkerEnd =
   | { readonly why: 'gone'; readonly reason: string | undefined }
 
 const JOIN_MS = 20_000
+const POOL_RETRY_MS = 2_000
 /** Whoever stops a worker should not wait for a Redis that is gone: then its silence tells the same, later. */
 const LEAVE_MS = 2_000
 
@@ -75,7 +78,7 @@ export async function runWorker({ name, signal, note, ...options }: RunOptions):
 
 /** Resolves when the worker has been brought to life; it joins the pool once its kernels run. */
 export async function startWorker(options: WorkerOptions): Promise<RunningWorker> {
-  const { data, transport, id, backend, backendsDir, trouble } = options
+  const { data, transport, id, pool, backend, backendsDir, trouble } = options
   const [first = 'cpu'] = kernels.candidates(backend, backendsDir)
   const host = thisHost(first === 'tensorflow-gpu' || first.startsWith('webgpu'))
   const slots = options.slots === 'auto' ? slotsOf(host) : options.slots
@@ -115,11 +118,12 @@ export async function startWorker(options: WorkerOptions): Promise<RunningWorker
   await node.start()
   opened.defer(() => node.stop())
   await node.host(self)
-  const input = { self, pool: POOL, slots, host: hostname(), pid: process.pid, joinedAt: clock.now() }
+  const input = { self, pool, slots, host: hostname(), pid: process.pid, joinedAt: clock.now() }
   await client.spawn(self, input, { timeoutMs: JOIN_MS })
 
   const watching = new AbortController()
   opened.defer(() => watching.abort())
+  void openPool(client, pool, watching.signal, trouble)
   const tellGpus = (gpus: kernels.GpuReading[]) => {
     const event: WorkerEvent = { type: 'gpus', gpus }
     return client.tell(self, event)
@@ -134,6 +138,19 @@ export async function startWorker(options: WorkerOptions): Promise<RunningWorker
     await all.disposeAsync()
   }
   return { id, over, stop, [Symbol.asyncDispose]: stop }
+}
+
+/** The worker has joined already, and is welcomed as soon as its pool is there: a control process may come later. */
+async function openPool(client: Client, pool: string, signal: AbortSignal, trouble: Trouble): Promise<void> {
+  const pools = new Pools(client)
+  while (!signal.aborted) {
+    try {
+      return await pools.open(pool, { timeoutMs: JOIN_MS, signal })
+    } catch (error) {
+      if (!signal.aborted) trouble(`opening the pool ${pool}`, error)
+    }
+    await clock.sleep(POOL_RETRY_MS, signal)
+  }
 }
 
 /** Removes what workers left in the data folder that were killed: a new worker has a folder of its own. */

@@ -13,6 +13,7 @@ import { EventStreams } from './event-streams.ts'
 import { openApiRoute } from './openapi.ts'
 import { servePage } from './page.ts'
 import { GatewayError, problemOf, problemResponse } from './problems.ts'
+import { JobStarter } from './job-starter.ts'
 import { batchRoutes } from './routes/batches.ts'
 import { actorRoutes } from './routes/actors.ts'
 import { checkpointRoutes } from './routes/checkpoints.ts'
@@ -48,14 +49,15 @@ export function createApp(services: Services, settings: Settings): Hono<Env> {
 
   const api = new Api(app, services, settings)
   const streams = new EventStreams(settings)
+  const starter = new JobStarter(services)
   sessionRoutes(api, services)
-  jobRoutes(api, services)
-  checkpointRoutes(api, services)
-  jobControlRoutes(api, services)
+  jobRoutes(api, services, starter)
+  checkpointRoutes(api, services, starter)
+  jobControlRoutes(api, services, starter)
   jobEventRoutes(api, services, streams)
-  sweepRoutes(api, services, streams)
+  sweepRoutes(api, services, starter, streams)
   datasetRoutes(api, services, settings)
-  batchRoutes(api, services)
+  batchRoutes(api, services, starter)
   modelRoutes(api, services)
   modelUseRoutes(api, services)
   workerRoutes(api, services)

@@ -8,10 +8,9 @@ import { principalOf } from './api.ts'
 import { findJob, maySee } from './job-access.ts'
 import { jobAddress } from './job-address.ts'
 import { isOver } from './events.ts'
-import { LIMITS } from './limits.ts'
+import type { JobStarter } from './job-starter.ts'
 import { GatewayError, type FieldError } from './problems.ts'
 import type { Services } from './services.ts'
-import { traceOf } from './trace.ts'
 
 /** The specification as the job gets it. Throws `spec.not-admitted`, naming everything that speaks against the job. */
 export async function admitOrThrow(c: Context, services: Services, asked: JobSpec): Promise<JobSpec> {
@@ -51,13 +50,11 @@ function fieldError(path: string, expected: string, found: string): FieldError {
 export async function spawnJob(
   c: Context,
   services: Services,
+  starter: JobStarter,
   job: JobInput,
 ): Promise<{ answer: ActorAnswer; job: JobView }> {
-  const answer = await services.client.spawn(jobAddress(job.id), job, {
-    ...traceOf(c.req),
-    signal: c.get('signal'),
-    timeoutMs: LIMITS.askMs,
-  })
+  const { id, owner, spec } = job
+  const answer = await starter.start(c, { actor: jobAddress(id), owner, pool: spec.pool, input: job })
   const view = await findJob(services, job.id)
   if (view === null) throw new Error(`Job ${job.id} was brought to life and is not there`)
   return { answer, job: view }

@@ -50,6 +50,7 @@ export type GatewayErrorCode =
   | 'page.missing' // a file of the page is not where it should be
   | 'port.taken'
   | 'port.unavailable'
+  | 'quota.exceeded'
   | 'request.invalid'
   | 'request.timeout'
   | 'resource.unknown'
@@ -79,6 +80,7 @@ const OWN: Readonly<Record<GatewayErrorCode, readonly [status: number, remedy: R
   'page.missing': [500, 'give-up'],
   'port.taken': [500, 'fix-request'],
   'port.unavailable': [500, 'fix-request'],
+  'quota.exceeded': [429, 'retry'],
   'request.invalid': [422, 'fix-request'],
   'request.timeout': [504, 'retry'],
   'resource.unknown': [404, 'fix-request'],

@@ -138,6 +138,8 @@ export interface PoolSettings {
   readonly slotsPerOwner: number | null
   /** The same for single owners. */
   readonly slotsOf: Readonly<Record<string, number>>
+  /** How many jobs one owner may have here, under way or waiting; null for any number. The edge refuses more. */
+  readonly jobsPerOwner: number | null
 }
 
 export interface Book {
@@ -162,7 +164,7 @@ export interface Book {
 export function emptyBook(pool: string, settings: Partial<PoolSettings> = {}): Book {
   return {
     pool,
-    settings: { policy: 'affinity', slotsPerOwner: null, slotsOf: {}, ...settings },
+    settings: { policy: 'affinity', slotsPerOwner: null, slotsOf: {}, jobsPerOwner: null, ...settings },
     workers: {},
     owners: {},
     queues: {},

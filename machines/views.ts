@@ -107,6 +107,7 @@ export interface PoolView {
 
 export interface WorkerView {
   readonly id: string
+  readonly pool: string
   readonly state: 'idle' | 'busy' | 'draining' | 'gone'
   readonly slots: number
   readonly busy: number

@@ -6,6 +6,7 @@
 import type { Pipeline, Problem, SplitName } from '../../kernels/mod.ts'
 import type { BatchResult, FinishInput } from '../../machines/batch.ts'
 import type { KernelInputSpec, KernelSpec, NestedNumbers } from '../../machines/batch-spec.ts'
+import { checkPool } from '../pools.ts'
 import { assemble, chunksOf } from './plan.ts'
 import type { BatchPlanServices, Planned } from './plan.ts'
 import { FleetError } from '../errors.ts'
@@ -66,8 +67,7 @@ async function recipeOf(
   signal: AbortSignal,
 ): Promise<{ readonly problems: readonly Problem[] } | { readonly recipe: KernelRecipe }> {
   const { kernels, pools } = services
-  const problems: Problem[] = []
-  if (!pools.includes(spec.pool)) problems.push(problem('pool', `one of ${pools.join(', ')}`, spec.pool))
+  const problems = [...(await checkPool(pools, spec.pool))]
   for (const name of [...Object.keys(spec.constants), ...spec.inputs.map((input) => input.name)]) {
     if (!kernels.KERNEL_NAME.test(name)) problems.push(problem('inputs', 'names of letters, digits and "_"', name))
   }

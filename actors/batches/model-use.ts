@@ -8,6 +8,7 @@ import type { ModelVersionView } from '../../machines/views.ts'
 import type { BatchPlanServices } from './plan.ts'
 import type { ResolvedDataset } from '../datasets.ts'
 import { FleetError } from '../errors.ts'
+import { checkPool } from '../pools.ts'
 import { readPipeline } from '../registry.ts'
 
 export interface ModelUse {
@@ -27,9 +28,8 @@ export async function findModelUse(
   signal: AbortSignal,
 ): Promise<{ readonly problems: readonly Problem[] } | { readonly use: ModelUse }> {
   const { blobs, kernels, pools, registry } = services
-  const { pool, split } = spec
-  const problems: Problem[] = []
-  if (!pools.includes(pool)) problems.push(problem('pool', `one of ${pools.join(', ')}`, pool))
+  const { split } = spec
+  const problems = [...(await checkPool(pools, spec.pool))]
   const [name = '', which = 'latest'] = spec.model.split('@')
   const model = await registry.find(name, which)
   if (model === null) problems.push(problem('model', 'a model that is there, as NAME, NAME@VERSION or NAME@ALIAS', spec.model)) // prettier-ignore

@@ -5,6 +5,7 @@ import type { BatchPlan } from '../../machines/batch-plan.ts'
 import type { Blob } from '../../machines/work.ts'
 import type { Blobs } from '../../stores/mod.ts'
 import type { Datasets } from '../datasets.ts'
+import type { PoolNames } from '../pools.ts'
 import type { Registry } from '../registry.ts'
 
 export interface BatchPlanServices {
@@ -28,8 +29,7 @@ export interface BatchPlanServices {
   >
   /** The array that a batch job gave; null when there is none, or when it is not this owner's. */
   readonly outputOf: (job: string, owner: string) => Promise<{ sha256: string; shape: readonly number[] } | null>
-  /** The pools that have a scheduler. */
-  readonly pools: readonly string[]
+  readonly pools: PoolNames
 }
 
 /** Everything that speaks against a job, each by its field; or its plan. */

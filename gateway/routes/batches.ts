@@ -10,6 +10,7 @@ import { checkBody, readBody, SPEC_TYPES } from '../body.ts'
 import { isSameJson, jobIdOf, sameModel } from '../idempotency.ts'
 import { mayChange, maySee } from '../job-access.ts'
 import { isBatch, jobAddress, unknownJob } from '../job-address.ts'
+import type { JobStarter } from '../job-starter.ts'
 import { LIMITS } from '../limits.ts'
 import { GatewayError } from '../problems.ts'
 import { batchSchema, batchSpecSchema } from '../schemas/batch-spec.ts'
@@ -22,7 +23,7 @@ const listQuery = z.strictObject({
   limit: z.coerce.number().int().min(1).max(LIMITS.pageMax).default(LIMITS.pageDefault),
 })
 
-export function batchRoutes(api: Api, services: Services): void {
+export function batchRoutes(api: Api, services: Services, starter: JobStarter): void {
   api.on(
     {
       method: 'post',
@@ -36,7 +37,7 @@ export function batchRoutes(api: Api, services: Services): void {
       body: { schema: batchSpecSchema, types: SPEC_TYPES },
       answers: { 201: { description: 'The job. `Location` is its address.', content: batchSchema } },
     },
-    (c) => submit(c, services),
+    (c) => submit(c, services, starter),
   )
 
   api.on(
@@ -115,7 +116,7 @@ export function batchRoutes(api: Api, services: Services): void {
   )
 }
 
-async function submit(c: Context, services: Services): Promise<Response> {
+async function submit(c: Context, services: Services, starter: JobStarter): Promise<Response> {
   const { subject: owner } = principalOf(c)
   const spec = checkBody(batchSpecSchema, await readBody(c, SPEC_TYPES, LIMITS.specBytesMax), 'spec.invalid')
   const key = c.req.header('idempotency-key')
@@ -127,8 +128,8 @@ async function submit(c: Context, services: Services): Promise<Response> {
   if (errors.length > 0) {
     throw new GatewayError('spec.not-admitted', `This job cannot run: ${errors[0]?.message ?? ''}`, { errors })
   }
-  const options = { ...traceOf(c.req), signal: c.get('signal'), timeoutMs: LIMITS.askMs }
-  await services.client.spawn(jobAddress(id), { id, owner, spec: admitted }, options)
+  const input = { id, owner, spec: admitted }
+  await starter.start(c, { actor: jobAddress(id), owner, pool: admitted.pool, input })
   const job = await findBatch(services, id)
   if (job === null) throw new Error(`Job ${id} was brought to life and is not there`)
   return c.json(same(job, spec), 201, { Location: `/v1/batches/${id}` })

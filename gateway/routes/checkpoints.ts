@@ -4,20 +4,19 @@
  */
 import { z } from 'zod'
 import type { CheckpointView, JobView } from '../../machines/views.ts'
-import { RuntimeError } from '../../runtime/errors.ts'
 import { pathParam, principalOf, queryOf, type Api, type Context } from '../api.ts'
-import { findJob, jobFor } from '../job-access.ts'
+import { jobFor } from '../job-access.ts'
 import { jobAddress } from '../job-address.ts'
-import { LIMITS } from '../limits.ts'
+import { locationOf, spawnJob } from '../job-start.ts'
+import type { JobStarter } from '../job-starter.ts'
 import { findModel } from '../model-access.ts'
 import { GatewayError } from '../problems.ts'
 import { jobViewSchema } from '../schemas/views.ts'
 import type { Services } from '../services.ts'
-import { traceOf } from '../trace.ts'
 
 const downloadQuery = z.strictObject({ file: z.enum(['weights', 'topology']).default('weights') })
 
-export function checkpointRoutes(api: Api, services: Services): void {
+export function checkpointRoutes(api: Api, services: Services, starter: JobStarter): void {
   api.on(
     {
       method: 'post',
@@ -27,7 +26,7 @@ export function checkpointRoutes(api: Api, services: Services): void {
       access: 'user',
       answers: { 201: { description: 'The new job. `Location` is its address.', content: jobViewSchema } },
     },
-    (c) => restore(c, services),
+    (c) => restore(c, services, starter),
   )
 
   api.on(
@@ -70,7 +69,7 @@ async function topologyOf(c: Context, services: Services, { spec: { model } }: J
   return new Response(body, { headers: { 'Content-Type': 'application/json' } })
 }
 
-async function restore(c: Context, services: Services): Promise<Response> {
+async function restore(c: Context, services: Services, starter: JobStarter): Promise<Response> {
   const { job, checkpoint } = await checkpointAt(c, services)
   const snapshot = await services.client.read(jobAddress(job.id))
   const resume = snapshot === null ? null : services.resumePoint(snapshot, checkpoint.round)
@@ -79,11 +78,8 @@ async function restore(c: Context, services: Services): Promise<Response> {
   }
   const id = services.newJobId()
   const input = { id, owner: principalOf(c).subject, spec: job.spec, resume }
-  const options = { ...traceOf(c.req), signal: c.get('signal'), timeoutMs: LIMITS.askMs }
-  await services.client.spawn(jobAddress(id), input, options)
-  const view = await findJob(services, id)
-  if (view === null) throw new RuntimeError('actor.unknown', `Job ${id} was brought to life and is not there`, { remedy: 'retry' }) // prettier-ignore
-  return c.json(view, 201, { Location: `/v1/jobs/${id}` })
+  const { job: view } = await spawnJob(c, services, starter, input)
+  return c.json(view, 201, locationOf(id))
 }
 
 async function checkpointAt(c: Context, services: Services): Promise<{ job: JobView; checkpoint: CheckpointView }> {

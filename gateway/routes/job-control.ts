@@ -8,6 +8,7 @@ import { findJob, jobFor, mayChange } from '../job-access.ts'
 import { jobAddress } from '../job-address.ts'
 import { isOver } from '../events.ts'
 import { admitOrThrow, locationOf, spawnJob } from '../job-start.ts'
+import type { JobStarter } from '../job-starter.ts'
 import { LIMITS } from '../limits.ts'
 import { GatewayError, type GatewayErrorCode } from '../problems.ts'
 import { jobSpecSchema } from '../schemas/job-spec.ts'
@@ -24,7 +25,7 @@ const cloneBody = z
   .describe('What is to be different, as a JSON merge patch (RFC 7396) of the specification.')
   .meta({ id: 'CloneRequest' })
 
-export function jobControlRoutes(api: Api, services: Services): void {
+export function jobControlRoutes(api: Api, services: Services, starter: JobStarter): void {
   api.on(
     {
       method: 'post',
@@ -74,7 +75,7 @@ export function jobControlRoutes(api: Api, services: Services): void {
       access: 'user',
       answers: { 201: { description: 'The new job. `Location` is its address.', content: jobViewSchema } },
     },
-    (c) => retry(c, services),
+    (c) => retry(c, services, starter),
   )
 
   api.on(
@@ -87,7 +88,7 @@ export function jobControlRoutes(api: Api, services: Services): void {
       body: { schema: cloneBody, types: SPEC_TYPES },
       answers: { 201: { description: 'The new job. `Location` is its address.', content: jobViewSchema } },
     },
-    (c) => clone(c, services),
+    (c) => clone(c, services, starter),
   )
 }
 
@@ -120,7 +121,7 @@ async function steer(
   return c.json(after, 202)
 }
 
-async function retry(c: Context, services: Services): Promise<Response> {
+async function retry(c: Context, services: Services, starter: JobStarter): Promise<Response> {
   const job = await ownJob(c, services, 'try again')
   if (job.state !== 'failed' && job.state !== 'cancelled') {
     throw new GatewayError('job.not-retryable', `Cannot try job ${job.id} again: it is ${job.state}`, {
@@ -133,7 +134,7 @@ async function retry(c: Context, services: Services): Promise<Response> {
   const resume = snapshot === null || round === undefined ? null : services.resumePoint(snapshot, round)
   const id = services.newJobId()
   const input = { id, owner: job.owner, spec: withoutPredecessors(job.spec), ...(resume !== null && { resume }) }
-  const { job: view } = await spawnJob(c, services, input)
+  const { job: view } = await spawnJob(c, services, starter, input)
   return c.json(view, 201, locationOf(id))
 }
 
@@ -142,12 +143,12 @@ function withoutPredecessors({ after: _before, ...spec }: JobView['spec']): JobV
   return spec
 }
 
-async function clone(c: Context, services: Services): Promise<Response> {
+async function clone(c: Context, services: Services, starter: JobStarter): Promise<Response> {
   const job = await jobFor(services, pathParam(c, 'id'), principalOf(c))
   const patch = checkBody(cloneBody, await readBody(c, SPEC_TYPES, LIMITS.specBytesMax), 'request.invalid')
   const spec = await admitOrThrow(c, services, checkBody(jobSpecSchema, merged(job.spec, patch), 'spec.invalid'))
   const id = services.newJobId()
-  const { job: view } = await spawnJob(c, services, { id, owner: principalOf(c).subject, spec })
+  const { job: view } = await spawnJob(c, services, starter, { id, owner: principalOf(c).subject, spec })
   return c.json(view, 201, locationOf(id))
 }
 

@@ -8,6 +8,7 @@ import { isSameJson, jobIdOf, sameModel } from '../idempotency.ts'
 import { findJob, jobFor } from '../job-access.ts'
 import { logsStream } from '../job-address.ts'
 import { admitOrThrow, locationOf, spawnJob } from '../job-start.ts'
+import type { JobStarter } from '../job-starter.ts'
 import { LIMITS } from '../limits.ts'
 import { GatewayError } from '../problems.ts'
 import { jobSpecSchema } from '../schemas/job-spec.ts'
@@ -22,7 +23,7 @@ const listQuery = z.strictObject({
   limit: z.coerce.number().int().min(1).max(LIMITS.pageMax).default(LIMITS.pageDefault),
 })
 
-export function jobRoutes(api: Api, services: Services): void {
+export function jobRoutes(api: Api, services: Services, starter: JobStarter): void {
   api.on(
     {
       method: 'post',
@@ -34,7 +35,7 @@ export function jobRoutes(api: Api, services: Services): void {
       body: { schema: z.union([jobSpecSchema, presetSpecSchema]), types: SPEC_TYPES },
       answers: { 201: { description: 'The job. `Location` is its address.', content: jobViewSchema } },
     },
-    (c) => submit(c, services),
+    (c) => submit(c, services, starter),
   )
 
   api.on(
@@ -115,7 +116,7 @@ export function jobRoutes(api: Api, services: Services): void {
   )
 }
 
-async function submit(c: Context, services: Services): Promise<Response> {
+async function submit(c: Context, services: Services, starter: JobStarter): Promise<Response> {
   const { subject: owner } = principalOf(c)
   const spec = await specOf(c, services)
   const key = c.req.header('idempotency-key')
@@ -127,7 +128,7 @@ async function submit(c: Context, services: Services): Promise<Response> {
       return c.json(sameJob(before, spec), 201, { ...locationOf(id), 'Idempotency-Replayed': 'true' })
   }
   const admitted = await admitOrThrow(c, services, spec)
-  const { answer, job } = await spawnJob(c, services, { id, owner, spec: admitted })
+  const { answer, job } = await spawnJob(c, services, starter, { id, owner, spec: admitted })
   const headers = { ...locationOf(id), ...(!answer.handled && { 'Idempotency-Replayed': 'true' }) }
   return c.json(answer.handled ? job : sameJob(job, spec), 201, headers)
 }

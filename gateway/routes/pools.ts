@@ -17,6 +17,10 @@ const settingsBody = z
     policy: policy.exactOptional().describe('How a worker is chosen among those that are free.'),
     slotsPerOwner: quota.nullable().exactOptional().describe('Slots that one owner may hold; null for any number.'),
     slotsOf: z.record(z.string().max(200), quota).exactOptional().describe('The same for single owners.'),
+    jobsPerOwner: quota
+      .nullable()
+      .exactOptional()
+      .describe('Jobs that one owner may have, under way or waiting; more are refused with 429. Null for any number.'),
   })
   .meta({ id: 'PoolSettingsRequest' })
 
@@ -24,7 +28,12 @@ const count = z.int()
 const poolViewSchema = z
   .object({
     pool: z.string(),
-    settings: z.object({ policy, slotsPerOwner: quota.nullable(), slotsOf: z.record(z.string(), quota) }),
+    settings: z.object({
+      policy,
+      slotsPerOwner: quota.nullable(),
+      slotsOf: z.record(z.string(), quota),
+      jobsPerOwner: quota.nullable(),
+    }),
     slots: z.object({ total: count, used: count }),
     waiting: z.object({ high: count, normal: count, low: count }).describe('Tasks and gangs that wait, by class.'),
   })
@@ -36,6 +45,21 @@ export function poolRoutes(api: Api, services: Services): void {
     if (pool !== null) return pool
     throw new GatewayError('resource.unknown', `There is no pool ${JSON.stringify(name.slice(0, 80))}`)
   }
+
+  api.on(
+    {
+      method: 'get',
+      path: '/v1/pools',
+      tag: 'workers',
+      summary: 'All pools. One comes to life with the first worker that joins it.',
+      access: 'viewer',
+      answers: { 200: { description: 'The pools.', content: z.object({ items: z.array(poolViewSchema) }) } },
+    },
+    async (c) => {
+      const pools = await Promise.all((await services.poolNames()).map((name) => services.pool(name)))
+      return c.json({ items: pools.filter((pool) => pool !== null) })
+    },
+  )
 
   api.on(
     {

@@ -10,6 +10,7 @@ import { EVENT_STREAM_OPERATION, type EventStreams } from '../event-streams.ts'
 import { isOver } from '../events.ts'
 import { isSameJson, jobIdOf } from '../idempotency.ts'
 import { mayChange, maySee } from '../job-access.ts'
+import type { JobStarter } from '../job-starter.ts'
 import { LIMITS } from '../limits.ts'
 import { GatewayError, type GatewayErrorCode } from '../problems.ts'
 import { presetSpecSchema } from '../schemas/preset-spec.ts'
@@ -23,7 +24,7 @@ const listQuery = z.strictObject({
   limit: z.coerce.number().int().min(1).max(LIMITS.pageMax).default(LIMITS.pageDefault),
 })
 
-export function sweepRoutes(api: Api, services: Services, streams: EventStreams): void {
+export function sweepRoutes(api: Api, services: Services, starter: JobStarter, streams: EventStreams): void {
   api.on(
     {
       method: 'post',
@@ -36,7 +37,7 @@ export function sweepRoutes(api: Api, services: Services, streams: EventStreams)
       body: { schema: sweepSpecSchema, types: SPEC_TYPES },
       answers: { 201: { description: 'The sweep. `Location` is its address.', content: sweepViewSchema } },
     },
-    (c) => submit(c, services),
+    (c) => submit(c, services, starter),
   )
 
   api.on(
@@ -124,7 +125,7 @@ export function sweepRoutes(api: Api, services: Services, streams: EventStreams)
   }
 }
 
-async function submit(c: Context, services: Services): Promise<Response> {
+async function submit(c: Context, services: Services, starter: JobStarter): Promise<Response> {
   const { subject: owner } = principalOf(c)
   const written = await readBody(c, SPEC_TYPES, LIMITS.specBytesMax)
   const spec = checkBody(sweepSpecSchema, await withWholeJob(c, services, written), 'spec.invalid')
@@ -136,8 +137,8 @@ async function submit(c: Context, services: Services): Promise<Response> {
   if ('problems' in admitted && before === null) throw notAdmitted(admitted.problems)
   const whole = 'spec' in admitted ? admitted.spec : spec
   if (before !== null) return c.json(same(before, whole), 201, { ...locationOf(id), 'Idempotency-Replayed': 'true' })
-  const options = { ...traceOf(c.req), signal: c.get('signal'), timeoutMs: LIMITS.askMs }
-  await services.client.spawn(sweepAddress(id), { id, owner, spec: whole }, options)
+  const input = { id, owner, spec: whole }
+  await starter.start(c, { actor: sweepAddress(id), owner, pool: whole.job.pool, input })
   const sweep = await findSweep(services, id)
   if (sweep === null) throw new Error(`Sweep ${id} was brought to life and is not there`)
   return c.json(same(sweep, whole), 201, locationOf(id))

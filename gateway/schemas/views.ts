@@ -137,6 +137,7 @@ export const logLineSchema = z
 export const workerViewSchema = z
   .object({
     id: z.string(),
+    pool: z.string(),
     state: z.enum(['idle', 'busy', 'draining', 'gone']),
     slots: z.int(),
     busy: z.int(),

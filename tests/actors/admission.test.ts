@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { admit } from '../../actors/mod.ts'
 import * as kernels from '../../kernels/mod.ts'
-import { House, STRIPES } from './house.ts'
+import { House, namedPools, STRIPES } from './house.ts'
 
 let house: House
 beforeAll(async () => {
@@ -10,7 +10,10 @@ beforeAll(async () => {
 afterAll(() => house.stop())
 
 const problemsOf = (spec: typeof STRIPES): ReturnType<typeof admit> =>
-  admit({ blobs: house.blobs, datasets: house.datasets, registry: house.registry, kernels, pools: ['default'] }, spec)
+  admit(
+    { blobs: house.blobs, datasets: house.datasets, registry: house.registry, kernels, pools: namedPools('default') },
+    spec,
+  )
 
 test('a spec that can be trained has no problems', async () => {
   expect(await problemsOf(STRIPES)).toEqual([])

@@ -20,7 +20,7 @@ import {
   workerActor,
   Uploads,
 } from '../../actors/mod.ts'
-import type { BuiltInDataset, FleetCollections, BatchPlanServices } from '../../actors/mod.ts'
+import type { BatchPlanServices, BuiltInDataset, FleetCollections, PoolNames } from '../../actors/mod.ts'
 import * as kernels from '../../kernels/mod.ts'
 import type { BackendName, IngestOptions } from '../../kernels/mod.ts'
 import { isBatch } from '../../machines/address.ts'
@@ -32,6 +32,10 @@ import type { ActorAddress, ActorSnapshot, Client } from '../../runtime/mod.ts'
 import { modify, openFileSystemBlobs, openSqliteDocuments } from '../../stores/mod.ts'
 import type { Blobs, Documents } from '../../stores/mod.ts'
 import { Fleet } from '../harness/fleet.ts'
+
+export function namedPools(...names: readonly string[]): PoolNames {
+  return { has: async (pool) => names.includes(pool), names: async () => names }
+}
 
 /** Short enough that a test need not wait for a worker to be missed. */
 const LIMITS_OF_TEST = { leaseMs: 1_500, leaseRenewMs: 300, leaseSuspendMs: 1_000, orphanMs: 1_500 }
@@ -84,7 +88,7 @@ export class House {
       transport: await fleet.connect(),
       actors: [
         jobActor({
-          pools: ['default', 'empty'],
+          pools: namedPools('default', 'empty'),
           ...telemetry,
           blobs: this.blobs,
           collections: this.collections,
@@ -132,7 +136,7 @@ export class House {
         ? { ...view.output, shape }
         : null
     }
-    return { blobs, datasets, registry, kernels, outputOf, pools: ['default', 'empty'] }
+    return { blobs, datasets, registry, kernels, outputOf, pools: namedPools('default', 'empty') }
   }
 
   /** A worker process's worth of actors; gives the function that stops it. */

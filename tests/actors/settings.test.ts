@@ -4,7 +4,7 @@ import { admit, jobView } from '../../actors/mod.ts'
 import * as kernels from '../../kernels/mod.ts'
 import type { JobSpec } from '../../machines/spec.ts'
 import { address } from '../../runtime/mod.ts'
-import { House, STRIPES } from './house.ts'
+import { House, namedPools, STRIPES } from './house.ts'
 import type { RunningHouse } from './house.ts'
 
 let house: House
@@ -76,7 +76,7 @@ describe('class weights', () => {
     const dataset = { name: 'sizes', target: 'price' }
     const train = { ...STRIPES.train, loss: 'meanSquaredError', classWeights: 'balanced', replicas: 1 } as const
     const problems = await admit(
-      { blobs, datasets, registry, kernels, pools: ['default'] },
+      { blobs, datasets, registry, kernels, pools: namedPools('default') },
       { ...spec, dataset, train },
     )
     expect(problems.map(({ path }) => path)).toContain('train.classWeights')

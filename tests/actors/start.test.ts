@@ -4,7 +4,7 @@ import { admit, jobView, pinned } from '../../actors/mod.ts'
 import * as kernels from '../../kernels/mod.ts'
 import type { JobSpec } from '../../machines/spec.ts'
 import { address } from '../../runtime/mod.ts'
-import { House, STRIPES } from './house.ts'
+import { House, namedPools, STRIPES } from './house.ts'
 import type { RunningHouse } from './house.ts'
 
 let house: House
@@ -30,7 +30,10 @@ const FURTHER: JobSpec = {
 }
 
 const problemsOf = (spec: JobSpec): ReturnType<typeof admit> =>
-  admit({ blobs: house.blobs, datasets: house.datasets, registry: house.registry, kernels, pools: ['default'] }, spec)
+  admit(
+    { blobs: house.blobs, datasets: house.datasets, registry: house.registry, kernels, pools: namedPools('default') },
+    spec,
+  )
 
 describe('a job that starts from a version', () => {
   test("has that version's weights before its first round, and leaves a model that names its parent", async () => {

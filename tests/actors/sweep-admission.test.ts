@@ -3,7 +3,7 @@ import { admitSweep } from '../../actors/mod.ts'
 import { checkJob } from '../../gateway/schemas/job-spec.ts'
 import * as kernels from '../../kernels/mod.ts'
 import type { SweepSpec } from '../../machines/sweep-spec.ts'
-import { House, STRIPES } from './house.ts'
+import { House, namedPools, STRIPES } from './house.ts'
 
 let house: House
 beforeAll(async () => {
@@ -25,7 +25,7 @@ const range = { min: 0.001, max: 0.1, scale: 'log', integer: false } as const
 
 async function admitted(changes: Partial<SweepSpec> = {}): ReturnType<typeof admitSweep> {
   const { blobs, datasets, registry } = house
-  const services = { blobs, datasets, registry, kernels, pools: ['default'], checkJob }
+  const services = { blobs, datasets, registry, kernels, pools: namedPools('default'), checkJob }
   return admitSweep(services, { ...SWEEP, ...changes })
 }
 

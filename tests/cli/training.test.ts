@@ -14,7 +14,7 @@ let job: JobView
 let trained: Awaited<ReturnType<typeof tensorfleet>>
 
 beforeAll(async () => {
-  fleet = await ProcessFleet.start({ workers: 1 })
+  fleet = await ProcessFleet.start({ workers: 1, args: ['--pool', 'spare=1'] })
   trained = await run('train', 'iris', '--preset', 'mlp', '--target', 'species', '--epochs', '30', '--watch')
   const [first] = await (await fleet.api()).jobs()
   if (first === undefined) throw new Error('there is no job')
@@ -87,4 +87,15 @@ test('a model is trained further, and its next version names its parent', { time
   const { code } = await run('train', 'iris', '--from', 'iris-mlp', '--epochs', '1', '--watch')
   const { stdout } = await run('model', 'card', 'iris-mlp', '--json')
   expect([code, JSON.parse(stdout)]).toEqual([0, expect.objectContaining({ version: 3, parent: { name: 'iris-mlp', version: 2 } })]) // prettier-ignore
+})
+
+test('a pool of its own has its own workers, and a job runs where it says', { timeout: LIMIT_MS }, async () => {
+  const api = await fleet.api()
+  await expect.poll(async () => (await api.workers()).map(({ pool }) => pool).toSorted()).toEqual(['default', 'spare'])
+  expect((await run('pool')).stdout).toMatch(/^default: .*\n[^]*^spare: 0 of 1 slots in use$/m)
+  const { stdout } = await run('clone', job.id, '--set', 'pool=spare', '--set', 'train.epochs=1')
+  const ended = await fleet.untilEnded(stdout.trim())
+  expect([ended.state, Object.keys(ended.workers)]).toEqual(['completed', [expect.stringMatching(/^worker-spare-1-/)]])
+  const { code, stderr } = await run('clone', job.id, '--set', 'pool=none')
+  expect([code, stderr]).toEqual([2, expect.stringContaining('pool: expected one of default, spare, found none')])
 })

@@ -9,7 +9,7 @@ import { checkJob, jobSpecSchema } from '../../gateway/schemas/job-spec.ts'
 import { presetSpecSchema } from '../../gateway/schemas/preset-spec.ts'
 import { sweepSpecSchema } from '../../gateway/schemas/sweep-spec.ts'
 import * as kernels from '../../kernels/mod.ts'
-import { House } from '../actors/house.ts'
+import { House, namedPools } from '../actors/house.ts'
 
 const folder = fileURLToPath(new URL('../../examples/', import.meta.url))
 const all = readdirSync(folder).filter((name) => name.endsWith('.yaml'))
@@ -27,7 +27,7 @@ test.each(files)('examples/%s is admitted', async (file) => {
   const text = readFileSync(`${folder}${file}`, 'utf8')
   const written = parse(text) as Record<string, unknown>
   const { blobs, datasets, registry } = house
-  const services = { blobs, datasets, registry, kernels, pools: ['default'] }
+  const services = { blobs, datasets, registry, kernels, pools: namedPools('default') }
   // Those whose data a user brings say how; the data is not here.
   const brings = /tensorfleet dataset add (\S+)/.exec(text)?.[1]
   const expanded = 'preset' in written ? await expand(services, presetSpecSchema.parse(written)) : { spec: written }
@@ -41,7 +41,7 @@ test.each(all.filter((name) => kindOf(name) === 'sweep'))(
   async (file) => {
     const spec = sweepSpecSchema.parse(parse(readFileSync(`${folder}${file}`, 'utf8')))
     const { blobs, datasets, registry } = house
-    const services = { blobs, datasets, registry, kernels, pools: ['default'], checkJob }
+    const services = { blobs, datasets, registry, kernels, pools: namedPools('default'), checkJob }
     expect(await admitSweep(services, spec)).toEqual({ spec })
   },
 )

@@ -4,7 +4,7 @@ import { startFleet } from './fleet.ts'
 
 const POOL: PoolView = {
   pool: 'default',
-  settings: { policy: 'affinity', slotsPerOwner: null, slotsOf: {} },
+  settings: { policy: 'affinity', slotsPerOwner: null, slotsOf: {}, jobsPerOwner: null },
   slots: { total: 4, used: 1 },
   waiting: { high: 0, normal: 2, low: 0 },
 }

@@ -48,14 +48,14 @@ export function addSteering(program: Command, workers: Command): void {
       .option('--jobs-per-owner <count>', 'how many jobs one owner may have, under way or waiting', count)
       .description('show pools: their slots, what waits, their settings; or change these of one'),
     async (api, options) => {
-      const { name, policy, slotsPerOwner, jobsPerOwner } = options as Record<string, unknown>
+      const { name, policy, slotsPerOwner, jobsPerOwner } = options as { name?: string } & Record<string, unknown>
       const settings = {
         ...(policy !== undefined && { policy }),
         ...(slotsPerOwner !== undefined && { slotsPerOwner }),
         ...(jobsPerOwner !== undefined && { jobsPerOwner }),
       }
       const isChange = Object.keys(settings).length > 0
-      const one = name === undefined ? 'default' : String(name)
+      const one = name ?? 'default'
       const pools = isChange
         ? [await api.configurePool(one, settings)]
         : name === undefined

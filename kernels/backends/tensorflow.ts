@@ -1,6 +1,6 @@
 /**
- * TensorFlow itself, by the add-on of `@tensorflow/tfjs-node` (`-gpu` where CUDA is): thirty times `cpu`, some four
- * times `wasm`. It is no dependency: `tensorfleet backends install tensorflow` puts it below the backends folder
+ * TensorFlow itself, by the add-on of `@tensorflow/tfjs-node` (`-gpu` where CUDA is): fifty times `cpu`, nearly twice
+ * `wasm` on a CNN. It is no dependency: `tensorfleet backends install tensorflow` puts it below the backends folder
  * (`install.ts`), and this driver takes from there the add-on and the package's kernels, nothing else of it.
  *
  * One thread a process: that scales better than threads do, and a CNN's gradients are the same on every run.
@@ -12,22 +12,18 @@
 import { createRequire, registerHooks } from 'node:module'
 import { cpus } from 'node:os'
 import util from 'node:util'
-import type { KernelBackend, Tensor } from '@tensorflow/tfjs-core'
 import type { BackendDriver, BackendTraits } from '../backend.ts'
 import { KernelError } from '../errors.ts'
 import type { Tf } from '../tfjs.ts'
 import { installedBackend } from './installed.ts'
 import type { InstallableName } from './installed.ts'
-
-/** The part of the add-on that is used here; the rest is between it and the package. */
-interface Binding {
-  TF_Version: string
-}
+import { replaceKernels } from './tensorflow/kernels.ts'
+import type { Binding, NodeBackend } from './tensorflow/kernels.ts'
 
 interface Loaded {
   binding: Binding
   packageName: string
-  NodeJSKernelBackend: new (binding: Binding, packageName: string) => KernelBackend & { isUsingGpuDevice: boolean }
+  NodeJSKernelBackend: new (binding: Binding, packageName: string) => NodeBackend
 }
 
 export const tensorflowBackend = driver('tensorflow')
@@ -80,19 +76,6 @@ async function loadPackage(name: InstallableName, backendsDir: string | undefine
 
 const ONE_DNN = '1'
 
-/** The package's own calls methods that tensors have in the whole of tfjs, and not with its core alone. */
-function replacePrelu(tf: Tf): void {
-  tf.unregisterKernel('Prelu', 'tensorflow')
-  tf.registerKernel({
-    kernelName: 'Prelu',
-    backendName: 'tensorflow',
-    kernelFunc: ({ inputs }) => {
-      const { x, alpha } = inputs as { x: Tensor; alpha: Tensor } // what the operation gives its kernel
-      return tf.tidy(() => tf.add(tf.relu(x), tf.mul(tf.mul(alpha, tf.sub(x, tf.abs(x))), 0.5)))
-    },
-  })
-}
-
 async function startTensorflow(tf: Tf, name: InstallableName, loaded: Loaded): Promise<BackendTraits> {
   const { binding, packageName, NodeJSKernelBackend } = loaded
   const backend = new NodeJSKernelBackend(binding, packageName)
@@ -101,8 +84,9 @@ async function startTensorflow(tf: Tf, name: InstallableName, loaded: Loaded): P
   }
   tf.registerBackend('tensorflow', () => backend)
   await tf.setBackend('tensorflow')
-  replacePrelu(tf)
-  const engine = `TensorFlow ${binding.TF_Version}, oneDNN ${ONE_DNN}, ${cpus()[0]?.model ?? process.arch}`
+  const { oneDnnPooling } = replaceKernels(tf, backend)
+  const dnn = `oneDNN ${ONE_DNN}${oneDnnPooling ? ', pooling too' : ''}`
+  const engine = `TensorFlow ${binding.TF_Version}, ${dnn}, ${cpus()[0]?.model ?? process.arch}`
   const device = name === 'tensorflow-gpu' ? { device: { name: 'CUDA device', isHardware: true } } : {}
-  return { kernelVersion: 2, simd: true, threads: 1, engine, ...device }
+  return { kernelVersion: 3, simd: true, threads: 1, engine, ...device }
 }

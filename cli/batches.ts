@@ -2,21 +2,20 @@
 import { mkdir, writeFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { parse } from 'yaml'
 import type { BatchFile, BatchView } from '../machines/batch-spec.ts'
 import type { Api } from './api.ts'
 import type { CommonOptions } from './api-command.ts'
 import { CliError, EXIT } from './errors.ts'
 import { ago, fixed, note, percent, print, printJson, sizeOf } from './output.ts'
+import { kindOf } from './spec-file.ts'
 import type { SpecFile } from './spec-file.ts'
 import { evaluationLines } from './watch-command.ts'
 
 const LOOK_EVERY_MS = 250
 const KINDS: ReadonlySet<unknown> = new Set<BatchView['kind']>(['kernel', 'evaluate', 'predict'])
 
-export function isBatchSpec({ text }: SpecFile): boolean {
-  const spec: unknown = parse(text) // JSON is YAML too
-  return typeof spec === 'object' && spec !== null && 'kind' in spec && KINDS.has(spec.kind)
+export function isBatchSpec(spec: SpecFile): boolean {
+  return KINDS.has(kindOf(spec))
 }
 
 export function isBatchId(id: string): boolean {

@@ -6,7 +6,8 @@ import { batchRow, isBatchId, isBatchSpec, watchBatchToEnd } from './batches.ts'
 import { count } from './count.ts'
 import { addSteering } from './job-commands.ts'
 import { ago, fixed, note, percent, print, printJson, sizeOf, table } from './output.ts'
-import { readSpecFile } from './spec-file.ts'
+import { kindOf, readSpecFile } from './spec-file.ts'
+import { submitSweep } from './sweep-commands.ts'
 import { watchToEnd } from './watch-command.ts'
 
 /** Adds the commands to the program. `signal` is aborted by Ctrl-C. */
@@ -14,17 +15,21 @@ export function addCommands(program: Command, signal: AbortSignal): void {
   onApi<[string]>(
     program
       .command('submit')
-      .argument('<file>', 'the job: YAML or JSON, - for standard input')
-      .description('submit a job and say its id')
+      .argument('<file>', 'the job or sweep: YAML or JSON, - for standard input')
+      .description('submit a job or a sweep and say its id')
       .option('-w, --watch', 'follow it to its end; the exit code says how it went')
       .option('--key <key>', 'submit at most once under this key'),
     async (api, options, file) => {
       const spec = await readSpecFile(file)
       const key = options['key'] as string | undefined
+      const follow = options['watch'] === true
+      if (kindOf(spec) === 'sweep') {
+        await submitSweep(api, spec, { ...options, follow }, signal)
+        return
+      }
       const { text, type } = spec
       const job = await (isBatchSpec(spec) ? api.submitBatch(text, type, key) : api.submit(text, type, key))
-      if (options['watch'] === true)
-        await (isBatchId(job.id) ? watchBatchToEnd : watchToEnd)(api, job.id, options, signal)
+      if (follow) await (isBatchId(job.id) ? watchBatchToEnd : watchToEnd)(api, job.id, options, signal)
       else if (options.json === true) printJson(job)
       else print(job.id)
     },

@@ -2,7 +2,7 @@
 import { readFile } from 'node:fs/promises'
 import { extname } from 'node:path'
 import { text as textOf } from 'node:stream/consumers'
-import { parseDocument } from 'yaml'
+import { parse, parseDocument } from 'yaml'
 import { CliError, EXIT } from './errors.ts'
 
 export interface SpecFile {
@@ -24,6 +24,12 @@ export async function readSpecFile(path: string): Promise<SpecFile> {
     })
   }
   return { text, type: 'application/yaml' }
+}
+
+/** What the specification says that it is; undefined of one that trains. */
+export function kindOf({ text }: SpecFile): unknown {
+  const spec: unknown = parse(text) // JSON is YAML too
+  return typeof spec === 'object' && spec !== null && 'kind' in spec ? spec.kind : undefined
 }
 
 export async function readText(path: string): Promise<string> {

@@ -2,10 +2,11 @@
 import type { Command } from 'commander'
 import type { SweepView } from '../machines/sweep-spec.ts'
 import { onApi } from './api-command.ts'
-import type { SweepSummary } from './api.ts'
+import type { Api, SweepSummary } from './api.ts'
 import { count } from './count.ts'
 import { ago, fixed, note, print, printJson, table } from './output.ts'
 import { readSpecFile } from './spec-file.ts'
+import type { SpecFile } from './spec-file.ts'
 import { leaderboardText, watchSweepToEnd } from './sweep-watch.ts'
 
 /** Adds the commands to the program. `signal` is aborted by Ctrl-C. */
@@ -18,13 +19,9 @@ export function addSweepCommands(program: Command, signal: AbortSignal): void {
     .description('submit a sweep (one job in many variants) and say its id; or see and steer one')
     .enablePositionalOptions()
 
-  onApi<[string]>(sweep, async (api, options, file) => {
-    const { text, type } = await readSpecFile(file)
-    const view = await api.submitSweep(text, type, options['key'] as string | undefined)
-    if (options['follow'] === true) await watchSweepToEnd(api, view.id, options, signal)
-    else if (options.json === true) printJson(view)
-    else print(view.id)
-  })
+  onApi<[string]>(sweep, async (api, options, file) =>
+    submitSweep(api, await readSpecFile(file), { ...options, follow: options['follow'] === true }, signal),
+  )
 
   onApi<[string]>(
     sweep
@@ -72,6 +69,18 @@ export function addSweepCommands(program: Command, signal: AbortSignal): void {
       else print(table(['ID', 'NAME', 'STATE', 'TRIALS', 'STEPS', 'BEST', 'MODEL', 'AGE'], sweeps.map(sweepRow)))
     },
   )
+}
+
+export async function submitSweep(
+  api: Api,
+  { text, type }: SpecFile,
+  options: { readonly json?: boolean; readonly key?: string; readonly follow: boolean },
+  signal: AbortSignal,
+): Promise<void> {
+  const sweep = await api.submitSweep(text, type, options.key)
+  if (options.follow) await watchSweepToEnd(api, sweep.id, options, signal)
+  else if (options.json === true) printJson(sweep)
+  else print(sweep.id)
 }
 
 function sweepRow({ id, name, state, progress, best, model, createdAt }: SweepSummary): readonly string[] {

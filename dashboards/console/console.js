@@ -5,6 +5,7 @@
 import { ApiError, followJob, request, signIn, signOut } from './api.js'
 import { LineChart } from './chart.js'
 import { count, loss, percent } from './format.js'
+import { SweepsCard } from './sweeps.js'
 import {
   ENDED,
   factsOf,
@@ -30,6 +31,8 @@ const tables = {
   workers: workersTable(),
   models: modelsTable(),
 }
+
+const sweeps = new SweepsCard(at('sweeps'))
 
 /** The job that is looked at: its view, what it has told, and its part of the page. */
 class JobPanel {
@@ -242,6 +245,7 @@ async function refresh(panel) {
       request('/v1/jobs?limit=25'),
       request('/v1/workers'),
       request('/v1/models?limit=25'),
+      sweeps.refresh(),
     ])
     lists = { jobs: jobs.items, workers: workers.items, models: models.items }
     draw(panel)
@@ -293,7 +297,10 @@ function start({ subject, role }) {
     lists.jobs = lists.jobs.map((job) => (job.id === view.id && job.seq <= view.seq ? view : job))
     draw(panel)
   })
-  addEventListener('hashchange', () => draw(panel))
+  addEventListener('hashchange', () => {
+    draw(panel)
+    void refresh(panel) // a sweep that is chosen is asked for
+  })
   document.addEventListener('visibilitychange', () => document.visibilityState === 'visible' && void refresh(panel))
   void poll(panel)
 }

@@ -66,7 +66,7 @@ test('a sweep is paused, goes on and is cancelled; options stand behind the word
     job: { ...SWEEP.job, train: { ...SWEEP.job.train, epochs: 500 } },
     scheduler: { kind: 'none' },
   }
-  const { stdout } = await run(['sweep', '-', '--key', 'long'], JSON.stringify(long))
+  const { stdout } = await run(['submit', '-', '--key', 'long'], JSON.stringify(long))
   const id = stdout.trim()
   expect((await run(['sweep', 'pause', id])).stdout).toMatch(new RegExp(`^${id} is paus(ing|ed)\n$`))
   await expect.poll(async () => (await (await fleet.api()).sweep(id)).state, { timeout: 60_000 }).toBe('paused')

@@ -2,7 +2,8 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { mintToken } from '../../gateway/auth.ts'
 import { serve, type RunningGateway } from '../../gateway/node.ts'
-import { modelOf, startFleet, type Fleet } from '../gateway/fleet.ts'
+import { address } from '../../runtime/mod.ts'
+import { modelOf, SPEC, startFleet, type Fleet } from '../gateway/fleet.ts'
 import { has } from '../harness/parts.ts'
 import { Chromium, type BrowserPage } from './chromium.ts'
 
@@ -100,6 +101,28 @@ describe.skipIf(!has('chromium'))('the page in Chromium', () => {
     await expect.poll(() => page.text('#models')).toMatch(/mnist\s+version 7\s+98\.94 %/)
     const fetched = await page.evaluate(`fetch(document.querySelector('.downloads a').href).then((r) => r.text())`)
     expect(fetched).toBe('weights')
+  })
+
+  test('a sweep is listed, and when it is chosen its trials are, the best one first', async () => {
+    const sweep = { kind: 'sweep', name: 'rates', job: SPEC, parameters: { 'train.optimizer.learningRate': [0.5, 0.25] }, metric: 'accuracy', parallelism: 2 } // prettier-ignore
+    const init = { method: 'POST', body: JSON.stringify(sweep), headers: { 'content-type': 'application/json' } }
+    const { id } = (await (await fleet.request('/v1/sweeps', init)).json()) as { id: string }
+    const report = { type: 'trial.reported', trial: 1, isPaused: false, round: 2, step: 8, value: 0.75 }
+    await fleet.client.ask(address('sweep', id), report)
+    await fleet.project(id, 'sweep')
+
+    const page = await signedIn()
+    await expect.poll(() => page.text('#sweeps')).toMatch(/rates\s+ada · \w+\s+running.*0 of 2/s)
+    await page.evaluate(`document.querySelector('#sweeps a').click()`)
+
+    await expect.poll(() => page.text('#sweep-title')).toBe('rates: the best of 2 trials, by accuracy')
+    const rows = `[...document.querySelectorAll('.board tbody tr')].map((row) => [...row.cells].map((cell) => cell.textContent))`
+    const found = await page.evaluate<string[][]>(rows)
+    expect(found.map((cells) => cells.slice(0, 4))).toEqual([
+      ['1', 'running', '75.00 %', '2'],
+      ['0', 'running', '–', '0'],
+    ])
+    expect(new Set(found.map((cells) => cells[4]))).toEqual(new Set(['0.5', '0.25']))
   })
 
   test('without a session the page asks for a token, takes one, and signs out', async () => {

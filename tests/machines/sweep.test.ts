@@ -57,8 +57,12 @@ describe('a sweep without a scheduler', () => {
 
   test('is completed when all trials have ended, with the best of them, and registers nothing without a name', () => {
     const sweep = newSweep()
-    for (const [trial, value] of [0.5, 0.9, 0.7, 0.9].entries()) end(sweep, trial, 'completed', value)
+    end(sweep, 0, 'completed', 0.5)
+    end(sweep, 2, 'completed', 0.9)
+    end(sweep, 3, 'completed', 0.7)
+    end(sweep, 1, 'completed', 0.9)
     expect(sweep.value).toBe('completed')
+    // Of equal ones the lower number, whichever was done first.
     expect(contextOf(sweep).best).toMatchObject({ trial: 1, value: 0.9 })
   })
 
@@ -106,6 +110,11 @@ describe('a sweep without a scheduler', () => {
   test('takes a trial whose job has vanished for failed', () => {
     const sweep = newSweep().send({ type: 'actor.ended', actor: 'job/S-0', status: 'gone' } as never)
     expect(contextOf(sweep).trials[0]).toMatchObject({ state: 'failed', error: { code: 'sweep.trial-lost' } })
+  })
+
+  test('a word of a trial that has ended comes too late', () => {
+    const sweep = end(newSweep(nine), 0, 'cancelled')
+    expect(states(report(sweep, 0, 1, 0.5, true))).toEqual(['cancelled', 'running', 'running'])
   })
 
   test('hears nothing of trials that it has not started', () => {
@@ -202,7 +211,8 @@ describe('steering', () => {
     expect(started(sweep)).toEqual(['job/S-2'])
     expect(sweep.value).toBe('running')
     // It is waited for again.
-    expect(sweep.send({ type: 'pause' }).value).toBe('pausing')
+    expect(report(sweep.send({ type: 'pause' }), 2, 0, 0, true).value).toBe('pausing')
+    expect(report(sweep, 1, 0, 0, true).value).toBe('paused')
   })
 
   test('a cancellation cancels every trial that has not ended, and is done when all of them are', () => {

@@ -128,9 +128,10 @@ export class Connection<S extends string> {
    */
   async reports(): Promise<readonly ServerReport[]> {
     const masters = this.#cluster?.nodes('master')
-    const reports = await (masters === undefined
-      ? Promise.all([reportOf(this.commands)])
-      : Promise.all(masters.map((master) => within(LIMITS.partSilentMs, reportOf(master), placeOf(master)))))
+    const reports =
+      masters === undefined
+        ? [await reportOf(this.commands)]
+        : await Promise.all(masters.map((each) => within(LIMITS.partSilentMs, reportOf(each), placeOf(each))))
     if (reports.some((each) => 'info' in each)) return reports
     const silent = reports.flatMap((each) => ('error' in each ? [each.error] : []))[0]
     throw this.#lastError ?? silent ?? new Error('no node of the Cluster answers')

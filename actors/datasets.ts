@@ -30,7 +30,7 @@ export interface ResolvedDataset extends DatasetView {
 }
 
 export interface DatasetServices {
-  readonly blobs: Pick<Blobs, 'put' | 'bytes' | 'head' | 'delete'>
+  readonly blobs: Pick<Blobs, 'put' | 'bytes'>
   readonly collections: Pick<FleetCollections, 'batches' | 'datasets' | 'datasetNumbers' | 'jobs' | 'models'>
   readonly kernels: Pick<typeof Kernels, 'ingestFiles' | 'sampleRows'>
   readonly clock: Pick<Clock, 'now'>
@@ -55,8 +55,6 @@ export interface AddOptions {
 /** Who owns what comes with a package. */
 const SYSTEM = 'system'
 const MANIFESTS_HELD = 32
-/** Longer than any ingest takes from its first shard to its document. */
-const SWEEP_AFTER_MS = 24 * 3_600_000
 
 export class Datasets {
   readonly #services: DatasetServices
@@ -146,7 +144,7 @@ export class Datasets {
     return { rows: await kernels.sampleRows(data.columns, shards, range, (sha256) => blobs.bytes(sha256)), count }
   }
 
-  /** Removes a version that nothing rests on; its number is not given out again. Throws `dataset.in-use`. */
+  /** Removes a version that nothing rests on; its number is not given out again, its blobs are swept (blob-sweep.ts). Throws `dataset.in-use`. */
   async remove(name: string, version: number): Promise<void> {
     const user = await this.#userOf(name, version)
     if (user !== null) {
@@ -155,26 +153,7 @@ export class Datasets {
       })
     }
     const stored = await this.#services.collections.datasets.get(versionedId(name, version))
-    if (stored === undefined || !(await this.#services.collections.datasets.delete(stored.id))) return
-    await this.#sweep(stored.value)
-  }
-
-  /**
-   * Deletes the blobs that only a removed version had. What another version lists stays, and so does what was stored a
-   * moment ago: somebody may be making a version of the same rows, which has its blobs before its document.
-   */
-  async #sweep({ manifest }: DatasetView): Promise<void> {
-    const { blobs, clock, collections } = this.#services
-    const own = await this.#manifest(manifest)
-    const kept = new Set<string>()
-    for await (const { value } of each(collections.datasets)) {
-      for (const sha256 of blobsOf(value.manifest, await this.#manifest(value.manifest))) kept.add(sha256)
-    }
-    for (const sha256 of blobsOf(manifest, own)) {
-      const info = await blobs.head(sha256)
-      if (kept.has(sha256) || info === undefined || info.storedAtMs > clock.now() - SWEEP_AFTER_MS) continue
-      await blobs.delete(sha256)
-    }
+    if (stored !== undefined) await this.#services.collections.datasets.delete(stored.id)
   }
 
   /** A job under way or a model that rests on a version. A job that names none of its versions means the newest. */
@@ -261,10 +240,6 @@ export class Datasets {
 /** The manifest that a blob holds. It was written by an ingest, and its bytes are verified by their hash. */
 export async function readManifest(blobs: Pick<Blobs, 'bytes'>, sha256: string): Promise<DatasetManifest> {
   return JSON.parse(new TextDecoder().decode(await blobs.bytes(sha256))) as DatasetManifest // see above
-}
-
-function blobsOf(manifest: string, { splits }: DatasetManifest): string[] {
-  return [manifest, ...Object.values(splits).flatMap(({ shards }) => shards.map(({ sha256 }) => sha256))]
 }
 
 /** What makes two versions the same: rows, columns and splits, whatever the files were called. */

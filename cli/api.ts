@@ -17,6 +17,7 @@ import type {
 } from '../machines/views.ts'
 import type { BatchView } from '../machines/batch-spec.ts'
 import type { SweepView } from '../machines/sweep-spec.ts'
+import type { BlobSweepReport } from '../actors/mod.ts'
 import { DataDir } from './data-dir.ts'
 import type { ApiAccess } from './data-dir.ts'
 import { CliError, EXIT } from './errors.ts'
@@ -222,6 +223,11 @@ export class Api {
     const body = JSON.stringify(changes)
     const headers = { 'content-type': 'application/json' }
     return this.#json('POST', `/v1/jobs/${encodeURIComponent(id)}/clone`, { body, headers })
+  }
+
+  gc(body: { dryRun: boolean; olderThanHours: number }): Promise<BlobSweepReport> {
+    const headers = { 'content-type': 'application/json' }
+    return this.#json('POST', '/v1/system/gc', { body: JSON.stringify(body), headers })
   }
 
   pools(): Promise<readonly PoolView[]> {

@@ -23,6 +23,8 @@ import {
   poolView,
   Registry,
   schedulerActor,
+  sweepBlobs,
+  sweepBlobsAlways,
   sweepActor,
   sweepView,
   taskActor,
@@ -30,7 +32,7 @@ import {
   workerActor,
   workerViews,
 } from '../actors/mod.ts'
-import type { BatchPlanServices } from '../actors/mod.ts'
+import type { BatchPlanServices, BlobSweepServices } from '../actors/mod.ts'
 import { checkJob } from '../gateway/schemas/job-spec.ts'
 import { mintToken, newSecret, Tokens } from '../gateway/auth.ts'
 import { serve } from '../gateway/node.ts'
@@ -114,6 +116,14 @@ export async function startControl(options: ControlOptions): Promise<Control> {
   projector.start()
   opened.defer(() => projector.stop())
 
+  // Documents that do not last know nothing of what an earlier fleet has stored in the folder.
+  const sweepServices = transport.name === 'memory' ? null : { ...stores, client, clock }
+  if (sweepServices !== null) {
+    const sweeping = new AbortController()
+    opened.defer(() => sweeping.abort())
+    void sweepBlobsAlways(sweepServices, trouble, sweeping.signal)
+  }
+
   const predictor = new Predictor({
     blobs: stores.blobs,
     cacheDir: data.file('predict', 'cache'),
@@ -129,6 +139,7 @@ export async function startControl(options: ControlOptions): Promise<Control> {
     pools,
     projector,
     batches,
+    sweepServices,
     datasets,
     registry,
     code,
@@ -173,6 +184,7 @@ interface Parts {
   readonly pools: Pools
   readonly projector: Projector
   readonly batches: BatchPlanServices
+  readonly sweepServices: BlobSweepServices | null
   readonly datasets: Datasets
   readonly registry: Registry
   readonly code: string
@@ -229,6 +241,7 @@ function servicesOf(parts: Parts): Services {
     predict: predictor.predict,
     newJobId: () => ulid(),
     auth: new Tokens(parts.secret),
+    sweepBlobs: parts.sweepServices === null ? null : sweepBlobs.bind(null, parts.sweepServices),
     metrics: async () => ({ contentType: metrics.registry.contentType, body: await metrics.registry.metrics() }),
     async ready() {
       const { client } = parts

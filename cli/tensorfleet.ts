@@ -11,6 +11,7 @@ import { addDatasetCommands } from './dataset-commands.ts'
 import { addTrainCommands } from './train-commands.ts'
 import { addSweepCommands } from './sweep-commands.ts'
 import { addDeadLetterCommands } from './dead-letter-commands.ts'
+import { addGcCommand } from './gc-command.ts'
 import { addModelCommands } from './model-commands.ts'
 import { addBackendsCommand, backendsDirOf, backendsOption } from './backends.ts'
 import { addCommands } from './commands.ts'
@@ -155,6 +156,7 @@ async function program(): Promise<Command> {
   addBatchCommands(tensorfleet, stopping.signal)
   addModelCommands(tensorfleet)
   addActorCommands(tensorfleet)
+  addGcCommand(tensorfleet)
   addDeadLetterCommands(tensorfleet)
   return tensorfleet
 }

@@ -39,6 +39,7 @@ export type GatewayErrorCode =
   | 'body.malformed'
   | 'body.too-large'
   | 'body.type-unknown'
+  | 'gc.impossible'
   | 'host.refused'
   | 'idempotency.mismatch'
   | 'job.not-cancellable'
@@ -69,6 +70,7 @@ const OWN: Readonly<Record<GatewayErrorCode, readonly [status: number, remedy: R
   'body.malformed': [400, 'fix-request'],
   'body.too-large': [413, 'fix-request'],
   'body.type-unknown': [415, 'fix-request'],
+  'gc.impossible': [409, 'give-up'],
   'host.refused': [421, 'fix-request'],
   'idempotency.mismatch': [422, 'fix-request'],
   'job.not-cancellable': [409, 'give-up'],

@@ -61,6 +61,8 @@ export interface Services {
   newJobId(): string
   /** `none` lets everybody do everything, and is refused on anything but loopback. */
   readonly auth: Tokens | 'none'
+  /** Removes blobs to which nothing refers; null where nobody can say what refers to them. */
+  readonly sweepBlobs: ((options: BlobSweepOptions) => Promise<BlobSweepReport>) | null
   metrics(): Promise<{ readonly contentType: string; readonly body: string }>
   /** One check per part that the gateway cannot do without. */
   ready(): Promise<Readonly<Record<string, Check>>>
@@ -118,6 +120,19 @@ export interface IngestProgress {
   readonly bytes: number
   readonly bytesTotal: number
   readonly rows: number
+}
+
+export interface BlobSweepOptions {
+  readonly minAgeMs: number
+  readonly isDryRun: boolean
+  readonly signal: AbortSignal
+}
+
+export interface BlobSweepReport {
+  readonly removed: number
+  readonly removedBytes: number
+  readonly kept: number
+  readonly young: number
 }
 
 /** Jobs that do one thing with many rows. */

@@ -58,8 +58,11 @@ export interface Blobs {
   has(sha256: string): Promise<boolean>
   /** All blobs in the order of their hashes. One put or deleted meanwhile may be seen or not. */
   list(): AsyncGenerator<BlobInfo>
-  /** Whether there was something to delete. Those who are reading it, or have materialised it, keep it. */
-  delete(sha256: string): Promise<boolean>
+  /**
+   * Whether there was something to delete. Those who are reading it, or have materialised it, keep it. With a bound: only
+   * what was not stored since, nor stored again; whoever puts the same bytes at the same moment has them.
+   */
+  delete(sha256: string, options?: { readonly storedBeforeMs?: number }): Promise<boolean>
   /**
    * Makes the blob a read-only file, named by its hash, in a folder of this host, and gives its path. It is verified
    * on its way; a store on the same file system links instead of copying. Finding it there already costs nothing.

@@ -1,6 +1,9 @@
 /** `/v1/system`, and what machines ask: `/healthz`, `/readyz`, `/metrics`. The last three are open, as probes need them. */
 import { z } from 'zod'
 import type { Api } from '../api.ts'
+import { checkBody, JSON_TYPES, readBody } from '../body.ts'
+import { LIMITS } from '../limits.ts'
+import { GatewayError } from '../problems.ts'
 import type { Services } from '../services.ts'
 
 const checkSchema = z.object({ ok: z.boolean(), detail: z.string().exactOptional() })
@@ -19,6 +22,27 @@ const systemSchema = z
     workers: z.object({ total: z.int(), idle: z.int(), busy: z.int(), slots: z.int(), slotsBusy: z.int() }),
   })
   .meta({ id: 'System' })
+
+const gcBody = z
+  .strictObject({
+    dryRun: z.boolean().default(false).describe('Only say what would be removed.'),
+    olderThanHours: z
+      .number()
+      .min(1)
+      .max(24 * 365)
+      .default(24)
+      .describe('What was stored since stays: a job or an upload may not have told of it yet.'),
+  })
+  .meta({ id: 'GcRequest' })
+
+const gcAnswer = z
+  .object({
+    removed: z.int(),
+    removedBytes: z.int(),
+    kept: z.int().describe('Blobs that something refers to.'),
+    young: z.int().describe('Blobs that nothing refers to, too young to be sure.'),
+  })
+  .meta({ id: 'GcReport' })
 
 export function systemRoutes(api: Api, services: Services): void {
   api.on(
@@ -47,6 +71,28 @@ export function systemRoutes(api: Api, services: Services): void {
           slotsBusy: sum(({ busy }) => busy),
         },
       })
+    },
+  )
+
+  api.on(
+    {
+      method: 'post',
+      path: '/v1/system/gc',
+      tag: 'system',
+      summary: 'Remove blobs to which nothing refers any more. It is done every few hours without being asked, too.',
+      access: 'admin',
+      deadline: 'none',
+      body: { schema: gcBody, types: JSON_TYPES },
+      answers: { 200: { description: 'What was removed, or would have been.', content: gcAnswer } },
+    },
+    async (c) => {
+      const body = checkBody(gcBody, await readBody(c, JSON_TYPES, LIMITS.smallBytesMax), 'request.invalid')
+      if (services.sweepBlobs === null) {
+        const message = 'The documents of this fleet do not outlive it, so nobody can say what refers to the blobs in its folder' // prettier-ignore
+        throw new GatewayError('gc.impossible', message)
+      }
+      const minAgeMs = body.olderThanHours * 3_600_000
+      return c.json(await services.sweepBlobs({ minAgeMs, isDryRun: body.dryRun, signal: c.req.raw.signal }))
     },
   )
 

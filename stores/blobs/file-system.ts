@@ -129,13 +129,34 @@ class FileSystemBlobs implements Blobs {
     }
   }
 
-  async delete(sha256: string): Promise<boolean> {
+  async delete(sha256: string, { storedBeforeMs }: { readonly storedBeforeMs?: number } = {}): Promise<boolean> {
     const path = this.#path(parseSha256(sha256))
+    if (storedBeforeMs !== undefined) return this.#deleteOld(path, storedBeforeMs)
     try {
       await fs.unlink(path)
       return true
     } catch (error) {
       if (codeOf(error) === 'ENOENT') return false
+      throw diskError(error, this.#root)
+    }
+  }
+
+  /**
+   * A put could come between a look at the age and the removal. So the file is moved aside first: what is put then stands
+   * in its place, and what was put before is seen to be young, and goes back.
+   */
+  async #deleteOld(path: string, storedBeforeMs: number): Promise<boolean> {
+    const isOld = (found: Stats | undefined): boolean => found !== undefined && found.mtimeMs < storedBeforeMs
+    if (!isOld(await statOf(path))) return false
+    const aside = join(this.#incoming, randomUUID())
+    try {
+      await fs.rename(path, aside)
+      const old = isOld(await statOf(aside))
+      if (!old) await fs.link(aside, path).catch((error: unknown) => ignoreExisting(error))
+      await fs.rm(aside, { force: true })
+      return old
+    } catch (error) {
+      if (codeOf(error) === 'ENOENT') return false // somebody else was faster
       throw diskError(error, this.#root)
     }
   }
@@ -178,6 +199,11 @@ class FileSystemBlobs implements Blobs {
       throw diskError(error, this.#root)
     }
   }
+}
+
+/** The same bytes, put meanwhile. */
+function ignoreExisting(error: unknown): void {
+  if (codeOf(error) !== 'EEXIST') throw error
 }
 
 /** Writes a source to a new file and makes it durable. `place` is what an error names. */

@@ -95,29 +95,6 @@ describe('a dataset made of files', () => {
     })
   })
 
-  test('takes the blobs along that no other version has, once they are old enough', async () => {
-    const later = { now: () => Date.now() + 2 * 24 * 3_600_000 }
-    const services = { blobs: house.blobs, collections: house.collections, kernels, modify, builtIn: [] }
-    const uploads = new Uploads(join(house.folder, 'uploads'), house.blobs)
-    const split = { seed: 1, validation: 0, test: 0.2 }
-    const rows = Array.from({ length: 40 }, (_, i) => i).join('\n')
-    const first = (await add('swept', `x\n${rows}\n`, { split })).dataset
-    // Another name for the same rows.
-    const shared = (await add('sharing', `x\n${rows}\n`, { split })).dataset
-    const shards = Object.values((await house.datasets.resolve({ name: 'swept' })).data.splits).flatMap(
-      (part) => part.shards,
-    )
-    const there = (): Promise<boolean[]> => Promise.all(shards.map(({ sha256 }) => house.blobs.has(sha256)))
-    const tomorrow = new Datasets({ ...services, clock: later, uploads })
-    await tomorrow.remove('swept', first.version)
-    expect(await there()).toEqual([true, true])
-    await house.datasets.remove('sharing', shared.version)
-    expect(await there()).toEqual([true, true]) // stored a moment ago
-    await add('again', `x\n${rows}\n`, { split })
-    await tomorrow.remove('again', 1)
-    expect(await there()).toEqual([false, false])
-  })
-
   test('leaves no version behind when a file is wrong or the work is stopped', async () => {
     await expect(add('broken', 'x,y\n1,2\n3\n')).rejects.toMatchObject({ code: 'data.malformed' })
     const path = join(house.folder, 'stopped.csv')

@@ -8,7 +8,7 @@ import { smallJob, tinyJob } from '../harness/jobs.ts'
 import { ProcessFleet, temporaryFolder, tensorfleet } from '../harness/processes.ts'
 import type { Ran, RunOptions, TemporaryFolder } from '../harness/processes.ts'
 
-const COMMANDS = ['up', 'control', 'worker', 'page', 'submit', 'ps', 'watch', 'logs', 'cancel', 'pause', 'resume', 'retry', 'clone', 'models', 'model', 'download', 'predict', 'evaluate', 'workers', 'pool', 'sweep', 'sweeps', 'actors', 'dead-letters'] // prettier-ignore
+const COMMANDS = ['up', 'control', 'worker', 'page', 'submit', 'ps', 'watch', 'logs', 'cancel', 'pause', 'resume', 'retry', 'clone', 'models', 'model', 'download', 'predict', 'evaluate', 'workers', 'pool', 'sweep', 'sweeps', 'gc', 'actors', 'dead-letters'] // prettier-ignore
 /** A black image, which is an example of no digit but has the right shape. */
 const IMAGE = Array.from({ length: 28 }, () => Array.from({ length: 28 }, () => [0]))
 

@@ -188,6 +188,17 @@ export function blobsContract(name: string, open: () => Promise<BlobsUnderTest>)
       expect(await readFile(path)).toEqual(Buffer.from(content))
     })
 
+    test('deletes with a bound only what was not stored since, nor stored again', async () => {
+      const content = randomBytes(1_000)
+      const { sha256 } = await blobs.put(content)
+      const { storedAtMs = 0 } = (await blobs.head(sha256)) ?? {}
+      expect(await blobs.delete(sha256, { storedBeforeMs: storedAtMs })).toBe(false)
+      expect(await blobs.bytes(sha256)).toEqual(content)
+      expect(await blobs.delete(sha256, { storedBeforeMs: storedAtMs + 60_000 })).toBe(true)
+      expect(await blobs.delete(sha256, { storedBeforeMs: storedAtMs + 60_000 })).toBe(false)
+      expect(await blobs.has(sha256)).toBe(false)
+    })
+
     test('lists what is stored in the order of the hashes, with size and time', async () => {
       const beganMs = Date.now()
       const refs = await Promise.all([3, 5, 7, 11].map((size) => blobs.put(randomBytes(size))))

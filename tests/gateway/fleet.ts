@@ -169,6 +169,7 @@ export async function startFleet(options: FleetOptions = {}): Promise<Fleet> {
     predict: async () => ({ rows: 0, shape: [2], values: new Float32Array() }),
     newJobId: () => `JOB${++ids}`,
     auth: new Tokens(secret),
+    sweepBlobs: null,
     metrics: async () => ({ contentType: 'text/plain; version=0.0.4', body: 'up 1\n' }),
     ready: async () => ({ transport: checkOf(client.health()) }),
     version: '0.0.0-test',

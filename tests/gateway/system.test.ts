@@ -111,3 +111,30 @@ test('requests are observed by the pattern of their route, never by an id', asyn
 
   expect(observed).toEqual(['GET /v1/jobs/:id 404', 'GET unmatched 404', 'GET /healthz 200'])
 })
+
+test('blobs are swept by admins alone, and not at all where documents do not last', async () => {
+  const report = { removed: 2, removedBytes: 20, kept: 3, young: 1 }
+  const asked: object[] = []
+  await using lasting = await startFleet({
+    services: {
+      sweepBlobs: async ({ signal: _, ...options }) => {
+        asked.push(options)
+        return report
+      },
+    },
+  })
+  const gc = (fleet: Fleet, as?: string, body: object = { dryRun: true }): Promise<Response> =>
+    fleet.request('/v1/system/gc', {
+      method: 'POST',
+      headers: { 'content-type': 'application/json' },
+      body: JSON.stringify(body),
+      ...(as !== undefined && { as }),
+    })
+  expect((await gc(lasting)).status).toBe(403)
+  const admin = await lasting.token('admin')
+  expect(await (await gc(lasting, admin)).json()).toEqual(report)
+  expect(asked).toEqual([{ minAgeMs: 24 * 3_600_000, isDryRun: true }])
+  expect((await gc(lasting, admin, { olderThanHours: 0 })).status).toBe(422)
+  await using passing = await startFleet()
+  expect((await gc(passing, await passing.token('admin'))).status).toBe(409)
+})

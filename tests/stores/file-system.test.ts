@@ -29,6 +29,20 @@ describe('blobs in a folder', () => {
     expect(await readdir(join(root, 'cache'))).toEqual([sha256])
   })
 
+  test('what is put while the old copy of it is deleted is there afterwards', async () => {
+    const root = await temporaryFolder()
+    const blobs = await openFileSystemBlobs(root)
+    const content = randomBytes(1000)
+    const hourAgoMs = Date.now() - 3_600_000
+    for (let round = 0; round < 100; round++) {
+      const { sha256 } = await blobs.put(content)
+      const yesterday = new Date(hourAgoMs - 24 * 3_600_000)
+      await utimes(join(root, sha256.slice(0, 2), sha256), yesterday, yesterday)
+      await Promise.all([blobs.put(content), blobs.delete(sha256, { storedBeforeMs: hourAgoMs })])
+      expect(await blobs.bytes(sha256)).toEqual(content)
+    }
+  })
+
   test('a cache on another file system is a verified copy', async (context) => {
     const disk = await smallDisk(context, 1024 * 1024)
     const root = await temporaryFolder()

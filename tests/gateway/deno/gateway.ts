@@ -68,6 +68,7 @@ const gateway = await serve(
     predict: async () => ({ rows: 1, shape: [2], values: new Float32Array([0.25, 0.75]), classes: ['dog'] }),
     newJobId: () => `DENO${++ids}`,
     auth: new Tokens(new TextEncoder().encode(SECRET)),
+    sweepBlobs: null,
     metrics: async () => ({ contentType: 'text/plain', body: '' }),
     ready: async () => ({ transport: checkOf(client.health()) }),
     version: navigator.userAgent,

@@ -8,6 +8,7 @@ import { Node } from '../../runtime/node.ts'
 import { RuntimeEvents } from '../../runtime/events.ts'
 import { SeededRandom, VirtualClock } from '../../runtime/testing/mod.ts'
 import { MemoryServer } from '../../runtime/memory/server.ts'
+import type { Transport } from '../../runtime/transport.ts'
 
 test('a node that is stopped while it starts keeps no shard', async () => {
   const clock = new VirtualClock()
@@ -28,6 +29,40 @@ test('a node that is stopped while it starts keeps no shard', async () => {
   expect([...server.shards.values()].map(({ owner }) => owner)).toEqual([null, null, null, null])
   expect(server.nodes.size).toBe(0)
 })
+
+/** Its process is gone at `kill`: nothing that it asks for is answered any more. */
+function mortal(transport: Transport): { readonly transport: Transport; readonly kill: () => void } {
+  let dead = false
+  const handler: ProxyHandler<Transport> = {
+    get(target, key) {
+      const value: unknown = Reflect.get(target, key)
+      if (typeof value !== 'function') return value
+      return (...args: unknown[]): unknown => (dead ? new Promise(() => {}) : Reflect.apply(value, target, args))
+    },
+  }
+  return { transport: new Proxy(transport, handler), kill: () => void (dead = true) }
+}
+
+test.each([0, 137, 490])(
+  'the shards of a node that dies %i ms after a look around are taken over within two seconds',
+  async (laterMs) => {
+    const clock = new VirtualClock()
+    const server = new MemoryServer({ clock })
+    const directory = { shards: 8, pinned: new Set<string>() }
+    const { transport, kill } = mortal(server.connect())
+    const make = (own: Transport, seed: number): Node =>
+      new Node({ transport: own, actors: [], directory, hosts: 'sharded', clock, random: new SeededRandom(seed) })
+    const [dying, staying] = [make(transport, 1), make(server.connect(), 2)]
+    await dying.start()
+    await clock.advanceTo(clock.now() + laterMs)
+    await staying.start()
+    await clock.advanceTo(clock.now() + 10_000 + laterMs)
+    expect(dying.shards).toHaveLength(4)
+    kill()
+    await clock.advanceTo(clock.now() + 2_000)
+    expect(staying.shards).toHaveLength(8)
+  },
+)
 
 const worker = defineActor({
   kind: 'worker',

@@ -3,6 +3,7 @@
  * somewhere, each of its trials is a job that may run, and they can be compared. All problems at once. Which trials
  * there are is known beforehand (search.ts), so none is left to fail for what could have been seen here.
  */
+import { setImmediate } from 'node:timers/promises'
 import type { Problem } from '../kernels/mod.ts'
 import { SWEEP_LIMITS } from '../machines/limits.ts'
 import { gridSize, parametersOf, pathOf, trialCount, trialSpec, withValue } from '../machines/search.ts'
@@ -18,6 +19,9 @@ export interface SweepAdmissionServices extends AdmissionServices {
 }
 
 export type AdmittedSweep = { readonly spec: SweepSpec } | { readonly problems: readonly Problem[] }
+
+/** A millisecond and a half each. */
+const TRIALS_A_TURN = 16
 
 /** More than anybody reads. */
 const PROBLEMS_MAX = 100
@@ -106,6 +110,7 @@ async function checkTrials(services: SweepAdmissionServices, spec: SweepSpec): P
   for (let trial = 0; trial < trialCount(spec) && problems.length < PROBLEMS_MAX; trial++) {
     const checked = services.checkJob(trialSpec(spec, trial))
     const found = 'problems' in checked ? checked.problems : await admit(services, checked.spec, spec.metric)
+    if (trial % TRIALS_A_TURN === TRIALS_A_TURN - 1) await setImmediate() // others have requests too
     problems = distinct([...problems, ...found.map((each) => asOfSweep(each, spec, trial))])
   }
   return problems

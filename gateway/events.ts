@@ -53,7 +53,7 @@ export async function sendEvents(
 }
 
 /** Whether a job or a sweep in this state will change no more. */
-export function isOver({ state }: { readonly state: JobView['state'] | SweepView['state'] }): boolean {
+export function isOver({ state }: { readonly state: string }): boolean {
   return state === 'completed' || state === 'failed' || state === 'cancelled'
 }
 

@@ -2,26 +2,20 @@
  * `/v1/batches`: jobs that do one thing with many rows, on all workers: map a gpu.js function, evaluate a model, predict.
  * Submit, list, look, cancel, download.
  */
-import { z } from 'zod'
 import type { BatchSpec, BatchView } from '../../machines/batch-spec.ts'
-import { RuntimeError } from '../../runtime/errors.ts'
 import { pathParam, principalOf, queryOf, type Api, type Context } from '../api.ts'
 import { checkBody, readBody, SPEC_TYPES } from '../body.ts'
 import { isSameJson, jobIdOf, sameModel } from '../idempotency.ts'
-import { mayChange, maySee } from '../job-access.ts'
+import { maySee } from '../job-access.ts'
 import { isBatch, jobAddress, unknownJob } from '../job-address.ts'
 import type { JobStarter } from '../job-starter.ts'
 import { LIMITS } from '../limits.ts'
+import { asItIs, ownersOf, pageFrom, pageQuery } from '../listing.ts'
 import { GatewayError } from '../problems.ts'
 import { batchSchema, batchSpecSchema } from '../schemas/batch-spec.ts'
 import { pageOf } from '../schemas/views.ts'
 import type { Services } from '../services.ts'
-import { traceOf } from '../trace.ts'
-
-const listQuery = z.strictObject({
-  cursor: z.string().optional().describe('`next` of the page before.'),
-  limit: z.coerce.number().int().min(1).max(LIMITS.pageMax).default(LIMITS.pageDefault),
-})
+import { steer } from '../steering.ts'
 
 export function batchRoutes(api: Api, services: Services, starter: JobStarter): void {
   api.on(
@@ -47,20 +41,13 @@ export function batchRoutes(api: Api, services: Services, starter: JobStarter): 
       tag: 'batches',
       summary: 'Batch jobs, newest first.',
       access: 'viewer',
-      query: listQuery,
+      query: pageQuery,
       answers: { 200: { description: 'A page of batch jobs.', content: pageOf(batchSchema) } },
     },
     async (c) => {
-      const { cursor, limit } = queryOf(c, listQuery)
-      const { role, subject } = principalOf(c)
-      const page = await services.batches.stored.find({
-        where: role === 'user' ? { owner: subject } : {},
-        order: { by: 'createdAt', direction: 'descending' },
-        limit,
-        ...(cursor !== undefined && { cursor }),
-      })
-      const items = page.items.map(({ value }) => value)
-      return c.json({ items, ...(page.next !== undefined && { next: page.next }) })
+      const page = queryOf(c, pageQuery)
+      const listing = { where: ownersOf(c), by: 'createdAt', page, show: asItIs<BatchView> } as const
+      return c.json(await pageFrom(services.batches.stored, listing))
     },
   )
 
@@ -157,23 +144,14 @@ async function batchFor(c: Context, services: Services): Promise<BatchView> {
 
 async function cancel(c: Context, services: Services): Promise<Response> {
   const job = await batchFor(c, services)
-  if (!mayChange(principalOf(c), job)) {
-    throw new GatewayError(
-      'auth.forbidden',
-      `Job ${job.id} belongs to ${job.owner}: only they and admins may cancel it`,
-    )
-  }
-  const options = { ...traceOf(c.req), control: true, signal: c.get('signal'), timeoutMs: LIMITS.askMs }
-  const handled = await services.client.ask(jobAddress(job.id), { type: 'cancel' }, options).then(
-    (answer) => answer.handled,
-    (error: unknown) => {
-      if (error instanceof RuntimeError && error.code === 'actor.done') return false // it ended since we looked
-      throw error
-    },
-  )
-  const after = (await findBatch(services, job.id)) ?? job
-  if (handled) return c.json(after, 202)
-  throw new GatewayError('job.not-cancellable', `Cannot cancel job ${job.id}: it is ${after.state}`, { state: after.state }) // prettier-ignore
+  return steer(c, services, job, {
+    what: 'job',
+    verb: 'cancel',
+    actor: jobAddress(job.id),
+    event: { type: 'cancel' },
+    refusal: 'job.not-cancellable',
+    find: () => findBatch(services, job.id),
+  })
 }
 
 const MEDIA_TYPES = { npy: 'application/octet-stream', csv: 'text/csv', jsonl: 'application/jsonl' } as const

@@ -9,32 +9,21 @@ import { mayAct, type Principal } from '../auth.ts'
 import { checkBody, JSON_TYPES, readBody } from '../body.ts'
 import { EventChannel } from '../event-channel.ts'
 import { LIMITS } from '../limits.ts'
+import { asItIs, pageFrom, pageQuery, versionsOf } from '../listing.ts'
 import { readForm } from '../multipart.ts'
 import { GatewayError, problemOf } from '../problems.ts'
 import { datasetBody, datasetDetailSchema, datasetForm, datasetName, datasetSchema, ingestOptionsSchema, rowsQuery, rowsSchema } from '../schemas/datasets.ts' // prettier-ignore
 import { pageOf } from '../schemas/views.ts'
 import type { DatasetUpload, IngestProgress, Services, Settings } from '../services.ts'
 
-const pageQuery = z.strictObject({
-  cursor: z.string().optional().describe('`next` of the page before.'),
-  limit: z.coerce.number().int().min(1).max(LIMITS.pageMax).default(LIMITS.pageDefault),
-})
-
 const SPLITS = ['train', 'validation', 'test'] as const
 
 export function datasetRoutes(api: Api, services: Services, settings: Settings): void {
   const { datasets } = services
   const listed = async (c: Context, name?: string): Promise<Response> => {
-    const { cursor, limit } = queryOf(c, pageQuery)
+    const page = queryOf(c, pageQuery)
     if (name !== undefined) await datasets.resolve({ name }) // an unknown name is an error and not an empty list
-    const page = await datasets.find({
-      where: name === undefined ? {} : { name },
-      order: { by: name === undefined ? 'createdAt' : 'version', direction: 'descending' },
-      limit,
-      ...(cursor !== undefined && { cursor }),
-    })
-    const items = page.items.map(({ value }) => value)
-    return c.json({ items, ...(page.next !== undefined && { next: page.next }) })
+    return c.json(await pageFrom(datasets, { ...versionsOf(name), page, show: asItIs<DatasetView> }))
   }
 
   api.on(

@@ -4,6 +4,7 @@ import { pathParam, queryOf } from '../api.ts'
 import type { Api, Context } from '../api.ts'
 import { checkBody, JSON_TYPES, readBody } from '../body.ts'
 import { LIMITS } from '../limits.ts'
+import { pageQuery } from '../listing.ts'
 import { GatewayError } from '../problems.ts'
 import { pageOf } from '../schemas/views.ts'
 import type { Services } from '../services.ts'
@@ -20,11 +21,6 @@ const deadLetterSchema = z
     content: z.unknown().describe('What it said: an event, a timer, the result of an effect.'),
   })
   .meta({ id: 'DeadLetter' })
-
-const listQuery = z.strictObject({
-  cursor: z.string().optional().describe('`next` of the page before.'),
-  limit: z.coerce.number().int().min(1).max(LIMITS.pageMax).default(LIMITS.pageDefault),
-})
 
 const resendBody = z
   .strictObject({
@@ -45,11 +41,11 @@ export function deadLetterRoutes(api: Api, { client }: Services): void {
       tag: 'system',
       summary: 'Messages that no actor could take, by shard and the oldest first.',
       access: 'admin',
-      query: listQuery,
+      query: pageQuery,
       answers: { 200: { description: 'A page of dead letters.', content: pageOf(deadLetterSchema) } },
     },
     async (c) => {
-      const { cursor, limit } = queryOf(c, listQuery)
+      const { cursor, limit } = queryOf(c, pageQuery)
       return c.json(await deadLetters.list({ limit, ...(cursor !== undefined && { after: cursor }) }))
     },
   )

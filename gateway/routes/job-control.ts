@@ -1,12 +1,10 @@
 /** Steering a job: cancel, pause and resume it, try it again, make another like it. */
 import { z } from 'zod'
 import type { JobView } from '../../machines/views.ts'
-import { RuntimeError } from '../../runtime/errors.ts'
 import { pathParam, principalOf, queryOf, type Api, type Context } from '../api.ts'
 import { checkBody, readBody, SPEC_TYPES } from '../body.ts'
-import { findJob, jobFor, mayChange } from '../job-access.ts'
+import { findJob, jobFor } from '../job-access.ts'
 import { jobAddress } from '../job-address.ts'
-import { isOver } from '../events.ts'
 import { admitOrThrow, locationOf, spawnJob } from '../job-start.ts'
 import type { JobStarter } from '../job-starter.ts'
 import { LIMITS } from '../limits.ts'
@@ -14,7 +12,7 @@ import { GatewayError, type GatewayErrorCode } from '../problems.ts'
 import { jobSpecSchema } from '../schemas/job-spec.ts'
 import { jobViewSchema } from '../schemas/views.ts'
 import type { Services } from '../services.ts'
-import { traceOf } from '../trace.ts'
+import { requireOwner, steer } from '../steering.ts'
 
 const pauseQuery = z.strictObject({
   now: z.enum(['true', 'false']).default('false').describe('Do not wait for the end of the round: it will be run again.'), // prettier-ignore
@@ -35,7 +33,7 @@ export function jobControlRoutes(api: Api, services: Services, starter: JobStart
       access: 'user',
       answers: { 202: { description: 'The job, which is being cancelled.', content: jobViewSchema } },
     },
-    (c) => steer(c, services, { type: 'cancel' }, 'job.not-cancellable', 'cancel'),
+    (c) => steerJob(c, services, { type: 'cancel' }, 'job.not-cancellable'),
   )
 
   api.on(
@@ -50,7 +48,7 @@ export function jobControlRoutes(api: Api, services: Services, starter: JobStart
     },
     (c) => {
       const isUrgent = queryOf(c, pauseQuery).now === 'true'
-      return steer(c, services, { type: 'pause', isUrgent }, 'job.not-pausable', 'pause')
+      return steerJob(c, services, { type: 'pause', isUrgent }, 'job.not-pausable')
     },
   )
 
@@ -63,7 +61,7 @@ export function jobControlRoutes(api: Api, services: Services, starter: JobStart
       access: 'user',
       answers: { 202: { description: 'The job, which goes on.', content: jobViewSchema } },
     },
-    (c) => steer(c, services, { type: 'resume' }, 'job.not-resumable', 'resume'),
+    (c) => steerJob(c, services, { type: 'resume' }, 'job.not-resumable'),
   )
 
   api.on(
@@ -97,32 +95,16 @@ type Steering =
   | { readonly type: 'pause'; readonly isUrgent: boolean }
   | { readonly type: 'resume' }
 
-async function steer(
-  c: Context,
-  services: Services,
-  event: Steering,
-  refusal: GatewayErrorCode,
-  verb: string,
-): Promise<Response> {
-  const job = await ownJob(c, services, verb)
-  const refused = ({ id, state }: JobView): GatewayError =>
-    new GatewayError(refusal, `Cannot ${verb} job ${id}: it is ${state}`, { state })
-  if (isOver(job)) throw refused(job)
-  const options = { ...traceOf(c.req), control: true, signal: c.get('signal'), timeoutMs: LIMITS.askMs }
-  const handled = await services.client.ask(jobAddress(job.id), event, options).then(
-    (answer) => answer.handled,
-    (error: unknown) => {
-      if (error instanceof RuntimeError && error.code === 'actor.done') return false // it ended since we looked
-      throw error
-    },
-  )
-  const after = (await findJob(services, job.id)) ?? job
-  if (!handled) throw refused(after)
-  return c.json(after, 202)
+async function steerJob(c: Context, services: Services, event: Steering, refusal: GatewayErrorCode): Promise<Response> {
+  const { type: verb } = event
+  const job = await jobFor(services, pathParam(c, 'id'), principalOf(c))
+  const find = (): Promise<JobView | null> => findJob(services, job.id)
+  return steer(c, services, job, { what: 'job', verb, actor: jobAddress(job.id), event, refusal, find })
 }
 
 async function retry(c: Context, services: Services, starter: JobStarter): Promise<Response> {
-  const job = await ownJob(c, services, 'try again')
+  const job = await jobFor(services, pathParam(c, 'id'), principalOf(c))
+  requireOwner(c, job, 'job', 'try again')
   if (job.state !== 'failed' && job.state !== 'cancelled') {
     throw new GatewayError('job.not-retryable', `Cannot try job ${job.id} again: it is ${job.state}`, {
       state: job.state,
@@ -162,13 +144,4 @@ function merged(target: unknown, patch: unknown): unknown {
     else result.set(key, merged(result.get(key), value))
   }
   return Object.fromEntries(result)
-}
-
-/** The job, if it is theirs to change. */
-async function ownJob(c: Context, services: Services, verb: string): Promise<JobView> {
-  const id = pathParam(c, 'id')
-  const principal = principalOf(c)
-  const job = await jobFor(services, id, principal)
-  if (mayChange(principal, job)) return job
-  throw new GatewayError('auth.forbidden', `Job ${id} belongs to ${job.owner}: only they and admins may ${verb} it`)
 }

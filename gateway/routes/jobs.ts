@@ -10,6 +10,7 @@ import { logsStream } from '../job-address.ts'
 import { admitOrThrow, locationOf, spawnJob } from '../job-start.ts'
 import type { JobStarter } from '../job-starter.ts'
 import { LIMITS } from '../limits.ts'
+import { asItIs, ownersOf, pageFields, pageFrom } from '../listing.ts'
 import { GatewayError } from '../problems.ts'
 import { jobSpecSchema } from '../schemas/job-spec.ts'
 import { presetSpecSchema } from '../schemas/preset-spec.ts'
@@ -19,8 +20,7 @@ import type { Services } from '../services.ts'
 const listQuery = z.strictObject({
   state: z.enum(jobStates).optional(),
   owner: z.string().max(200).optional().describe("Somebody's jobs. A user sees their own alone."),
-  cursor: z.string().optional().describe('`next` of the page before.'),
-  limit: z.coerce.number().int().min(1).max(LIMITS.pageMax).default(LIMITS.pageDefault),
+  ...pageFields,
 })
 
 export function jobRoutes(api: Api, services: Services, starter: JobStarter): void {
@@ -49,18 +49,11 @@ export function jobRoutes(api: Api, services: Services, starter: JobStarter): vo
       answers: { 200: { description: 'A page of jobs.', content: pageOf(jobViewSchema) } },
     },
     async (c) => {
-      const { state, owner, cursor, limit } = queryOf(c, listQuery)
-      const { role, subject } = principalOf(c)
-      if (role === 'user' && owner !== undefined && owner !== subject) return c.json({ items: [] })
-      const ownerFilter = role === 'user' ? subject : owner
-      const page = await services.jobs.find({
-        where: { ...(state !== undefined && { state }), ...(ownerFilter !== undefined && { owner: ownerFilter }) },
-        order: { by: 'createdAt', direction: 'descending' },
-        limit,
-        ...(cursor !== undefined && { cursor }),
-      })
-      const items = page.items.map(({ value }) => value)
-      return c.json({ items, ...(page.next !== undefined && { next: page.next }) })
+      const { state, owner, ...page } = queryOf(c, listQuery)
+      const owners = ownersOf(c)
+      if (owner !== undefined && owner !== (owners.owner ?? owner)) return c.json({ items: [] })
+      const where = { ...(state !== undefined && { state }), ...(owner !== undefined && { owner }), ...owners }
+      return c.json(await pageFrom(services.jobs, { where, by: 'createdAt', page, show: asItIs<JobView> }))
     },
   )
 

@@ -4,16 +4,12 @@ import type { ModelVersionView } from '../../machines/views.ts'
 import { pathParam, queryOf, type Api, type Context } from '../api.ts'
 import { checkBody, JSON_TYPES, readBody } from '../body.ts'
 import { LIMITS } from '../limits.ts'
+import { asItIs, pageFrom, pageQuery, versionsOf } from '../listing.ts'
 import { outputsOf, rowsOf } from '../predictions.ts'
 import { modelAt, unknownModel } from '../model-access.ts'
 import { GatewayError } from '../problems.ts'
 import { modelVersionSchema, pageOf } from '../schemas/views.ts'
 import type { Services } from '../services.ts'
-
-const pageQuery = z.strictObject({
-  cursor: z.string().optional().describe('`next` of the page before.'),
-  limit: z.coerce.number().int().min(1).max(LIMITS.pageMax).default(LIMITS.pageDefault),
-})
 
 const FILES = {
   weights: { type: 'application/octet-stream', suffix: '.safetensors' },
@@ -57,16 +53,10 @@ const predictAnswer = z
 export function modelRoutes(api: Api, services: Services): void {
   const { models } = services
   const listed = async (c: Context, name?: string): Promise<Response> => {
-    const { cursor, limit } = queryOf(c, pageQuery)
-    const page = await models.find({
-      where: name === undefined ? {} : { name },
-      order: { by: name === undefined ? 'createdAt' : 'version', direction: 'descending' },
-      limit,
-      ...(cursor !== undefined && { cursor }),
-    })
-    if (name !== undefined && cursor === undefined && page.items.length === 0) throw unknownModel(name)
-    const items = page.items.map(({ value }) => value)
-    return c.json({ items, ...(page.next !== undefined && { next: page.next }) })
+    const page = queryOf(c, pageQuery)
+    const found = await pageFrom(models, { ...versionsOf(name), page, show: asItIs<ModelVersionView> })
+    if (name !== undefined && page.cursor === undefined && found.items.length === 0) throw unknownModel(name)
+    return c.json(found)
   }
 
   api.on(

@@ -3,26 +3,20 @@ import { z } from 'zod'
 import type { SweepSpec, SweepView } from '../../machines/sweep-spec.ts'
 import { address } from '../../runtime/client.ts'
 import type { ActorAddress } from '../../runtime/client.ts'
-import { RuntimeError } from '../../runtime/errors.ts'
 import { pathParam, principalOf, queryOf, type Api, type Context } from '../api.ts'
 import { checkBody, readBody, SPEC_TYPES } from '../body.ts'
 import { EVENT_STREAM_OPERATION, type EventStreams } from '../event-streams.ts'
-import { isOver } from '../events.ts'
 import { isSameJson, jobIdOf } from '../idempotency.ts'
-import { mayChange, maySee } from '../job-access.ts'
+import { maySee } from '../job-access.ts'
 import type { JobStarter } from '../job-starter.ts'
 import { LIMITS } from '../limits.ts'
+import { ownersOf, pageFrom, pageQuery } from '../listing.ts'
 import { GatewayError, type GatewayErrorCode } from '../problems.ts'
 import { presetSpecSchema } from '../schemas/preset-spec.ts'
 import { sweepSpecSchema, sweepSummarySchema, sweepViewSchema } from '../schemas/sweep-spec.ts'
 import { pageOf } from '../schemas/views.ts'
 import type { Services } from '../services.ts'
-import { traceOf } from '../trace.ts'
-
-const listQuery = z.strictObject({
-  cursor: z.string().optional().describe('`next` of the page before.'),
-  limit: z.coerce.number().int().min(1).max(LIMITS.pageMax).default(LIMITS.pageDefault),
-})
+import { steer } from '../steering.ts'
 
 export function sweepRoutes(api: Api, services: Services, starter: JobStarter, streams: EventStreams): void {
   api.on(
@@ -47,20 +41,13 @@ export function sweepRoutes(api: Api, services: Services, starter: JobStarter, s
       tag: 'sweeps',
       summary: 'Sweeps, newest first, without their trials.',
       access: 'viewer',
-      query: listQuery,
+      query: pageQuery,
       answers: { 200: { description: 'A page of sweeps.', content: pageOf(sweepSummarySchema) } },
     },
     async (c) => {
-      const { cursor, limit } = queryOf(c, listQuery)
-      const { role, subject } = principalOf(c)
-      const page = await services.sweeps.stored.find({
-        where: role === 'user' ? { owner: subject } : {},
-        order: { by: 'createdAt', direction: 'descending' },
-        limit,
-        ...(cursor !== undefined && { cursor }),
-      })
-      const items = page.items.map(({ value: { spec: _spec, leaderboard: _trials, ...summary } }) => summary)
-      return c.json({ items, ...(page.next !== undefined && { next: page.next }) })
+      const page = queryOf(c, pageQuery)
+      const listing = { where: ownersOf(c), by: 'createdAt', page, show: summaryOf } as const
+      return c.json(await pageFrom(services.sweeps.stored, listing))
     },
   )
 
@@ -120,7 +107,7 @@ export function sweepRoutes(api: Api, services: Services, starter: JobStarter, s
         access: 'user',
         answers: { 202: { description: `The sweep, ${after}.`, content: sweepViewSchema } },
       },
-      (c) => steer(c, services, verb),
+      (c) => steerSweep(c, services, verb),
     )
   }
 }
@@ -176,26 +163,20 @@ const REFUSALS: Readonly<Record<'pause' | 'resume' | 'cancel', GatewayErrorCode>
   cancel: 'sweep.not-cancellable',
 }
 
-async function steer(c: Context, services: Services, verb: keyof typeof REFUSALS): Promise<Response> {
+function summaryOf({
+  spec: _spec,
+  leaderboard: _trials,
+  ...summary
+}: SweepView): Omit<SweepView, 'spec' | 'leaderboard'> {
+  return summary
+}
+
+async function steerSweep(c: Context, services: Services, verb: keyof typeof REFUSALS): Promise<Response> {
   const sweep = await sweepFor(c, services)
-  const { id, owner } = sweep
-  if (!mayChange(principalOf(c), sweep)) {
-    throw new GatewayError('auth.forbidden', `Sweep ${id} belongs to ${owner}: only they and admins may ${verb} it`)
-  }
-  const refused = ({ state }: SweepView): GatewayError =>
-    new GatewayError(REFUSALS[verb], `Cannot ${verb} sweep ${id}: it is ${state}`, { state })
-  if (isOver(sweep)) throw refused(sweep)
-  const options = { ...traceOf(c.req), control: true, signal: c.get('signal'), timeoutMs: LIMITS.askMs }
-  const handled = await services.client.ask(sweepAddress(id), { type: verb }, options).then(
-    (answer) => answer.handled,
-    (error: unknown) => {
-      if (error instanceof RuntimeError && error.code === 'actor.done') return false // it ended since we looked
-      throw error
-    },
-  )
-  const after = (await findSweep(services, id)) ?? sweep
-  if (!handled) throw refused(after)
-  return c.json(after, 202)
+  const { id } = sweep
+  const find = (): Promise<SweepView | null> => findSweep(services, id)
+  const order = { what: 'sweep', verb, actor: sweepAddress(id), event: { type: verb }, refusal: REFUSALS[verb], find }
+  return steer(c, services, sweep, order)
 }
 
 const SWEEP_ID = /^[A-Za-z0-9_-]{1,64}$/

@@ -389,14 +389,14 @@ export function transportContract(name: string, available: boolean, start: () =>
       for (const lane of ['hi', 'in'] as const) await transport.deliver(shard, lane, batch, 1_000)
       const entries = await transport.read(shard, CURSOR_START, 300)
       const at = (lane: 'hi' | 'in', place: number) => entries.filter((each) => each.lane === lane)[place]?.id ?? ''
-      const commits = [250, 299].map((place, seq) => {
+      const take = (place: number, seq: number) => {
         const cursor = { hi: at('hi', place), in: at('in', place) }
         return transport.commit({ ...empty(shard, epoch, seq), cursor, look: 10 })
-      })
-      await commits[0]
+      }
+      await take(250, 0)
       // Redis trims by whole nodes of a stream.
       expect((await transport.read(shard, CURSOR_START, 300)).length).toBeLessThan(2 * 150)
-      await commits[1]
+      await take(299, 1)
       expect(await transport.read(shard, CURSOR_START, 300)).toEqual([])
     })
 

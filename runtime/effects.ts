@@ -23,6 +23,8 @@ export class Effects {
   readonly #events: RuntimeEvents
   readonly #report: (message: Message) => void
   readonly #running = new Map<string, Running>()
+  /** Generations of those that are to start and wait for their turn. */
+  readonly #waiting = new Map<string, number>()
 
   constructor(options: { clock: Clock; random: Random; events: RuntimeEvents; report: (message: Message) => void }) {
     this.#clock = options.clock
@@ -31,9 +33,20 @@ export class Effects {
     this.#report = options.report
   }
 
+  /** These will be started one after the other: until then their state may be left, or another run of them begin. */
+  announce(starts: readonly EffectStart[]): void {
+    for (const { actor, id, row } of starts) this.#waiting.set(keyOf(actor, id), row.gen)
+  }
+
+  /** Whether what was announced is still to be started. */
+  isWaiting({ actor, id, row }: EffectStart): boolean {
+    return this.#waiting.get(keyOf(actor, id)) === row.gen
+  }
+
   /** Starts an effect, unless this very run of it is under way. Resolves when it has ended. */
   start(definition: ActorDefinition, effect: EffectStart): Promise<void> {
     const key = keyOf(effect.actor, effect.id)
+    this.#waiting.delete(key)
     const running = this.#running.get(key)
     if (running !== undefined) {
       if (running.gen === effect.row.gen) return running.ended
@@ -49,12 +62,15 @@ export class Effects {
   }
 
   stop(actor: ActorAddress, id: string, gen: number): void {
-    const running = this.#running.get(keyOf(actor, id))
+    const key = keyOf(actor, id)
+    if (this.#waiting.get(key) === gen) this.#waiting.delete(key)
+    const running = this.#running.get(key)
     if (running?.gen === gen) running.abort.abort()
   }
 
   /** Aborts every effect that is not among these: what a shard found in its records when it began anew. */
   keepOnly(wanted: readonly EffectStart[]): void {
+    this.#waiting.clear()
     const gens = new Map(wanted.map(({ actor, id, row }) => [keyOf(actor, id), row.gen]))
     for (const [key, running] of this.#running) {
       if (gens.get(key) !== running.gen) running.abort.abort()
@@ -63,6 +79,7 @@ export class Effects {
 
   /** Aborts all and waits until they have ended. */
   async stopAll(): Promise<void> {
+    this.#waiting.clear()
     const all = [...this.#running.values()]
     for (const { abort } of all) abort.abort()
     await Promise.all(all.map(({ ended }) => ended))

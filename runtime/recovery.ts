@@ -66,6 +66,7 @@ export async function startUnderTrial(
 ): Promise<void> {
   const { trials, definitions, clock, limits } = options
   const { care, signal, effects, report } = at
+  effects.announce(starts)
   for (const start of starts) {
     const { actor, id, row } = start
     const fault = care.verdictOnEffect(start)
@@ -74,9 +75,12 @@ export async function startUnderTrial(
       continue
     }
     await trials.run(false, async () => {
-      if (!(await writeTrial(care.trialOfEffect(start), at, options))) return
-      const ended = effects.start(definitionOf(definitions, actor), start)
-      await Promise.race([ended, clock.sleep(limits.effectTrialMs, signal)])
+      if (!effects.isWaiting(start) || !(await writeTrial(care.trialOfEffect(start), at, options))) return
+      // Meanwhile a transition may have left its state, or begun another run of it.
+      if (effects.isWaiting(start)) {
+        const ended = effects.start(definitionOf(definitions, actor), start)
+        await Promise.race([ended, clock.sleep(limits.effectTrialMs, signal)])
+      }
       await writeTrial('', at, options)
     })
   }

@@ -13,12 +13,15 @@ import { definitionOf } from './cell.ts'
 import type { Definitions } from './cell.ts'
 import type { Cells } from './cells.ts'
 import type { Consequences, Standing } from './consequences.ts'
+import { CHILD_FAILED, ENDED, WATCH } from './envelope.ts'
 import { faultOf } from './errors.ts'
 import type { Fault, RuntimeError } from './errors.ts'
 import type { Message, Taken } from './message.ts'
 import { isRepeated, nextBeat } from './scheduling.ts'
 import { supervise, superviseBirth } from './supervision.ts'
 import type { TimerEntry } from './transport.ts'
+
+const OWED: ReadonlySet<string> = new Set([WATCH, ENDED, CHILD_FAILED])
 
 /** Whether it is for code that this process has not got. */
 export function isUnreadable({ code }: RuntimeError): boolean {
@@ -49,8 +52,10 @@ export function hold(
     collected.refuse({ ...envelope, replyTo: envelope.replyTo }, unreadable)
     return true
   }
-  // No more timers can come due than were set: they need no limit, and no dead letter would make up for one.
-  if (!hasRoom && message.kind !== 'timer' && taken.heldId === undefined) return false
+  // No more timers can come due than were set, and a watch, an end and a failure are told once to one who waits: they need
+  // no limit, and no dead letter would make up for one.
+  const isOwed = message.kind === 'timer' || (envelope !== null && OWED.has(envelope.type))
+  if (!hasRoom && !isOwed && taken.heldId === undefined) return false
   if (message.kind === 'timer' && taken.heldId === undefined) collected.clearTimer(message.timer)
   collected.hold(taken, unreadable)
   return true

@@ -7,6 +7,7 @@ import { address, pinnedShard, shardOf } from '../../runtime/address.ts'
 import type { ActorAddress, Directory } from '../../runtime/address.ts'
 import { openClient } from '../../runtime/client.ts'
 import type { Client } from '../../runtime/client.ts'
+import { CHILD_FAILED, ENDED } from '../../runtime/envelope.ts'
 import { RuntimeEvents } from '../../runtime/events.ts'
 import type { RuntimeEventOf } from '../../runtime/events.ts'
 import type { Limits } from '../../runtime/limits.ts'
@@ -227,6 +228,11 @@ describe('code that is older than a record', () => {
       await world.pass(50)
     }
     expect(world.waiting(actor)).toBe(3)
+    expect(world.letters()).toBe(2)
+    // But not of what an actor waits to hear, and hears once: its watch would wait for ever.
+    for (const type of [ENDED, CHILD_FAILED]) await world.driven(world.client.tell(actor, { type, gen: 1 } as never))
+    await world.pass(50)
+    expect(world.waiting(actor)).toBe(5)
     expect(world.letters()).toBe(2)
   })
 

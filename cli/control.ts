@@ -41,7 +41,7 @@ import { checkOf } from '../gateway/services.ts'
 import type { Services } from '../gateway/services.ts'
 import * as kernels from '../kernels/mod.ts'
 import { Metrics } from '../otel/metrics.ts'
-import { address, Node, openClient } from '../runtime/mod.ts'
+import { address, LIMITS, Node, openClient } from '../runtime/mod.ts'
 import type { Client, Transport } from '../runtime/mod.ts'
 import { modify } from '../stores/mod.ts'
 import type { Blobs } from '../stores/mod.ts'
@@ -93,6 +93,7 @@ export async function startControl(options: ControlOptions): Promise<Control> {
     transport,
     directory,
     hosts: 'sharded',
+    stuckMs: LIMITS.stuckMs,
     actors: [
       jobActor({ ...stores, ...telemetry, datasets, registry, kernels, pools }),
       batchActor({ ...telemetry, ...batches }),

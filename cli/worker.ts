@@ -8,7 +8,7 @@ import { Pools, workerActor } from '../actors/mod.ts'
 import * as kernels from '../kernels/mod.ts'
 import type { BackendChoice } from '../kernels/mod.ts'
 import type { WorkerEvent } from '../machines/worker.ts'
-import { address, Node, openClient, systemRandom } from '../runtime/mod.ts'
+import { address, LIMITS, Node, openClient, systemRandom } from '../runtime/mod.ts'
 import type { ActorAddress, Client, Transport } from '../runtime/mod.ts'
 import { openFileSystemBlobs } from '../stores/mod.ts'
 import { memoryLimitOf, slotsOf, thisHost, watchGpus } from './capacity.ts'
@@ -110,7 +110,7 @@ export async function startWorker(options: WorkerOptions): Promise<RunningWorker
       return kernel
     },
   })
-  const node = new Node({ transport, directory, hosts: 'pinned', actors: [definition], id })
+  const node = new Node({ transport, directory, hosts: 'pinned', actors: [definition], id, stuckMs: LIMITS.stuckMs })
   node.events.on('trouble', ({ where, error }) => trouble(where, error))
   tellOfTransport(node.events, trouble)
   const self = address('worker', id)

@@ -55,6 +55,8 @@ export const LIMITS = {
   poisonAttemptsMax: 3,
   /** How long an effect that is started again after crashes is watched before the next one is. */
   effectTrialMs: 1_000,
+  /** A process of the command whose event loop stands still for so long ends itself (watchdog.ts). */
+  stuckMs: 30_000,
   /** A parked owner looks into its mailbox at least so often, whatever the doorbell says. */
   watchdogMs: 1_000,
   askTimeoutMs: 5_000,
@@ -81,6 +83,7 @@ export function checkLimits(limits: Limits): Limits {
     [limits.orphanMs >= limits.leaseMs, 'orphanMs must be at least leaseMs'],
     [limits.healthSlowMs < limits.healthSilentMs, 'healthSlowMs must be below healthSilentMs'],
     [limits.partSilentMs < limits.healthSilentMs, 'partSilentMs must be below healthSilentMs'],
+    [limits.stuckMs > limits.leaseMs, 'stuckMs must be above leaseMs'],
     [limits.batchMax <= limits.mailboxMax, 'batchMax must not exceed mailboxMax'],
   ]
   const broken = rules.filter(([holds]) => !holds).map(([, rule]) => rule)

@@ -23,6 +23,7 @@ import { service } from './service.ts'
 import type { Service } from './service.ts'
 import { Shard } from './shard.ts'
 import type { Member, Need, Transport } from './transport.ts'
+import { Watchdog } from './watchdog.ts'
 
 export interface NodeOptions {
   readonly transport: Transport
@@ -35,6 +36,11 @@ export interface NodeOptions {
   readonly random?: Random
   readonly events?: RuntimeEvents
   readonly limits?: Partial<Limits>
+  /**
+   * Ends the process, with a word on stderr, when its event loop has stood still for so long (`watchdog.ts`): for processes
+   * that somebody starts anew. Absent: nobody watches.
+   */
+  readonly stuckMs?: number
 }
 
 const MEMBERS_CHANNEL = 'members'
@@ -52,6 +58,8 @@ export class Node {
   readonly #courier: Courier
   readonly #health: HealthWatch
   readonly #trials = new Trials()
+  readonly #stuckMs: number | undefined
+  #watchdog: Watchdog | null = null
   readonly #shards = new Map<ShardName, Shard>()
   readonly #renewedAt = new Map<ShardName, number>()
   readonly #orphanSince = new Map<ShardName, number>()
@@ -76,6 +84,7 @@ export class Node {
     this.#reads = Object.fromEntries(options.actors.map(({ kind, version }) => [kind, version]))
     this.#directory = options.directory
     this.#hosts = options.hosts
+    this.#stuckMs = options.stuckMs
     this.#clock = options.clock ?? systemClock
     this.#random = options.random ?? systemRandom
     this.#limits = checkLimits({ ...LIMITS, ...options.limits })
@@ -115,6 +124,7 @@ export class Node {
 
   async #begin(): Promise<void> {
     const at = { clock: this.#clock, events: this.events }
+    if (this.#stuckMs !== undefined) this.#watchdog = new Watchdog(`Node ${this.id}`, this.#stuckMs)
     this.#health.start()
     const renewing = service('lease renewal', at, () => this.#renewAll())
     this.#services.push(renewing)
@@ -140,6 +150,7 @@ export class Node {
     await Promise.all([...this.#shards.values()].map((shard) => this.#handOver(shard)))
     await Promise.all(this.#leaving)
     this.#courier.stop()
+    await this.#watchdog?.stop()
     this.events.emit({ type: 'node.stopped', node: this.id })
   }
 

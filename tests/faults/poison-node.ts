@@ -1,6 +1,7 @@
 /**
  * A process of its own that owns shards and runs actors which may kill it: by an exit, an endless loop or all of its
- * memory within a transition, or by an effect. Arguments: the url of Redis, the id of the node.
+ * memory within a transition, or by an effect. Arguments: the url of Redis, the id of the node, and after how many ms of
+ * standing still it ends itself, if it shall.
  */
 import process from 'node:process'
 import { assign, fromPromise, setup } from 'xstate'
@@ -67,9 +68,16 @@ export const victim = defineActor({
 })
 
 if (import.meta.main) {
-  const [, , url = '', id = ''] = process.argv
+  const [, , url = '', id = '', stuckMs] = process.argv
   const transport = redisTransport({ url })
   const directory = { shards: SHARDS, pinned: new Set<string>() }
   await transport.start({ shards: SHARDS })
-  await new Node({ transport, directory, actors: [victim], hosts: 'sharded', id }).start()
+  await new Node({
+    transport,
+    directory,
+    actors: [victim],
+    hosts: 'sharded',
+    id,
+    ...(stuckMs !== undefined && { stuckMs: Number(stuckMs) }),
+  }).start()
 }

@@ -1,6 +1,7 @@
 /** Messages and effects that kill the process of whoever takes them: found, put aside, and everything else goes on. */
 import { spawn } from 'node:child_process'
 import type { ChildProcess } from 'node:child_process'
+import { once } from 'node:events'
 import { fileURLToPath } from 'node:url'
 import { Redis } from 'ioredis'
 import { afterEach, beforeEach, expect, test, vi } from 'vitest'
@@ -42,9 +43,12 @@ afterEach(async () => {
   await redis.stop()
 })
 
-function startNode(): string {
+function startNode(...more: string[]): string {
   const id = `n${children.length + 1}`
-  children.push(spawn(process.execPath, ['--max-old-space-size=80', PROGRAM, redis.url, id], { stdio: 'ignore' }))
+  const args = ['--max-old-space-size=80', PROGRAM, redis.url, id, ...more]
+  const child = spawn(process.execPath, args, { stdio: ['ignore', 'ignore', 'pipe'] })
+  child.stderr.resume()
+  children.push(child)
   return id
 }
 
@@ -93,6 +97,33 @@ test.each(['exit', 'loop', 'memory'] as const)(
     // The last owner goes on, in every shard.
     expect(await client.ask(patient, { type: 'note', n: 60 } as VictimEvent)).toMatchObject({ handled: true })
     expect(await look.xlen(`{tf:${elsewhere}}:dlq`)).toBe(0)
+  },
+)
+
+test(
+  'a process that is stuck in a transition ends itself and says why, and one that was frozen for longer does not',
+  { timeout: 150_000 },
+  async () => {
+    const first = startNode('3000')
+    const [child] = children as [ChildProcess]
+    let said = ''
+    child.stderr?.setEncoding('utf8').on('data', (text: string) => (said += text))
+    await vi.waitUntil(() => owns(first), WAIT)
+    await client.spawn(patient, null, { timeoutMs: 30_000 })
+
+    child.kill('SIGSTOP')
+    const frozenAt = performance.now() // it must be longer than what counts as stuck
+    await vi.waitUntil(() => performance.now() - frozenAt > 6_000, WAIT)
+    expect(await owns(first)).toBe(false)
+    child.kill('SIGCONT')
+    await vi.waitUntil(() => owns(first), WAIT)
+    await client.ask(patient, { type: 'note', n: 1 } as VictimEvent, { timeoutMs: 30_000 })
+    expect(child.exitCode ?? child.signalCode).toBeNull()
+
+    const exit = once(child, 'exit')
+    await tell(patient, { type: 'kill', how: 'loop' })
+    expect(await exit).toEqual([null, 'SIGKILL'])
+    expect(said).toMatch(/^Node n1 is stuck: for 3 s its event loop has not turned/)
   },
 )
 

@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { jobView } from '../../actors/mod.ts'
+import { jobView, resumePoint } from '../../actors/mod.ts'
 import { parametersOf, trialSpec } from '../../machines/search.ts'
 import type { SweepSpec } from '../../machines/sweep-spec.ts'
 import type { JobView } from '../../machines/views.ts'
@@ -108,6 +108,15 @@ test('a grid trains every trial to its end, and the best is the same one', async
   })
   expect(sweep.model).toBeUndefined()
   expect(sweep.leaderboard.map(({ value }) => value)).toEqual(sweep.leaderboard.map(({ value }) => value).toSorted((a, b) => (a ?? 0) - (b ?? 0))) // prettier-ignore
+})
+
+test('one that was stopped can be taken on by itself, to where the grid would have brought it', async () => {
+  const stopped = (await fleet.sweepView('S')).leaderboard.find(({ state }) => state === 'stopped')
+  const snapshot = await fleet.snapshot(address('job', stopped?.job ?? ''))
+  const resume = resumePoint(snapshot, stopped?.round ?? 0)
+  await fleet.submit('R', jobView(snapshot).spec, { resume })
+  await fleet.until('R', 'completed', 'failed')
+  expect((await job('R')).weights).toBe((await job(`G-${stopped?.trial}`)).weights)
 })
 
 test('a sweep that was paused and went on comes to the same', async () => {

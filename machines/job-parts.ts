@@ -10,16 +10,9 @@ import type { Fault } from './fault.ts'
 import { mayRestart, restarted, withCheckpointNamed } from './divergence.ts'
 import { hasMoreRounds, isValidationDue, withValidation } from './judgement.ts'
 import { JOB_LIMITS } from './limits.ts'
+import { withCheckpoint, withInitial, withResult } from './results.ts'
 import type { TaskInput } from './task-input.ts'
-import {
-  evaluateInputs,
-  initialInput,
-  planOf,
-  roundInputs,
-  withCheckpoint,
-  withInitial,
-  withResult,
-} from './training.ts'
+import { evaluateInputs, initialInput, planOf, roundInputs } from './training.ts'
 import type { JobInput, ModelRef, Plan, ReduceInput, ReduceOutput, RegisterInput, TrainingContext } from './training.ts'
 import type { Evaluation, ScoreInput } from './training.ts'
 import { isAtRung } from './trial.ts'

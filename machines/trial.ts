@@ -9,7 +9,7 @@ import { sweepAddress } from './address.ts'
 import type { Fault } from './fault.ts'
 import { hasMoreRounds } from './judgement.ts'
 import type { MetricSpec } from './train-spec.ts'
-import { finished } from './training.ts'
+import { finished } from './results.ts'
 import type { FinishedTraining, TrainingContext } from './training.ts'
 import type { Tell } from './vocabulary.ts'
 

@@ -89,7 +89,11 @@ async function assignments(
   say(`assigning with ${queued} tasks in the queue …`)
   const endings = new Map<string, (output: WorkOutput) => void>()
   const worker = workerActor(
-    (input) => new Promise((resolve) => void endings.set(input.task, (output) => resolve(output))),
+    (input, signal) =>
+      new Promise((resolve) => {
+        endings.set(input.task, resolve)
+        signal.addEventListener('abort', () => resolve(OUTPUT), { once: true })
+      }),
   )
   const actors = [silentJob, taskActor(), schedulerActor(), pageActor()]
   await using here = await fleet(url, `scheduling${queued}`, actors)
@@ -170,7 +174,7 @@ function taskOf(n: number): TaskInput {
   }
 }
 
-type RunTask = (input: RunInput) => Promise<WorkOutput>
+type RunTask = (input: RunInput, signal: AbortSignal) => Promise<WorkOutput>
 
 function workerActor(runTask: RunTask): ActorDefinition {
   return defineActor({
@@ -178,7 +182,10 @@ function workerActor(runTask: RunTask): ActorDefinition {
     version: 1,
     pinned: true,
     machine: workerMachine,
-    effects: { open: () => Promise.resolve({ backend: 'none', fingerprint: 'f', gpus: [] }), runTask },
+    effects: {
+      open: () => Promise.resolve({ backend: 'none', fingerprint: 'f', gpus: [] }),
+      runTask: (input: RunInput, { signal }) => runTask(input, signal),
+    },
   })
 }
 

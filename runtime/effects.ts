@@ -9,6 +9,7 @@ import type { Clock, Random } from './clock.ts'
 import { faultOf } from './errors.ts'
 import type { RuntimeEvents } from './events.ts'
 import type { EffectStart } from './consequences.ts'
+import type { Limits } from './limits.ts'
 import type { EffectResult, Message } from './message.ts'
 
 interface Running {
@@ -22,12 +23,20 @@ export class Effects {
   readonly #random: Random
   readonly #events: RuntimeEvents
   readonly #report: (message: Message) => void
+  readonly #stopMs: number
   readonly #running = new Map<string, Running>()
   /** Generations of those that are to start and wait for their turn. */
   readonly #waiting = new Map<string, number>()
 
-  constructor(options: { clock: Clock; random: Random; events: RuntimeEvents; report: (message: Message) => void }) {
+  constructor(options: {
+    clock: Clock
+    random: Random
+    events: RuntimeEvents
+    limits: Limits
+    report: (message: Message) => void
+  }) {
     this.#clock = options.clock
+    this.#stopMs = options.limits.effectStopMs
     this.#random = options.random
     this.#events = options.events
     this.#report = options.report
@@ -77,12 +86,21 @@ export class Effects {
     }
   }
 
-  /** Aborts all and waits until they have ended. */
+  /** Aborts all and waits until they have ended, though not for ever: one that heeds no signal is left behind, and named. */
   async stopAll(): Promise<void> {
     this.#waiting.clear()
-    const all = [...this.#running.values()]
-    for (const { abort } of all) abort.abort()
-    await Promise.all(all.map(({ ended }) => ended))
+    const all = [...this.#running]
+    for (const [, { abort }] of all) abort.abort()
+    const over = new AbortController()
+    const late = this.#clock.sleep(this.#stopMs, over.signal).then(() => 'late' as const)
+    const outcome = await Promise.race([Promise.all(all.map(([, { ended }]) => ended)), late])
+    over.abort()
+    if (outcome !== 'late') return
+    for (const [key, running] of all) {
+      if (this.#running.get(key) !== running) continue
+      const error = new Error(`it has not ended ${this.#stopMs} ms after its signal was aborted`)
+      this.#events.emit({ type: 'trouble', where: `effect ${key}`, error })
+    }
   }
 
   async #run(definition: ActorDefinition, start: EffectStart, signal: AbortSignal): Promise<void> {

@@ -57,6 +57,8 @@ export const LIMITS = {
   effectTrialMs: 1_000,
   /** A process of the command whose event loop stands still for so long ends itself (watchdog.ts). */
   stuckMs: 30_000,
+  /** How long a node that leaves waits for effects to heed their signal. */
+  effectStopMs: 10_000,
   /** A parked owner looks into its mailbox at least so often, whatever the doorbell says. */
   watchdogMs: 1_000,
   askTimeoutMs: 5_000,

@@ -5,6 +5,7 @@ import { address } from '../../runtime/address.ts'
 import { openClient } from '../../runtime/client.ts'
 import { Effects } from '../../runtime/effects.ts'
 import { RuntimeEvents } from '../../runtime/events.ts'
+import { LIMITS } from '../../runtime/limits.ts'
 import { MemoryServer } from '../../runtime/memory/server.ts'
 import type { Message } from '../../runtime/message.ts'
 import { Node } from '../../runtime/node.ts'
@@ -35,7 +36,13 @@ test('an effect that fails is tried again after pauses that double up to a limit
   })
   const reported: Message[] = []
   const report = (message: Message): void => void reported.push(message)
-  const effects = new Effects({ clock, random: new SeededRandom(1), events: new RuntimeEvents(), report })
+  const effects = new Effects({
+    clock,
+    random: new SeededRandom(1),
+    events: new RuntimeEvents(),
+    limits: LIMITS,
+    report,
+  })
   const row = { id: 'run', src: 'work', gen: 1 }
   const ended = effects.start(failing, { actor: address('worker', 'a'), id: 'work', row, trace: undefined })
   await clock.advanceTo(clock.now() + 60_000)

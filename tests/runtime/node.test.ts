@@ -4,6 +4,7 @@ import { address } from '../../runtime/address.ts'
 import { defineActor } from '../../runtime/actor.ts'
 import { openClient } from '../../runtime/client.ts'
 import type { ShardName } from '../../runtime/address.ts'
+import { LIMITS } from '../../runtime/limits.ts'
 import { Node } from '../../runtime/node.ts'
 import { RuntimeEvents } from '../../runtime/events.ts'
 import { SeededRandom, VirtualClock } from '../../runtime/testing/mod.ts'
@@ -106,8 +107,16 @@ test('a node that leaves gives its shards back at once, whatever their effects d
   const claimed: ShardName[] = []
   events.on('lease.claimed', ({ shard }) => claimed.push(shard))
   const left = [...leaving.shards]
-  void leaving.stop() // never ends: its effects don't
+  const troubles: string[] = []
+  events.on('trouble', ({ where }) => troubles.push(where))
+  let stopped = false
+  void leaving.stop().then(() => (stopped = true))
   await clock.advanceTo(clock.now()) // no time passes
   expect(claimed.sort()).toEqual(left.sort())
   expect(staying.shards).toHaveLength(4)
+  // It waits for its effects, which never end, though not for ever.
+  expect(stopped).toBe(false)
+  await clock.advanceTo(clock.now() + LIMITS.effectStopMs)
+  expect(stopped).toBe(true)
+  expect(troubles).toContainEqual(expect.stringMatching(/^effect worker\/.\|work$/))
 })

@@ -48,7 +48,7 @@ test('an effect that waits for its trial is not started once its state was left,
   const reported: Message[] = []
   const report = (message: Message) => void reported.push(message)
   const events = new RuntimeEvents()
-  const effects = new Effects({ clock, random: new SeededRandom(1), events, report })
+  const effects = new Effects({ clock, random: new SeededRandom(1), events, limits: LIMITS, report })
   const { signal } = new AbortController()
   const started = startUnderTrial(
     [start('a', 1), start('b', 1), start('c', 1), start('d', 1)],

@@ -62,6 +62,7 @@ export interface TestActor<A extends ActorDefinition> {
 const QUIET_LIMITS: Limits = {
   ...LIMITS,
   leaseMs: 30 * 86_400_000,
+  stuckMs: 31 * 86_400_000,
   leaseRenewMs: 10 * 86_400_000,
   leaseSuspendMs: 20 * 86_400_000,
   orphanMs: 30 * 86_400_000,

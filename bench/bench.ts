@@ -4,6 +4,7 @@
  * of different machines, or of different hours on a shared one, do not.
  */
 import { parseArgs } from 'node:util'
+import { stopWhenInterrupted } from './started.ts'
 
 /** A benchmark returns its figures by name; `say` tells a person what is going on. */
 export type Benchmark = (
@@ -100,6 +101,7 @@ if (benchmark === undefined) {
   process.stderr.write(`--minutes: expected a number above 0, found "${values.minutes}"\n`)
   process.exitCode = 2
 } else {
+  stopWhenInterrupted()
   const { run } = await benchmark.load()
   const say = (line: string): void => {
     if (!values.json) process.stderr.write(`${line}\n`)

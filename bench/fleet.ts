@@ -7,6 +7,7 @@ import { Api } from '../cli/api.ts'
 import { Child } from '../cli/child.ts'
 import { DataDir } from '../cli/data-dir.ts'
 import type { JobView } from '../machines/views.ts'
+import { owned } from './started.ts'
 
 export interface BenchFleet extends AsyncDisposable {
   readonly api: Api
@@ -15,6 +16,7 @@ export interface BenchFleet extends AsyncDisposable {
 export async function startFleet(workers: number, args: readonly string[] = []): Promise<BenchFleet> {
   const folder = await mkdtemp(join(tmpdir(), 'tf-bench-'))
   const ready = Promise.withResolvers<void>()
+  ready.promise.catch(() => {}) // an interruption may end the fleet before anybody waits for it
   const program = fileURLToPath(new URL('../cli/tensorfleet.ts', import.meta.url))
   const up = new Child({
     name: 'fleet',
@@ -26,11 +28,10 @@ export async function startFleet(workers: number, args: readonly string[] = []):
     },
     onExit: () => ready.reject(new Error('the fleet did not start')),
   })
-  const stop = async (): Promise<void> => {
-    ready.promise.catch(() => {}) // stopping it ends it
+  const stop = owned(async () => {
     await up.stop()
     await rm(folder, { recursive: true, force: true })
-  }
+  })
   try {
     await up.start()
     await ready.promise

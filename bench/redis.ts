@@ -3,6 +3,7 @@ import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { getRedisServer } from '../cli/redis-server.ts'
+import { owned } from './started.ts'
 
 export interface BenchRedis extends AsyncDisposable {
   readonly url: string
@@ -12,13 +13,11 @@ export async function startRedis(say: (line: string) => void): Promise<BenchRedi
   const dataDir = await mkdtemp(join(tmpdir(), 'tf-bench-'))
   const redis = await getRedisServer({ dataDir, env: { ...process.env, REDIS_URL: '' }, note: say })
   if (redis.kind === 'none') throw new Error(`This benchmark needs a Redis: ${redis.reason}`)
-  return {
-    url: redis.url,
-    async [Symbol.asyncDispose]() {
-      await redis.stop()
-      await rm(dataDir, { recursive: true, force: true })
-    },
-  }
+  const stop = owned(async () => {
+    await redis.stop()
+    await rm(dataDir, { recursive: true, force: true })
+  })
+  return { url: redis.url, [Symbol.asyncDispose]: stop }
 }
 
 /** The same address as ioredis and BullMQ take it in their options. */

@@ -124,7 +124,7 @@ function layersFor(preset: PresetName, data: Data): readonly Layer[] {
 
 /** Widths by the number of examples: a network of thousands of weights learns 150 flowers by heart. */
 function hidden({ examples }: Data): readonly Layer[] {
-  if (examples < 2_000) return [dense(16), dense(16)]
+  if (examples < 2_000) return [dense(16, SMALL_PENALTY), dense(16, SMALL_PENALTY)]
   if (examples < 20_000) return [dense(64), dense(32)]
   return [dense(256), layer('Dropout', { rate: 0.2 }), dense(64)]
 }
@@ -157,7 +157,7 @@ function trainFor(preset: PresetName, { classes, examples, hasValidation }: Data
   const stepsPerEpoch = Math.max(1, Math.floor(examples / (batchSize * replicas)))
   const epochs = Math.min(300, Math.max(preset === 'cnn' ? 6 : 4, Math.ceil(STEPS_MIN / stepsPerEpoch)))
   const steps = epochs * stepsPerEpoch
-  const learningRate = preset === 'linear' || preset === 'logistic' ? 0.01 : examples < 20_000 ? 0.003 : 0.002
+  const learningRate = preset === 'linear' || preset === 'logistic' ? 0.03 : examples < 20_000 ? 0.003 : 0.002
   return {
     replicas,
     epochs,
@@ -178,8 +178,11 @@ function layer(className: string, config: Readonly<Record<string, unknown>> = {}
   return { class_name: className, config }
 }
 
-function dense(units: number): Layer {
-  return layer('Dense', { units, activation: 'relu', kernel_initializer: 'he_normal' })
+/** Keeps a network that has few examples from learning them by heart. */
+const SMALL_PENALTY = { kernel_regularizer: { class_name: 'L1L2', config: { l1: 0, l2: 0.003 } } }
+
+function dense(units: number, more: Readonly<Record<string, unknown>> = {}): Layer {
+  return layer('Dense', { units, activation: 'relu', kernel_initializer: 'he_normal', ...more })
 }
 
 function convolution(filters: number): Layer {

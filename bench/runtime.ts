@@ -14,7 +14,6 @@ import { once } from 'node:events'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { Queue, Worker } from 'bullmq'
 import { Redis } from 'ioredis'
-import { NODE_FLAGS } from '../cli/node-flags.ts'
 import { address, Node, openClient, redisTransport } from '../runtime/mod.ts'
 import type { Client } from '../runtime/mod.ts'
 import type { Latency, Task } from './asker.ts'
@@ -148,7 +147,7 @@ export async function askLoop(url: string): Promise<{ readonly maxPerS: number; 
 
 /** A process of this benchmark; it has said that it is ready. */
 async function start(program: string, url: string): Promise<ChildProcess> {
-  const child = fork(new URL(program, import.meta.url), [url], { execArgv: [...NODE_FLAGS] })
+  const child = fork(new URL(program, import.meta.url), [url])
   await once(child, 'message')
   return child
 }

@@ -20,7 +20,6 @@ import { pageLink, startControl } from './control.ts'
 import type { DataDir } from './data-dir.ts'
 import { CliError, EXIT } from './errors.ts'
 import { directory, POOL } from './fleet.ts'
-import { NODE_FLAGS } from './node-flags.ts'
 import { note, print } from './output.ts'
 import { getRedisServer } from './redis-server.ts'
 import { readSpecFile } from './spec-file.ts'
@@ -195,7 +194,7 @@ function supervise(
   const child = new Child({
     name,
     command: process.execPath,
-    args: () => [...NODE_FLAGS, PROGRAM, ...(typeof args === 'function' ? args() : args)],
+    args: () => ['--disable-warning=ExperimentalWarning', PROGRAM, ...(typeof args === 'function' ? args() : args)],
     // Redis in the environment, since anybody may read a command line: the address may hold a password.
     env: { ...process.env, REDIS_URL: redisUrl, TENSORFLEET_SUPERVISED: '1' },
     restart: RESTART,

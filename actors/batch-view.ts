@@ -2,8 +2,8 @@
 import type { BatchContext } from '../machines/batch.ts'
 import { rowsOf } from '../machines/batch-plan.ts'
 import type { BatchState, BatchView } from '../machines/batch-spec.ts'
-import { idOf } from '../runtime/mod.ts'
-import type { ActorAddress, ActorSnapshot } from '../runtime/mod.ts'
+import type { ActorSnapshot } from '../runtime/mod.ts'
+import { errorOf, lifeOf, workersOf } from './view-parts.ts'
 
 export function batchView(snapshot: ActorSnapshot): BatchView {
   const context = snapshot.context as unknown as BatchContext // a snapshot of the kind `batch`, at its version
@@ -16,10 +16,7 @@ export function batchView(snapshot: ActorSnapshot): BatchView {
     state: snapshot.value as BatchState, // the chart has no nested states
     owner,
     spec,
-    createdAt: snapshot.createdAt,
-    changedAt: snapshot.changedAt,
-    ...(snapshot.status !== 'active' && { endedAt: snapshot.changedAt }),
-    seq: snapshot.seq,
+    ...lifeOf(snapshot),
     progress: {
       rows: plan === null ? 0 : done.reduce((sum, chunk) => sum + rowsOf(plan, chunk), 0),
       rowsTotal: plan?.rows ?? 0,
@@ -29,9 +26,7 @@ export function batchView(snapshot: ActorSnapshot): BatchView {
     ...(plan?.dataset !== undefined && { dataset: plan.dataset }),
     ...(mode !== null && { mode }),
     ...result,
-    workers: Object.fromEntries(
-      Object.entries(context.workers).map(([worker, chunks]) => [idOf(worker as ActorAddress), chunks]), // told by the worker itself
-    ),
-    ...(fault !== null && { error: { code: fault.code, message: fault.message, remedy: fault.remedy } }),
+    workers: workersOf(context.workers),
+    ...errorOf(fault),
   }
 }

@@ -5,6 +5,7 @@ import { parametersOf, trialCount } from '../machines/search.ts'
 import type { SweepContext, Trial } from '../machines/sweep.ts'
 import type { SweepState, SweepView, TrialState, TrialView } from '../machines/sweep-spec.ts'
 import type { ActorSnapshot } from '../runtime/mod.ts'
+import { errorOf, lifeOf } from './view-parts.ts'
 
 export function sweepView(snapshot: ActorSnapshot): SweepView {
   const context = snapshot.context as unknown as SweepContext // a snapshot of the kind `sweep`, at its version
@@ -18,10 +19,7 @@ export function sweepView(snapshot: ActorSnapshot): SweepView {
     state: snapshot.value as SweepState, // the chart has no nested states
     owner,
     spec,
-    createdAt: snapshot.createdAt,
-    changedAt: snapshot.changedAt,
-    ...(snapshot.status !== 'active' && { endedAt: snapshot.changedAt }),
-    seq: snapshot.seq,
+    ...lifeOf(snapshot),
     progress: {
       trials: trialCount(spec),
       started: trials.length,
@@ -38,7 +36,7 @@ export function sweepView(snapshot: ActorSnapshot): SweepView {
       best: { trial: best.trial, job: trialId(id, best.trial), ...(best.value !== null && { value: best.value }) },
     }),
     ...(model !== null && { model }),
-    ...(fault !== null && { error: { code: fault.code, message: fault.message, remedy: fault.remedy } }),
+    ...errorOf(fault),
   }
 }
 

@@ -10,6 +10,7 @@ import type { SchedulerContext } from '../machines/scheduler.ts'
 import type { CheckpointView, JobState, JobView, PoolView, WorkerView } from '../machines/views.ts'
 import { idOf } from '../runtime/mod.ts'
 import type { ActorSnapshot, ActorAddress, Json } from '../runtime/mod.ts'
+import { errorOf, lifeOf, workersOf } from './view-parts.ts'
 
 export function jobView(snapshot: ActorSnapshot): JobView {
   const context = snapshot.context as unknown as JobContext // a snapshot of the kind `job`, at its version
@@ -24,10 +25,7 @@ export function jobView(snapshot: ActorSnapshot): JobView {
     ...(phase !== null && { phase }),
     owner,
     spec,
-    createdAt: snapshot.createdAt,
-    changedAt: snapshot.changedAt,
-    ...(snapshot.status !== 'active' && { endedAt: snapshot.changedAt }),
-    seq: snapshot.seq,
+    ...lifeOf(snapshot),
     progress: {
       round: checkpoint?.round ?? 0,
       rounds: roundsOf(context),
@@ -45,10 +43,8 @@ export function jobView(snapshot: ActorSnapshot): JobView {
     ...(checkpoint !== undefined && checkpoint.round > 0 && { kernelMs, traffic }),
     ...(checkpoint !== undefined && { weights: checkpoint.weights.sha256 }),
     ...(model !== null && { model }),
-    workers: Object.fromEntries(
-      Object.entries(context.workers).map(([worker, rounds]) => [idOf(worker as ActorAddress), rounds]), // told by the worker itself
-    ),
-    ...(fault !== null && { error: { code: fault.code, message: fault.message, remedy: fault.remedy } }),
+    workers: workersOf(context.workers),
+    ...errorOf(fault),
   }
 }
 

@@ -67,6 +67,14 @@ export type SweepEvent =
 
 type Args = { readonly context: SweepContext; readonly event: SweepEvent }
 
+/** Decides, and does what was decided: at the beginning, and after each word of a trial. */
+const GO_ON = [
+  'decide',
+  { type: 'spawn', params: newTrials },
+  { type: 'watch', params: newWatches },
+  { type: 'tell', params: promotions },
+] as const
+
 export const sweepMachine = setup({
   types: {
     context: {} as SweepContext,
@@ -123,30 +131,13 @@ export const sweepMachine = setup({
   },
   states: {
     running: {
-      entry: [
-        'decide',
-        { type: 'spawn', params: newTrials },
-        { type: 'watch', params: newWatches },
-        { type: 'tell', params: promotions },
-      ],
+      entry: [...GO_ON],
       on: {
         'trial.reported': {
-          actions: [
-            'takeReport',
-            'decide',
-            { type: 'spawn', params: newTrials },
-            { type: 'watch', params: newWatches },
-            { type: 'tell', params: promotions },
-          ],
+          actions: ['takeReport', ...GO_ON],
         },
         'actor.ended': {
-          actions: [
-            'takeEnd',
-            'decide',
-            { type: 'spawn', params: newTrials },
-            { type: 'watch', params: newWatches },
-            { type: 'tell', params: promotions },
-          ],
+          actions: ['takeEnd', ...GO_ON],
         },
         pause: 'pausing',
       },
@@ -165,7 +156,7 @@ export const sweepMachine = setup({
       after: {
         pausedLimit: {
           target: 'cancelling',
-          actions: { type: 'fail', params: timeoutFault('sweep.paused-timeout', 'The sweep’s state "paused"', SWEEP_LIMITS.pausedMs) }, // prettier-ignore
+          actions: limitIsOver('paused', SWEEP_LIMITS.pausedMs),
         },
       },
     },
@@ -190,7 +181,7 @@ export const sweepMachine = setup({
       after: {
         registerLimit: {
           target: 'cancelling',
-          actions: { type: 'fail', params: timeoutFault('sweep.registering-timeout', 'The sweep’s state "registering"', SWEEP_LIMITS.registerMs) }, // prettier-ignore
+          actions: limitIsOver('registering', SWEEP_LIMITS.registerMs),
         },
       },
     },
@@ -319,6 +310,11 @@ function trialAt(trials: readonly Trial[], number: number): Trial {
   const trial = trials[number]
   if (trial === undefined) throw new Error(`Trial ${number} was never started`)
   return trial
+}
+
+/** An action: a state took too long. */
+function limitIsOver(state: string, limitMs: number): { readonly type: 'fail'; readonly params: Fault } {
+  return { type: 'fail', params: timeoutFault(`sweep.${state}-timeout`, `The sweep’s state "${state}"`, limitMs) }
 }
 
 function newTrials({ context }: Args): readonly Spawn[] {

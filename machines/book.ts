@@ -6,6 +6,7 @@
  * A *run* is one attempt of a task: a task that was preempted may wait with its next attempt while its last one is
  * still being stopped, and each of them is a run of its own.
  */
+import type { Demand } from './demand.ts'
 import type { Priority } from './spec.ts'
 import type { Gpu } from './views.ts'
 
@@ -41,27 +42,10 @@ export interface WorkerRow extends WorkerFacts {
 }
 
 /** What a task wants when it asks for a slot. */
-export interface Submission {
+export interface Submission extends Demand {
   /** The task's address. */
   readonly task: string
   readonly attempt: number
-  readonly job: string
-  readonly owner: string
-  readonly priority: Priority
-  /** Only workers of this numerics fingerprint will do; null where any does. */
-  readonly fingerprint: string | null
-  /** Only workers with this back end will do. */
-  readonly backend?: string
-  /** How many slots it takes, 1 when left out. */
-  readonly slots?: number
-  /** The worker that ran the like of it before. */
-  readonly prefer?: string
-  /** The worker that it should not go to while there is another. */
-  readonly avoid?: string
-  /** The dataset that it reads. */
-  readonly data?: string
-  /** All or none: so many tasks of this job start together, or none of them. */
-  readonly gang?: number
   /** It has had a slot and was preempted: it goes before the others of its queue. */
   readonly isBack?: boolean
 }

@@ -1,29 +1,13 @@
 /** What a task is made of, and how those of one job are made alike. */
+import type { Demand } from './demand.ts'
 import type { Priority } from './spec.ts'
 import { TASK_LIMITS } from './limits.ts'
 import type { Work } from './work.ts'
 
-export interface TaskInput {
+export interface TaskInput extends Demand {
   /** `<job>.<round>.<replica>`: what stands before the first dot places it beside its job. */
   readonly id: string
-  readonly job: string
-  readonly owner: string
   readonly pool: string
-  readonly priority: Priority
-  /** Only workers of this numerics fingerprint will do; null where any does. */
-  readonly fingerprint: string | null
-  /** Only workers with this back end will do. */
-  readonly backend?: string
-  /** How many slots it takes, 1 when left out. */
-  readonly slots?: number
-  /** The worker that has its data and optimiser state at hand. */
-  readonly prefer?: string
-  /** The worker that it should not go to while there is another. */
-  readonly avoid?: string
-  /** sha256 of what it reads beside its weights, so that it goes where that is: a dataset's manifest, a recipe. */
-  readonly data?: string
-  /** It starts together with this many tasks of its job, itself among them, or not at all. */
-  readonly gang?: number
   readonly work: Work
   readonly runLimitMs: number
   /** How long it should take on a worker like the others; 0 when nothing is known. */

@@ -128,8 +128,8 @@ export class Api {
     return this.#all('/v1/batches', query)
   }
 
-  cancelBatch(id: string): Promise<BatchView> {
-    return this.#json('POST', `/v1/batches/${encodeURIComponent(id)}/cancel`)
+  steerBatch(id: string, verb: 'pause' | 'resume' | 'cancel'): Promise<BatchView> {
+    return this.#json('POST', `/v1/batches/${encodeURIComponent(id)}/${verb}`)
   }
 
   batchOutput(id: string): Promise<Response> {

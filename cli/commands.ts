@@ -84,7 +84,7 @@ export function addCommands(program: Command, signal: AbortSignal): void {
   onApi<[string]>(
     program.command('cancel').argument('<job>', "the job's id").description('cancel a job'),
     async (api, options, id) => {
-      const job = await (isBatchId(id) ? api.cancelBatch(id) : api.cancel(id))
+      const job = await (isBatchId(id) ? api.steerBatch(id, 'cancel') : api.cancel(id))
       if (options.json === true) printJson(job)
       else print(`${job.id} is ${job.state}`)
     },

@@ -1,7 +1,9 @@
 /** The commands that steer jobs and workers: pause, resume, retry, clone, drain. */
 import type { Command } from 'commander'
+import type { BatchView } from '../machines/batch-spec.ts'
 import type { JobView, PoolView } from '../machines/views.ts'
 import { onApi } from './api-command.ts'
+import { isBatchId } from './batches.ts'
 import { changesOf } from './changes.ts'
 import { count } from './count.ts'
 import { print, printJson } from './output.ts'
@@ -12,14 +14,17 @@ export function addSteering(program: Command, workers: Command): void {
     program
       .command('pause')
       .argument('<job>', "the job's id")
-      .option('--now', 'do not wait for the end of the round: it will be run again')
+      .option('--now', 'do not wait for the end of the round: it will be run again; a batch job never waits')
       .description('pause a job; its result will be the same'),
-    async (api, options, id) => show(await api.pause(id, { now: options['now'] === true }), options),
+    async (api, options, id) => {
+      const now = options['now'] === true
+      show(await (isBatchId(id) ? api.steerBatch(id, 'pause') : api.pause(id, { now })), options)
+    },
   )
 
   onApi<[string]>(
     program.command('resume').argument('<job>', "the job's id").description('let a paused job go on'),
-    async (api, options, id) => show(await api.resume(id), options),
+    async (api, options, id) => show(await (isBatchId(id) ? api.steerBatch(id, 'resume') : api.resume(id)), options),
   )
 
   onApi<[string]>(
@@ -88,7 +93,7 @@ function poolText({ pool, settings, slots, waiting }: PoolView): string {
   ].join('\n')
 }
 
-function show(job: JobView, options: { readonly json?: boolean }): void {
+function show(job: Pick<JobView | BatchView, 'id' | 'state'>, options: { readonly json?: boolean }): void {
   if (options.json === true) printJson(job)
   else print(`${job.id} is ${job.state}`)
 }

@@ -14,7 +14,7 @@ export const schedulerAddress = (pool: string): string => `scheduler/${pool}`
 
 /** `take` tells the tasks of what is done again after a pause from those that were cancelled for it. */
 export const initialiseTaskId = (job: string, take: number): string => `${job}.init${again(take)}`
-export const chunkTaskId = (job: string, chunk: number): string => `${job}.${chunk}`
+export const chunkTaskId = (job: string, take: number, chunk: number): string => `${job}.${chunk}${again(take)}`
 /** A round that is run again from its checkpoint has tasks of its own: `generation` tells them apart. */
 export const roundTaskId = (job: string, take: number, round: number, generation: number, replica: number): string =>
   `${job}.${round}${generation === 0 ? '' : `r${generation}`}.${replica}${again(take)}`

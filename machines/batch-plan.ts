@@ -33,14 +33,15 @@ export type ChunkWork =
 
 export interface BatchTasks extends TaskSource {
   readonly plan: BatchPlan | null
+  readonly take: number
   readonly spec: TaskSource['spec'] & { readonly backend?: string }
 }
 
 export function chunkInput(batch: BatchTasks, chunk: number): TaskInput {
-  const { id, spec, slowestMs } = batch
+  const { id, spec, slowestMs, take } = batch
   const plan = planOf(batch)
   return taskInput(batch, {
-    id: chunkTaskId(id, chunk),
+    id: chunkTaskId(id, take, chunk),
     ...(spec.backend !== undefined && { backend: spec.backend }),
     data: plan.data,
     work: workOf(plan, chunk),

@@ -67,6 +67,8 @@ export type BatchState =
   | 'queued'
   | 'running'
   | 'finishing'
+  | 'pausing'
+  | 'paused'
   | 'completed'
   | 'failed'
   | 'cancelling'

@@ -4,28 +4,32 @@
  * chart says only when.
  *
  *   submitted → preparing → queued → running → finishing → completed
+ *   preparing, queued, running → pausing → paused → resuming → where it was, with the chunks that are there
  *   any of them → cancelling → cancelled | failed
  *
  * `queued` lasts until the first chunk is there. It fixes the numerics fingerprint: the others go to workers that compute
  * alike, so that the result does not depend on who was free.
  *
  * Invariants: those of a training job (job.ts, 2 to 4), and
- * 1. A chunk's result stands at its place, whenever it comes; what is finished are the chunks in order.
+ * 1. A chunk's result stands at its place, whenever it comes and whichever of its copies brought it; what is finished are
+ *    the chunks in order.
+ * 2. A chunk that is there is not computed again: a pause costs those alone that were under way.
  */
 import { assign, setup } from 'xstate'
-import { taskAddress } from './address.ts'
+import { originalOf, taskAddress } from './address.ts'
 import { chunkInput, chunkOf, planOf } from './batch-plan.ts'
 import type { BatchPlan } from './batch-plan.ts'
 import type { BatchFile, BatchSpec } from './batch-spec.ts'
-import { cancellations, isLast, limitIsOver, spawns, taskOf, taskWasCancelled } from './control.ts'
+import { afterResult, cancellations, isLast, limitIsOver, mayHaveTwin, otherOf, settled, spawns, stopOfOther, taskOf, taskWasCancelled, twinOf, withTwin } from './control.ts' // prettier-ignore
 import { effect } from './effect.ts'
 import { faultOfEvent } from './fault.ts'
 import type { Fault } from './fault.ts'
 import type { JobEvent } from './job-parts.ts'
 import { JOB_LIMITS } from './limits.ts'
+import type { TaskInput } from './task-input.ts'
 import type { Evaluation } from './training.ts'
 import { vocabulary } from './vocabulary.ts'
-import type { Spawn } from './vocabulary.ts'
+import type { Spawn, Tell } from './vocabulary.ts'
 
 export interface BatchInput {
   readonly id: string
@@ -47,7 +51,10 @@ export interface BatchResult {
 
 export interface BatchContext extends BatchInput {
   readonly plan: BatchPlan | null
+  /** The tasks that have not told how they ended. */
   readonly pending: readonly string[]
+  /** How often the job has paused: what is computed after a pause has tasks of its own. */
+  readonly take: number
   /** By chunk the sha256 of its result; null until it is there. */
   readonly results: readonly (string | null)[]
   readonly workers: Readonly<Record<string, number>>
@@ -69,11 +76,15 @@ export const batchMachine = setup({
   actions: {
     ...vocabulary,
     takePlan: assign((_, plan: BatchPlan) => ({ plan, results: Array.from({ length: plan.chunks }, () => null) })),
-    expectFirst: assign(({ context }) => expected(context, [0])),
-    expectOthers: assign(({ context }) => expected(context, otherChunks(context))),
+    expectFirst: assign(({ context }) => expected([firstInput(context)])),
+    expectOthers: assign(({ context }) => expected(openInputs(context))),
     takeChunk: assign(({ context, event }) => withChunk(context, event)),
     takeResult: assign((_, result: BatchResult) => ({ result })),
-    settle: assign({ pending: ({ context, event }) => context.pending.filter((task) => task !== taskOf(event)) }),
+    settle: assign(({ context, event }) => settled(context, taskOf(event))),
+    /** One result stands for a task and its twin. */
+    settleBoth: assign({ pending: ({ context, event }) => afterResult(context, taskOf(event)) }),
+    expectTwin: assign(({ context, event }) => withTwin(context, taskOf(event))),
+    nextTake: assign({ take: ({ context }) => context.take + 1, pending: [] }),
     stopWaiting: assign({ pending: [] }),
     takeFault: assign({ fault: ({ context, event }) => (event.type === 'task.failed' ? event.fault : context.fault) }),
     fail: assign((_, fault: Fault) => ({ fault })),
@@ -81,6 +92,12 @@ export const batchMachine = setup({
   guards: {
     isPending: ({ context, event }) => context.pending.includes(taskOf(event)),
     isLastPending: ({ context, event }) => isLast(context, taskOf(event)),
+    /** Its twin, or the task of which it is the twin, goes on. */
+    hasOther: ({ context, event }) =>
+      context.pending.includes(taskOf(event)) && otherOf(context, taskOf(event)) !== undefined,
+    mayHaveTwin: ({ context, event }) => mayHaveTwin(context, taskOf(event)),
+    isUnplanned: ({ context }) => context.plan === null,
+    hasNoChunk: ({ context }) => context.results.every((sha256) => sha256 === null),
     isNothingPending: ({ context }) => context.pending.length === 0,
     hasFailed: ({ context }) => context.pending.length === 0 && context.fault !== null,
   },
@@ -90,6 +107,8 @@ export const batchMachine = setup({
     runLimit: JOB_LIMITS.collectMs,
     finishLimit: JOB_LIMITS.reduceMs,
     cancelLimit: JOB_LIMITS.cancelMs,
+    pauseLimit: JOB_LIMITS.cancelMs,
+    pausedLimit: JOB_LIMITS.pausedMs,
   },
 }).createMachine({
   id: 'batch',
@@ -97,6 +116,7 @@ export const batchMachine = setup({
     ...input,
     plan: null,
     pending: [],
+    take: 0,
     results: [],
     workers: {},
     fingerprint: null,
@@ -116,8 +136,17 @@ export const batchMachine = setup({
     },
   },
   states: {
-    submitted: { always: 'preparing' },
+    submitted: { always: 'resuming' },
+    /** To where a job stands by what it has: a new one at its beginning, another at the chunks that are missing. */
+    resuming: {
+      always: [
+        { guard: 'isUnplanned', target: 'preparing' },
+        { guard: 'hasNoChunk', target: 'queued' },
+        { target: 'running' },
+      ],
+    },
     preparing: {
+      on: { pause: 'pausing' },
       invoke: {
         id: 'prepare',
         src: 'prepare',
@@ -129,7 +158,10 @@ export const batchMachine = setup({
     },
     queued: {
       entry: ['expectFirst', { type: 'spawn', params: firstTask }],
-      on: { 'task.done': { guard: 'isPending', target: 'running', actions: ['takeChunk', 'settle'] } },
+      on: {
+        'task.done': { guard: 'isPending', target: 'running', actions: ['takeChunk', 'settle'] },
+        pause: 'pausing',
+      },
       after: { queueLimit: { target: 'cancelling', actions: limitIsOver('queued', JOB_LIMITS.queueMs) } },
     },
     running: {
@@ -137,9 +169,17 @@ export const batchMachine = setup({
       always: { guard: 'isNothingPending', target: 'finishing' },
       on: {
         'task.done': [
-          { guard: 'isLastPending', target: 'finishing', actions: ['takeChunk', 'settle'] },
-          { guard: 'isPending', actions: ['takeChunk', 'settle'] },
+          {
+            guard: 'isLastPending',
+            target: 'finishing',
+            actions: ['takeChunk', { type: 'tell', params: stopOfTwin }, 'settleBoth'],
+          },
+          { guard: 'isPending', actions: ['takeChunk', { type: 'tell', params: stopOfTwin }, 'settleBoth'] },
         ],
+        'task.slow': { guard: 'mayHaveTwin', actions: [{ type: 'spawn', params: chunkTwin }, 'expectTwin'] },
+        'task.failed': { guard: 'hasOther', actions: 'settle' },
+        'task.cancelled': { guard: 'hasOther', actions: 'settle' },
+        pause: 'pausing',
       },
       after: { runLimit: { target: 'cancelling', actions: limitIsOver('running', JOB_LIMITS.collectMs) } },
     },
@@ -152,6 +192,22 @@ export const batchMachine = setup({
         onError: { target: 'cancelling', actions: { type: 'fail', params: ({ event }) => faultOfEvent(event) } },
       },
       after: { finishLimit: { target: 'cancelling', actions: limitIsOver('finishing', JOB_LIMITS.reduceMs) } },
+    },
+    /** What was under way will be computed anew: nothing of it may still run when the job is paused. */
+    pausing: {
+      entry: { type: 'tell', params: ({ context }) => cancellations(context.pending) },
+      on: {
+        'task.done': { guard: 'isPending', actions: ['takeChunk', 'settle'] },
+        'task.failed': { guard: 'isPending', actions: 'settle' },
+        'task.cancelled': { guard: 'isPending', actions: 'settle' },
+      },
+      always: { guard: 'isNothingPending', target: 'paused' },
+      after: { pauseLimit: 'paused' },
+    },
+    paused: {
+      entry: 'nextTake',
+      on: { resume: 'resuming' },
+      after: { pausedLimit: { target: 'cancelling', actions: limitIsOver('paused', JOB_LIMITS.pausedMs) } },
     },
     cancelling: {
       entry: { type: 'tell', params: ({ context }) => cancellations(context.pending) },
@@ -181,25 +237,38 @@ function finishing(context: BatchContext): FinishInput {
   return { ...inputOf(context), plan: planOf(context), chunks: context.results.filter((sha256) => sha256 !== null) }
 }
 
-function otherChunks(context: BatchContext): readonly number[] {
-  return Array.from({ length: planOf(context).chunks - 1 }, (_, i) => i + 1)
+function expected(inputs: readonly TaskInput[]): Pick<BatchContext, 'pending'> {
+  return { pending: inputs.map(({ id }) => taskAddress(id)) }
 }
 
-function expected(context: BatchContext, chunks: readonly number[]): Pick<BatchContext, 'pending'> {
-  return { pending: chunks.map((chunk) => taskAddress(chunkInput(context, chunk).id)) }
+function firstInput(context: BatchContext): TaskInput {
+  return chunkInput(context, 0)
+}
+
+/** Of the chunks that are not there. */
+function openInputs(context: BatchContext): readonly TaskInput[] {
+  return context.results.flatMap((sha256, chunk) => (sha256 === null ? [chunkInput(context, chunk)] : []))
 }
 
 function firstTask({ context }: Args): readonly Spawn[] {
-  return spawns([chunkInput(context, 0)])
+  return spawns([firstInput(context)])
 }
 
 function otherTasks({ context }: Args): readonly Spawn[] {
-  return spawns(otherChunks(context).map((chunk) => chunkInput(context, chunk)))
+  return spawns(openInputs(context))
+}
+
+function chunkTwin({ context, event }: Args): readonly Spawn[] {
+  return event.type === 'task.slow' ? twinOf(openInputs(context), originalOf(event.task), event.worker) : []
+}
+
+function stopOfTwin({ context, event }: Args): readonly Tell[] {
+  return stopOfOther(context, taskOf(event))
 }
 
 function withChunk(context: BatchContext, event: JobEvent): Partial<BatchContext> {
   const result = event.type === 'task.done' ? chunkOf(event.output) : null
-  if (event.type !== 'task.done' || result === null) return {}
+  if (event.type !== 'task.done' || result === null || context.results[result.chunk] !== null) return {}
   const { output, worker, fingerprint } = event
   return {
     results: context.results.with(result.chunk, result.sha256),

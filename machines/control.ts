@@ -57,6 +57,21 @@ export function afterResult({ pending }: Waiting, task: string): readonly string
   return pending.filter((other) => originalOf(other) !== originalOf(task))
 }
 
+/** What is still waited for once this task, and it alone, has ended. */
+export function settled({ pending }: Waiting, task: string): Waiting {
+  return { pending: pending.filter((other) => other !== task) }
+}
+
+export function withTwin({ pending }: Waiting, task: string): Waiting {
+  return { pending: [...pending, twinAddress(task)] }
+}
+
+/** The task's other copy is not needed any more. */
+export function stopOfOther(waiting: Waiting, task: string): readonly Tell[] {
+  const other = otherOf(waiting, task)
+  return other === undefined ? [] : cancellations([other])
+}
+
 export function cancellations(tasks: readonly string[]): readonly Tell[] {
   return tasks.map((to) => ({ to, event: { type: 'cancel' } satisfies TaskEvent }))
 }

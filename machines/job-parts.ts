@@ -2,8 +2,8 @@
  * What the chart of a job (job.ts) is made of: what a job knows and hears, its actions, guards and delays, named once.
  */
 import { assign, setup } from 'xstate'
-import { taskAddress, twinAddress } from './address.ts'
-import { afterResult, faultOfPredecessor, isLast, mayHaveTwin, otherOf, taskOf, watches } from './control.ts'
+import { taskAddress } from './address.ts'
+import { afterResult, faultOfPredecessor, isLast, mayHaveTwin, otherOf, settled, taskOf, watches, withTwin } from './control.ts' // prettier-ignore
 import type { ActorEnded, JobOutcome } from './control.ts'
 import { effect } from './effect.ts'
 import type { Fault } from './fault.ts'
@@ -78,7 +78,7 @@ export const jobParts = setup({
     }),
     /** One result stands for a task and its twin. */
     settleBoth: assign({ pending: ({ context, event }) => afterResult(context, taskOf(event)) }),
-    expectTwin: assign({ pending: ({ context, event }) => [...context.pending, twinAddress(taskOf(event))] }),
+    expectTwin: assign(({ context, event }) => withTwin(context, taskOf(event))),
     expectPredecessors: assign({ predecessors: ({ context }) => watches(context.spec).map(({ to }) => to) }),
     settlePredecessor: assign(({ context, event }) =>
       event.type === 'actor.ended'
@@ -101,7 +101,7 @@ export const jobParts = setup({
     resume: assign(({ context }) => resumed(context)),
     takeEvaluation: assign((_, evaluation: Evaluation) => ({ evaluation })),
     takeModel: assign((_, model: ModelRef) => ({ model })),
-    settle: assign({ pending: ({ context, event }) => context.pending.filter((task) => task !== taskOf(event)) }),
+    settle: assign(({ context, event }) => settled(context, taskOf(event))),
     stopWaiting: assign({ pending: [] }),
     takeFault: assign({
       fault: ({ context, event }) =>

@@ -18,7 +18,7 @@
  * 4. A job ends in completed, failed or cancelled, when none of its tasks runs or waits any more.
  */
 import { originalOf } from './address.ts'
-import { cancellations, costFault, limitIsOver, otherOf, spawns, taskOf, taskWasCancelled, timeFault, twinOf, watches } from './control.ts' // prettier-ignore
+import { cancellations, costFault, limitIsOver, spawns, stopOfOther, taskOf, taskWasCancelled, timeFault, twinOf, watches } from './control.ts' // prettier-ignore
 import type { JobOutcome } from './control.ts'
 import { faultOfEvent } from './fault.ts'
 import type { Fault } from './fault.ts'
@@ -157,11 +157,11 @@ export const jobMachine = jobParts.createMachine({
               {
                 guard: 'isLastPending',
                 target: 'reducing',
-                actions: ['takeResult', 'countCost', { type: 'tell', params: stopOfOther }, 'settleBoth'],
+                actions: ['takeResult', 'countCost', { type: 'tell', params: stopOfTwin }, 'settleBoth'],
               },
               {
                 guard: 'isPending',
-                actions: ['takeResult', 'countCost', { type: 'tell', params: stopOfOther }, 'settleBoth'],
+                actions: ['takeResult', 'countCost', { type: 'tell', params: stopOfTwin }, 'settleBoth'],
               },
             ],
             'task.slow': { guard: 'mayHaveTwin', actions: [{ type: 'spawn', params: roundTwin }, 'expectTwin'] },
@@ -345,9 +345,8 @@ function evaluateTasks({ context }: Args): readonly Spawn[] {
   return spawns(evaluateInputs(context, 'test'))
 }
 
-function stopOfOther({ context, event }: Args): readonly Tell[] {
-  const other = otherOf(context, taskOf(event))
-  return other === undefined ? [] : cancellations([other])
+function stopOfTwin({ context, event }: Args): readonly Tell[] {
+  return stopOfOther(context, taskOf(event))
 }
 
 function roundTwin({ context, event }: Args): readonly Spawn[] {

@@ -3,6 +3,7 @@
  * few connections to one host, so only the job that is looked at has a stream.
  */
 import { ApiError, followJob, request, signIn, signOut } from './api.js'
+import { BatchesCard } from './batches.js'
 import { LineChart } from './chart.js'
 import { count, loss, percent } from './format.js'
 import { SweepsCard } from './sweeps.js'
@@ -32,6 +33,7 @@ const tables = {
   models: modelsTable(),
 }
 
+const batches = new BatchesCard(at('batches'))
 const sweeps = new SweepsCard(at('sweeps'))
 
 /** The job that is looked at: its view, what it has told, and its part of the page. */
@@ -245,6 +247,7 @@ async function refresh(panel) {
       request('/v1/jobs?limit=25'),
       request('/v1/workers'),
       request('/v1/models?limit=25'),
+      batches.refresh(),
       sweeps.refresh(),
     ])
     lists = { jobs: jobs.items, workers: workers.items, models: models.items }
@@ -293,6 +296,7 @@ function start({ subject, role }) {
   at('me').hidden = false
   refill(at('who'), `${subject} (${role})`)
   for (const [name, table] of Object.entries(tables)) at(name).replaceChildren(table.element)
+  batches.role = role
   const panel = new JobPanel(role, (view) => {
     lists.jobs = lists.jobs.map((job) => (job.id === view.id && job.seq <= view.seq ? view : job))
     draw(panel)

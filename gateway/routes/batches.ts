@@ -1,6 +1,6 @@
 /**
  * `/v1/batches`: jobs that do one thing with many rows, on all workers: map a gpu.js function, evaluate a model, predict.
- * Submit, list, look, cancel, download.
+ * Submit, list, look, steer, download.
  */
 import type { BatchSpec, BatchView } from '../../machines/batch-spec.ts'
 import { pathParam, principalOf, queryOf, type Api, type Context } from '../api.ts'
@@ -11,7 +11,7 @@ import { isBatch, jobAddress, unknownJob } from '../job-address.ts'
 import type { JobStarter } from '../job-starter.ts'
 import { LIMITS } from '../limits.ts'
 import { asItIs, ownersOf, pageFrom, pageQuery } from '../listing.ts'
-import { GatewayError } from '../problems.ts'
+import { GatewayError, type GatewayErrorCode } from '../problems.ts'
 import { batchSchema, batchSpecSchema } from '../schemas/batch-spec.ts'
 import { pageOf } from '../schemas/views.ts'
 import type { Services } from '../services.ts'
@@ -72,17 +72,32 @@ export function batchRoutes(api: Api, services: Services, starter: JobStarter): 
     },
   )
 
-  api.on(
-    {
-      method: 'post',
-      path: '/v1/batches/:id/cancel',
-      tag: 'batches',
-      summary: 'Cancel a batch job. It is over when its state is `cancelled`.',
-      access: 'user',
-      answers: { 202: { description: 'The job, which is being cancelled.', content: batchSchema } },
-    },
-    (c) => cancel(c, services),
-  )
+  const verbs = [
+    [
+      'pause',
+      'Pause a batch job: the chunks that are there stay, those under way are computed later.',
+      'which is pausing or paused',
+    ],
+    [
+      'resume',
+      'Let a paused batch job go on with the chunks that are missing. Its result is as if it had never paused.',
+      'which goes on',
+    ],
+    ['cancel', 'Cancel a batch job. It is over when its state is `cancelled`.', 'which is being cancelled'],
+  ] as const
+  for (const [verb, summary, after] of verbs) {
+    api.on(
+      {
+        method: 'post',
+        path: `/v1/batches/:id/${verb}`,
+        tag: 'batches',
+        summary,
+        access: 'user',
+        answers: { 202: { description: `The job, ${after}.`, content: batchSchema } },
+      },
+      (c) => steerBatch(c, services, verb),
+    )
+  }
 
   api.on(
     {
@@ -142,16 +157,18 @@ async function batchFor(c: Context, services: Services): Promise<BatchView> {
   return job
 }
 
-async function cancel(c: Context, services: Services): Promise<Response> {
+const REFUSALS: Readonly<Record<'pause' | 'resume' | 'cancel', GatewayErrorCode>> = {
+  pause: 'job.not-pausable',
+  resume: 'job.not-resumable',
+  cancel: 'job.not-cancellable',
+}
+
+async function steerBatch(c: Context, services: Services, verb: keyof typeof REFUSALS): Promise<Response> {
   const job = await batchFor(c, services)
-  return steer(c, services, job, {
-    what: 'job',
-    verb: 'cancel',
-    actor: jobAddress(job.id),
-    event: { type: 'cancel' },
-    refusal: 'job.not-cancellable',
-    find: () => findBatch(services, job.id),
-  })
+  const { id } = job
+  const find = (): Promise<BatchView | null> => findBatch(services, id)
+  const order = { what: 'job', verb, actor: jobAddress(id), event: { type: verb }, refusal: REFUSALS[verb], find }
+  return steer(c, services, job, order)
 }
 
 const MEDIA_TYPES = { npy: 'application/octet-stream', csv: 'text/csv', jsonl: 'application/jsonl' } as const

@@ -104,6 +104,8 @@ const batchStates = [
   'queued',
   'running',
   'finishing',
+  'pausing',
+  'paused',
   'completed',
   'failed',
   'cancelling',

@@ -90,6 +90,41 @@ describe('a kernel job', () => {
     expect([...(await outputOf(view)).values]).toEqual([0, 10, 20, 30])
   })
 
+  const many = { ...example('mandelbrot'), output: [96, 64] as [number, number], chunkRows: 1 }
+
+  it('that is paused goes on with the chunks that are missing, and its output is the same', async () => {
+    const undisturbed = await running.batch('kernel-undisturbed', many)
+    const id = 'kernel-paused'
+    const actor = address('batch', id)
+    await running.client.spawn(actor, { id, owner: 'ann', spec: many })
+    await running.until(id, 'running')
+    await running.client.ask(actor, { type: 'pause' }, { control: true })
+    await running.until(id, 'paused')
+    const { progress } = batchView(await running.snapshot(actor))
+    expect(progress.chunks).toBeLessThan(64)
+    await running.client.ask(actor, { type: 'resume' }, { control: true })
+    await running.until(id, 'completed')
+    const view = batchView(await running.snapshot(actor))
+    expect(view.output?.sha256).toBe(undisturbed.output?.sha256)
+    expect(Object.values(view.workers).reduce((a, b) => a + b, 0)).toBe(64)
+  })
+
+  it('that makes room for one of a higher class goes on after it, and its output is the same', async () => {
+    const undisturbed = await running.batch('kernel-alone', many)
+    const preempted = running.fleet.events.once('commit', ({ lines }) =>
+      lines.some(
+        ({ actor, from, to }) => actor.startsWith('task/kernel-low.') && from === 'running' && to === 'queued',
+      ),
+    )
+    const actor = address('batch', 'kernel-low')
+    await running.client.spawn(actor, { id: 'kernel-low', owner: 'ann', spec: { ...many, priority: 'low' } })
+    await running.until('kernel-low', 'running')
+    await running.batch('kernel-high', { ...many, priority: 'high' })
+    await preempted
+    await running.until('kernel-low', 'completed')
+    expect(batchView(await running.snapshot(actor)).output?.sha256).toBe(undisturbed.output?.sha256)
+  })
+
   it('that no worker can compute fails with what gpu.js says', async () => {
     const view = await running.batch('kernel-impossible', {
       ...SMALL,

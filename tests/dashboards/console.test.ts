@@ -125,6 +125,28 @@ describe.skipIf(!has('chromium'))('the page in Chromium', () => {
     expect(new Set(found.map((cells) => cells[4]))).toEqual(new Set(['0.5', '0.25']))
   })
 
+  test('a batch job is listed, and paused and resumed by its buttons', async () => {
+    const spec = { kind: 'evaluate', model: 'cat@champion', dataset: { name: 'pets' } }
+    const init = { method: 'POST', body: JSON.stringify(spec), headers: { 'content-type': 'application/json' } }
+    const { id } = (await (await fleet.request('/v1/batches', init)).json()) as { id: string }
+    await fleet.project(id, 'batch')
+
+    const page = await signedIn()
+    await expect.poll(() => page.text('#batches')).toMatch(/cat-evaluate\s*evaluate · ada · \w+/)
+    const press = async (word: string): Promise<void> => {
+      await expect.poll(() => page.text('#batches tbody')).toContain(word)
+      await page.evaluate(
+        `[...document.querySelectorAll('#batches button')].find((button) => button.textContent === '${word}').click()`,
+      )
+    }
+    const state = async (): Promise<unknown> => (await fleet.client.read(address('batch', id)))?.value
+    await press('Pause')
+    await expect.poll(state).toBe('paused')
+    await fleet.project(id, 'batch')
+    await press('Resume')
+    await expect.poll(state).not.toBe('paused')
+  })
+
   test('without a session the page asks for a token, takes one, and signs out', async () => {
     await chromium.send('Storage.clearCookies')
     const page = await chromium.open(`${gateway.url}/`)

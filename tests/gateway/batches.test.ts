@@ -90,3 +90,17 @@ test("another user's batch is as unknown as one that never was", async () => {
   expect((await fleet.request(`/v1/batches/${id}`, { as: eve })).status).toBe(404)
   expect((await fleet.request(`/v1/batches/${id}`, { as: await fleet.token('viewer') })).status).toBe(200)
 })
+
+test('a batch is paused and goes on, by who may, and is told what it is when it cannot', async () => {
+  const { id } = (await (await submit(EVALUATE)).json()) as BatchView
+  const steer = (verb: string, as?: string): Promise<Response> =>
+    fleet.request(`/v1/batches/${id}/${verb}`, { method: 'POST', ...(as !== undefined && { as }) })
+  const paused = await steer('pause')
+  expect([paused.status, ((await paused.json()) as BatchView).state]).toEqual([202, 'paused'])
+  const again = await problem(await steer('pause'))
+  expect([again.code, again.detail]).toEqual(['job.not-pausable', `Cannot pause job ${id}: it is paused`])
+  expect((await steer('resume', await fleet.token('viewer'))).status).toBe(403)
+  const resumed = await steer('resume')
+  expect([resumed.status, ((await resumed.json()) as BatchView).state]).not.toContain('paused')
+  expect((await problem(await steer('resume'))).code).toBe('job.not-resumable')
+})

@@ -64,8 +64,8 @@ export interface Fleet extends AsyncDisposable {
   submit(spec?: object, init?: { as?: string; headers?: Record<string, string> }): Promise<JobView>
   /** Resolves when the job has entered the state. */
   reached(id: string, state: string): Promise<void>
-  /** Writes the job (or sweep) into the read model, as the projector does. */
-  project(id: string, kind?: 'job' | 'sweep'): Promise<void>
+  /** Writes the job (batch job, sweep) into the read model, as the projector does. */
+  project(id: string, kind?: 'job' | 'batch' | 'sweep'): Promise<void>
 }
 
 export interface FleetOptions {

@@ -329,9 +329,18 @@ export class Api {
     return (await this.#json<Page<LogLine>>('GET', `/v1/jobs/${encodeURIComponent(id)}/logs`)).items
   }
 
+  async batchLogs(id: string): Promise<readonly LogLine[]> {
+    return (await this.#json<Page<LogLine>>('GET', `/v1/batches/${encodeURIComponent(id)}/logs`)).items
+  }
+
   /** A job's events as they come; after a broken connection it goes on where it was. Ends with the stream's `end`. */
   events(id: string, signal: AbortSignal): AsyncGenerator<EventSourceMessage> {
     return this.#events(`/v1/jobs/${encodeURIComponent(id)}/events`, signal)
+  }
+
+  /** A batch job's, likewise. */
+  batchEvents(id: string, signal: AbortSignal): AsyncGenerator<EventSourceMessage> {
+    return this.#events(`/v1/batches/${encodeURIComponent(id)}/events`, signal)
   }
 
   /** A sweep's, likewise. */

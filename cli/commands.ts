@@ -2,7 +2,8 @@
 import type { Command } from 'commander'
 import type { Gpu, JobView, LogLine } from '../machines/views.ts'
 import { onApi } from './api-command.ts'
-import { batchRow, isBatchId, isBatchSpec, watchBatchToEnd } from './batches.ts'
+import { watchBatchToEnd } from './batch-watch.ts'
+import { batchRow, isBatchId, isBatchSpec } from './batches.ts'
 import { count } from './count.ts'
 import { addSteering } from './job-commands.ts'
 import { ago, fixed, note, percent, print, printJson, sizeOf, table } from './output.ts'
@@ -72,10 +73,10 @@ export function addCommands(program: Command, signal: AbortSignal): void {
     async (api, options, id) => {
       const show = (line: LogLine): void => print(options.json === true ? JSON.stringify(line) : logText(line))
       if (options['follow'] !== true) {
-        for (const line of await api.logs(id)) show(line)
+        for (const line of await (isBatchId(id) ? api.batchLogs(id) : api.logs(id))) show(line)
         return
       }
-      for await (const { event, data } of api.events(id, signal)) {
+      for await (const { event, data } of isBatchId(id) ? api.batchEvents(id, signal) : api.events(id, signal)) {
         if (event === 'log') show(JSON.parse(data) as LogLine) // typed by the views that the API shares with us
       }
     },

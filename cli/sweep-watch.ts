@@ -6,12 +6,12 @@ import { styleText } from 'node:util'
 import { createLogUpdate } from 'log-update'
 import type { SweepView } from '../machines/sweep-spec.ts'
 import type { Api } from './api.ts'
+import { barOf } from './bar.ts'
 import { CliError, EXIT } from './errors.ts'
 import { duration, fixed, print, table } from './output.ts'
 
 /** Of a live display: more would not stand still. */
 const LEADERS = 5
-const BAR_WIDTH = 28
 
 /** Follows a sweep to its end, and throws when that is not a good one. */
 export async function watchSweepToEnd(
@@ -107,10 +107,8 @@ function plainDisplay(): Display {
 function headLine({ name, state, progress }: SweepView): string {
   const { trials, running, waiting, completed, stopped, failed, cancelled, steps } = progress
   const ended = completed + stopped + failed + cancelled
-  const full = Math.round((ended / trials) * BAR_WIDTH)
-  const bar = styleText('cyan', '━'.repeat(full)) + styleText('dim', '━'.repeat(BAR_WIDTH - full))
   const facts = `${ended}/${trials} trials  ·  ${running} running  ·  ${waiting} waiting  ·  ${steps} steps`
-  return `  ${styleText('bold', name)}  ${state}\n  ${bar}  ${styleText('dim', facts)}`
+  return `  ${styleText('bold', name)}  ${state}\n  ${barOf(ended / trials)}  ${styleText('dim', facts)}`
 }
 
 function indented(text: string): string {

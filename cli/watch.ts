@@ -6,6 +6,7 @@ import { styleText } from 'node:util'
 import { createLogUpdate } from 'log-update'
 import type { JobView, LogLine, MetricLine } from '../machines/views.ts'
 import type { Api } from './api.ts'
+import { barOf } from './bar.ts'
 import { CliError, EXIT } from './errors.ts'
 import { duration, fixed, percent } from './output.ts'
 
@@ -37,7 +38,7 @@ export async function watchJob(api: Api, id: string, options: WatchOptions): Pro
 }
 
 /** The error that a job's end means for whoever waited for it; null when it completed. */
-export function failureOf(job: JobView): CliError | null {
+export function failureOf(job: Pick<JobView, 'id' | 'error'> & { readonly state: string }): CliError | null {
   if (job.state === 'failed') {
     const reason = job.error === undefined ? '' : `: ${job.error.message}`
     return new CliError(`Job ${job.id} failed${reason}`, { exitCode: EXIT.failed })
@@ -114,7 +115,6 @@ class Progress {
   }
 }
 
-const BAR_WIDTH = 28
 const FRAME_MS = 125
 
 function liveDisplay(out: NodeJS.WriteStream): Display {
@@ -146,8 +146,7 @@ function frame(progress: Progress, job: JobView): string {
   const { steps } = job.progress
   const step = job.state === 'completed' ? steps : progress.step
   const part = steps === 0 ? 0 : step / steps
-  const full = Math.round(part * BAR_WIDTH)
-  const bar = styleText('cyan', '━'.repeat(full)) + styleText('dim', '━'.repeat(BAR_WIDTH - full))
+  const bar = barOf(part)
   const state = job.phase === undefined ? job.state : `${job.state} (${job.phase})`
   const left = job.state === 'training' ? progress.leftMs : null
   const facts = [

@@ -14,6 +14,7 @@ import { openApiRoute } from './openapi.ts'
 import { servePage } from './page.ts'
 import { GatewayError, problemOf, problemResponse } from './problems.ts'
 import { JobStarter } from './job-starter.ts'
+import { batchEventRoutes } from './routes/batch-events.ts'
 import { batchRoutes } from './routes/batches.ts'
 import { actorRoutes } from './routes/actors.ts'
 import { checkpointRoutes } from './routes/checkpoints.ts'
@@ -58,6 +59,7 @@ export function createApp(services: Services, settings: Settings): Hono<Env> {
   sweepRoutes(api, services, starter, streams)
   datasetRoutes(api, services, settings)
   batchRoutes(api, services, starter)
+  batchEventRoutes(api, services, streams)
   modelRoutes(api, services)
   modelUseRoutes(api, services)
   workerRoutes(api, services)

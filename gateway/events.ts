@@ -1,6 +1,7 @@
 /**
- * The life of a job or a sweep as events: `state` (its view), `metrics`, `log`, and `end`. Three durable sources are
- * merged, the journal of its shard and a job's two capped streams, and each event's id is a cursor over all three.
+ * The life of a job, a batch job or a sweep as events: `state` (its view), `metrics`, `log`, and `end`. Three durable
+ * sources are merged, the journal of its shard and the capped streams that it has (a job two, a batch job its log), and
+ * each event's id is a cursor over all three.
  *
  * Invariants:
  * 1. Each metric line and log line that is kept is sent once, in order, however often the client reconnects with the
@@ -10,6 +11,7 @@
  * 3. `gap` says that positions after the cursor were trimmed before they could be sent.
  * 4. `end` comes after everything that was kept when the job was seen to be over.
  */
+import type { BatchView } from '../machines/batch-spec.ts'
 import type { SweepView } from '../machines/sweep-spec.ts'
 import type { JobView } from '../machines/views.ts'
 import type { ActorAddress, Client, ReadFrom } from '../runtime/client.ts'
@@ -31,10 +33,13 @@ const NOTHING_SENT: Cursor = { seq: -1 }
 export interface EventSources {
   readonly client: Client
   readonly actor: ActorAddress
-  /** Absent of what has none. */
-  readonly streams?: { readonly metrics: string; readonly logs: string }
+  /** Those that it has. */
+  readonly streams?: { readonly metrics?: string; readonly logs: string }
   /** It as it is now; null when nothing is left of it. */
-  view(): Promise<{ readonly seq: number; readonly state: JobView['state'] | SweepView['state'] } | null>
+  view(): Promise<{
+    readonly seq: number
+    readonly state: JobView['state'] | BatchView['state'] | SweepView['state']
+  } | null>
 }
 
 /** Feeds the channel until the job is over or the client is gone. Never throws: what fails is sent as `problem`. */
@@ -52,7 +57,7 @@ export async function sendEvents(
   }
 }
 
-/** Whether a job or a sweep in this state will change no more. */
+/** Whether a job, a batch job or a sweep in this state will change no more. */
 export function isOver({ state }: { readonly state: string }): boolean {
   return state === 'completed' || state === 'failed' || state === 'cancelled'
 }
@@ -145,9 +150,10 @@ class Events {
 
   async #forward(source: 'metrics' | 'logs', options: { signal: AbortSignal; follow: boolean }): Promise<void> {
     const { client, streams } = this.#sources
-    if (streams === undefined) return
+    const stream = streams?.[source]
+    if (stream === undefined) return
     const event = source === 'metrics' ? 'metrics' : 'log'
-    for await (const entry of client.stream(streams[source], readFrom(this.#cursor[source]), options)) {
+    for await (const entry of client.stream(stream, readFrom(this.#cursor[source]), options)) {
       if ('gap' in entry) await this.#send('gap', { source })
       else await this.#send(event, entry.data, { [source]: entry.id })
     }

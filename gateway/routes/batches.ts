@@ -1,13 +1,13 @@
 /**
  * `/v1/batches`: jobs that do one thing with many rows, on all workers: map a gpu.js function, evaluate a model, predict.
- * Submit, list, look, steer, download.
+ * Submit, list, look, steer, download; following one is in batch-events.ts.
  */
 import type { BatchSpec, BatchView } from '../../machines/batch-spec.ts'
-import { pathParam, principalOf, queryOf, type Api, type Context } from '../api.ts'
+import { principalOf, queryOf, type Api, type Context } from '../api.ts'
+import { batchFor, findBatch } from '../batch-access.ts'
 import { checkBody, readBody, SPEC_TYPES } from '../body.ts'
 import { isSameJson, jobIdOf, sameModel } from '../idempotency.ts'
-import { maySee } from '../job-access.ts'
-import { isBatch, jobAddress, unknownJob } from '../job-address.ts'
+import { jobAddress } from '../job-address.ts'
 import type { JobStarter } from '../job-starter.ts'
 import { LIMITS } from '../limits.ts'
 import { asItIs, ownersOf, pageFrom, pageQuery } from '../listing.ts'
@@ -141,20 +141,6 @@ function same(job: BatchView, spec: BatchSpec): BatchView {
   if (isSameJson(job.spec, 'model' in spec && 'model' in job.spec ? { ...spec, model: sameModel(job.spec.model, spec.model) } : spec)) return job // prettier-ignore
   const message = `This Idempotency-Key belongs to job ${job.id}, which is another one`
   throw new GatewayError('idempotency.mismatch', message, { state: job.state })
-}
-
-async function findBatch(services: Services, id: string): Promise<BatchView | null> {
-  const snapshot = await services.client.read(jobAddress(id))
-  if (snapshot !== null) return services.batches.view(snapshot)
-  return (await services.batches.stored.get(id))?.value ?? null
-}
-
-/** Another user's job is as unknown as one that never was. */
-async function batchFor(c: Context, services: Services): Promise<BatchView> {
-  const id = pathParam(c, 'id')
-  const job = isBatch(id) ? await findBatch(services, id) : null
-  if (job === null || !maySee(principalOf(c), job)) throw unknownJob(id)
-  return job
 }
 
 const REFUSALS: Readonly<Record<'pause' | 'resume' | 'cancel', GatewayErrorCode>> = {

@@ -1,12 +1,12 @@
 /** `/v1/jobs`: submit, list, look, read the log. Steering a job is in job-control.ts, following it in job-events.ts. */
 import { z } from 'zod'
 import type { JobSpec } from '../../machines/spec.ts'
-import type { JobView, LogLine } from '../../machines/views.ts'
+import type { JobView } from '../../machines/views.ts'
 import { pathParam, principalOf, queryOf, type Api, type Context } from '../api.ts'
 import { checkBody, readBody, SPEC_TYPES } from '../body.ts'
 import { isSameJson, jobIdOf, sameModel } from '../idempotency.ts'
 import { findJob, jobFor } from '../job-access.ts'
-import { logsStream } from '../job-address.ts'
+import { answerWithLog, LOG_OPERATION } from '../job-log.ts'
 import { admitOrThrow, locationOf, spawnJob } from '../job-start.ts'
 import type { JobStarter } from '../job-starter.ts'
 import { LIMITS } from '../limits.ts'
@@ -14,7 +14,7 @@ import { asItIs, ownersOf, pageFields, pageFrom } from '../listing.ts'
 import { GatewayError } from '../problems.ts'
 import { jobSpecSchema } from '../schemas/job-spec.ts'
 import { presetSpecSchema } from '../schemas/preset-spec.ts'
-import { jobStates, jobViewSchema, logLineSchema, pageOf } from '../schemas/views.ts'
+import { jobStates, jobViewSchema, pageOf } from '../schemas/views.ts'
 import type { Services } from '../services.ts'
 
 const listQuery = z.strictObject({
@@ -78,35 +78,10 @@ export function jobRoutes(api: Api, services: Services, starter: JobStarter): vo
     },
   )
 
-  api.on(
-    {
-      method: 'get',
-      path: '/v1/jobs/:id/logs',
-      tag: 'jobs',
-      summary: 'The lines of a job’s log that are kept, oldest first.',
-      access: 'viewer',
-      answers: {
-        200: {
-          description: 'JSON, or plain text where `Accept` asks for it.',
-          content: { 'application/json': z.object({ items: z.array(logLineSchema) }), 'text/plain': 'text' },
-        },
-      },
-    },
-    async (c) => {
-      const id = pathParam(c, 'id')
-      await jobFor(services, id, principalOf(c))
-      const items: LogLine[] = []
-      const options = { signal: c.get('signal'), follow: false }
-      for await (const entry of services.client.stream(logsStream(id), 'oldest', options)) {
-        if ('gap' in entry) continue // only the lines that are kept are promised
-        const line = logLineSchema.safeParse(entry.data)
-        if (line.success) items.push(line.data)
-        else services.trouble(`the log of job ${id}`, line.error)
-      }
-      if (!(c.req.header('accept') ?? '').includes('text/plain')) return c.json({ items })
-      return c.text(items.map(logText).join(''))
-    },
-  )
+  api.on({ ...LOG_OPERATION, path: '/v1/jobs/:id/logs', tag: 'jobs' }, async (c) => {
+    const { id } = await jobFor(services, pathParam(c, 'id'), principalOf(c))
+    return answerWithLog(c, services, id)
+  })
 }
 
 async function submit(c: Context, services: Services, starter: JobStarter): Promise<Response> {
@@ -158,8 +133,4 @@ function modelOf({ model: stored }: JobSpec, { model: asked }: JobSpec): JobSpec
 function matches(header: string | undefined, etag: string): boolean {
   if (header === undefined) return false
   return header.split(',').some((tag) => tag.trim().replace(/^W\//, '') === etag || tag.trim() === '*')
-}
-
-function logText({ at, level, source, message }: LogLine): string {
-  return `${new Date(at).toISOString()} ${level.padEnd(5)} ${source}: ${message}\n`
 }

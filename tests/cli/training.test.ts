@@ -83,6 +83,33 @@ test('a model predicts for a dataset into a file', { timeout: LIMIT_MS }, async 
   expect((JSON.parse(rows) as BatchView[]).map(({ id, state }) => `${id.split('-')[0]} ${state}`)).toContain('predict completed') // prettier-ignore
 })
 
+test('a batch job is followed to its end by its events, and says what it did', { timeout: LIMIT_MS }, async () => {
+  const { stdout: id } = await run('evaluate', 'iris-mlp@1', '--dataset', 'iris', '--detach')
+  const watched = await run('watch', id.trim())
+  expect([watched.code, watched.stdout]).toEqual([0, expect.stringMatching(/^Measured on \d+ rows of iris@1/)])
+  expect(watched.stderr).toMatch(/^prepare: \d+ rows in 1 chunks$/m)
+  expect(watched.stderr).toMatch(/^iris-mlp-evaluate: completed/m)
+  const { stdout } = await run('watch', id.trim(), '--json')
+  const events = stdout
+    .trim()
+    .split('\n')
+    .map((line) => JSON.parse(line) as { type: string; job?: BatchView })
+  expect(events.at(-1)?.job?.state ?? events[0]?.job?.state).toBe('completed')
+  expect((await run('logs', id.trim())).stdout).toMatch(/prepare: \d+ rows/)
+})
+
+test('a batch job is paused, resumed and cancelled by its id', { timeout: LIMIT_MS }, async () => {
+  // It waits for a worker that is not there, so that nothing can be over before it is steered.
+  const { stdout } = await run('evaluate', 'iris-mlp@1', '--dataset', 'iris', '--backend', 'webgpu', '--detach')
+  const id = stdout.trim()
+  expect((await run('pause', id)).stdout).toMatch(/ is paus(ed|ing)/)
+  await expect.poll(async () => (JSON.parse((await run('ps', '--json')).stdout) as BatchView[]).find((each) => each.id === id)?.state, { timeout: LIMIT_MS }).toBe('paused') // prettier-ignore
+  expect((await run('resume', id)).stdout).toMatch(/ is (queued|preparing)/)
+  expect((await run('cancel', id)).code).toBe(0)
+  const watched = await run('watch', id)
+  expect([watched.code, watched.stderr]).toEqual([1, expect.stringContaining(`Job ${id} was cancelled`)])
+})
+
 test('a model is trained further, and its next version names its parent', { timeout: LIMIT_MS }, async () => {
   const { code } = await run('train', 'iris', '--from', 'iris-mlp', '--epochs', '1', '--watch')
   const { stdout } = await run('model', 'card', 'iris-mlp', '--json')

@@ -3,6 +3,7 @@ import type { Problem } from '../../gateway/problems.ts'
 import { batchSchema } from '../../gateway/schemas/batch-spec.ts'
 import type { BatchView } from '../../machines/batch-spec.ts'
 import { address } from '../../runtime/mod.ts'
+import { EventStream } from './event-stream.ts'
 import { startFleet, type Fleet } from './fleet.ts'
 
 let fleet: Fleet
@@ -103,4 +104,35 @@ test('a batch is paused and goes on, by who may, and is told what it is when it 
   const resumed = await steer('resume')
   expect([resumed.status, ((await resumed.json()) as BatchView).state]).not.toContain('paused')
   expect((await problem(await steer('resume'))).code).toBe('job.not-resumable')
+})
+
+test('a batch is followed to its end, its log with it, and after a break from where the client was', async () => {
+  const { id } = (await (await submit(EVALUATE)).json()) as BatchView
+  const follow = async (lastEventId?: string): Promise<EventStream> => {
+    const headers = lastEventId === undefined ? {} : { 'last-event-id': lastEventId }
+    return new EventStream(await fleet.request(`/v1/batches/${id}/events`, { headers }))
+  }
+  const log = (message: string): Promise<void> =>
+    fleet.client.append(`job:${id}:logs`, [{ at: 0, level: 'info', source: 'test', message }])
+  let lastId: string | undefined
+  {
+    await using stream = await follow()
+    expect(await stream.next()).toMatchObject({ event: 'state', data: { id, kind: 'evaluate' } })
+    await log('one')
+    await stream.until(({ event }) => event === 'log')
+    lastId = stream.lastId
+  }
+  await log('two')
+  await fleet.request(`/v1/batches/${id}/cancel`, { method: 'POST' })
+  await using stream = await follow(lastId)
+  const events = await stream.rest()
+  expect(events.filter(({ event }) => event === 'log').map(({ data }) => data)).toMatchObject([{ message: 'two' }])
+  expect(events.filter(({ event }) => event === 'state').at(-1)?.data).toMatchObject({ state: 'cancelled' })
+  expect(events.at(-1)).toMatchObject({ event: 'end', data: { state: 'cancelled' } })
+  const again = await fleet.request(`/v1/batches/${id}/events`, { headers: { 'last-event-id': stream.lastId ?? '' } })
+  expect(again.status).toBe(204)
+  const logs = (await (await fleet.request(`/v1/batches/${id}/logs`)).json()) as { items: object[] }
+  expect(logs.items).toMatchObject([{ message: 'one' }, { message: 'two' }])
+  const eve = await fleet.token('user', 'eve')
+  expect((await fleet.request(`/v1/batches/${id}/events`, { as: eve })).status).toBe(404)
 })

@@ -13,6 +13,7 @@ import { fileURLToPath } from 'node:url'
 import { vi } from 'vitest'
 import { findApi } from '../../cli/api.ts'
 import type { Api } from '../../cli/api.ts'
+import type { BatchView } from '../../machines/batch-spec.ts'
 import type { JobView, LogLine, WorkerView } from '../../machines/views.ts'
 import { isAlive } from '../cli/alive.ts'
 
@@ -114,11 +115,31 @@ export class ProcessFleet {
     return (await api.submit(JSON.stringify(spec), 'application/json')).id
   }
 
+  async submitBatch(spec: object): Promise<string> {
+    const api = await this.api()
+    return (await api.submitBatch(JSON.stringify(spec), 'application/json')).id
+  }
+
   /** The job as it is when it first meets the condition. Rejects when it ends without having met it. */
   async waitUntil(id: string, condition: (job: JobView) => boolean): Promise<JobView> {
-    let last: JobView | null = null
-    const look = async (): Promise<JobView | false> => {
-      const job = await this.#job(id)
+    return this.#until((api) => api.job(id), condition)
+  }
+
+  /** A batch job, likewise. */
+  async untilBatch(id: string, condition: (job: BatchView) => boolean): Promise<BatchView> {
+    return this.#until((api) => api.batch(id), condition)
+  }
+
+  async #until<View extends { readonly endedAt?: number }>(
+    read: (api: Api) => Promise<View>,
+    condition: (job: View) => boolean,
+  ): Promise<View> {
+    let last: View | null = null
+    const look = async (): Promise<View | false> => {
+      // The control process may be down at the moment: that is what many of these tests are about.
+      const job = await this.api()
+        .then(read)
+        .catch(() => null)
       last = job ?? last
       if (job === null) return false
       if (condition(job)) return job
@@ -158,6 +179,13 @@ export class ProcessFleet {
     return vi.waitUntil(look, WAIT)
   }
 
+  /** The kernel process of a worker with one slot. */
+  kernelOf(worker: Pick<Running, 'pid'>): Running {
+    const found = this.processes().find(({ pid, role }) => role === 'kernel' && parentOf(pid) === worker.pid)
+    if (found === undefined) throw new Error(`Process ${worker.pid} has no kernel: ${JSON.stringify(this.processes())}`)
+    return found
+  }
+
   /** Every process that works on this fleet's data folder, found by its command line. */
   processes(): readonly Running[] {
     return processesOf(this.folder)
@@ -186,14 +214,6 @@ export class ProcessFleet {
   async interrupt(): Promise<number | null> {
     this.#up.kill('SIGINT')
     return this.#ended
-  }
-
-  async #job(id: string): Promise<JobView | null> {
-    try {
-      return await (await this.api()).job(id)
-    } catch {
-      return null // the control process is down at the moment: that is what many of these tests are about
-    }
   }
 
   async #isUp(workers: number): Promise<boolean> {
@@ -235,6 +255,10 @@ function roleOf(words: readonly string[]): Role | null {
   if (words.includes('--permission')) return 'kernel'
   const command = words[words.indexOf(PROGRAM) + 1]
   return command === 'up' || command === 'control' || command === 'worker' ? command : null
+}
+
+function parentOf(pid: number): number {
+  return Number(/^PPid:\s+(\d+)$/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1])
 }
 
 function commandLineOf(pid: number): string[] {

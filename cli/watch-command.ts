@@ -22,11 +22,13 @@ export async function watchToEnd(api: Api, id: string, options: CommonOptions, s
 
 /** What a completed job has to show. */
 export function summary(job: JobView): string {
-  const { evaluation, model, endedAt } = job
+  const { evaluation, validation, model, endedAt } = job
   const took = duration((endedAt ?? job.changedAt) - job.createdAt)
   const tested = evaluation === undefined ? '' : `, tested on ${evaluation.examples} examples`
   const lines = [`${styleText('green', '✔')} ${job.name} completed in ${took}${tested}`]
   if (evaluation !== undefined) lines.push(...evaluationLines(evaluation))
+  if (validation !== undefined)
+    lines.push(`  on ${validation.examples} for validation: ${measuresOf(validation).join('   ')}`)
   if (model !== undefined) lines.push(`  model     ${model.name}@${model.version}`)
   const workers = Object.entries(job.workers).map(([id, rounds]) => `${id} (${rounds} rounds)`)
   if (workers.length > 0) lines.push(`  trained by ${workers.join(', ')}`)
@@ -34,8 +36,12 @@ export function summary(job: JobView): string {
 }
 
 export function evaluationLines(evaluation: Evaluation): readonly string[] {
-  const { confusion } = evaluation
-  return [`  ${measuresOf(evaluation).join('   ')}`, ...(confusion === undefined ? [] : confusionLines(confusion))]
+  const { confusion, byClass } = evaluation
+  const names = (code: number): string => byClass?.[code]?.name ?? String(code)
+  return [
+    `  ${measuresOf(evaluation).join('   ')}`,
+    ...(confusion === undefined ? [] : confusionLines(confusion, names)),
+  ]
 }
 
 function measuresOf(evaluation: Evaluation): readonly string[] {
@@ -45,7 +51,7 @@ function measuresOf(evaluation: Evaluation): readonly string[] {
   const number = (name: string, value: number | undefined): readonly string[] =>
     value === undefined ? [] : [`${name} ${fixed(value)}`]
   return [
-    ...share('accuracy ', accuracy),
+    ...share('accuracy', accuracy),
     ...number('loss', loss),
     ...number('F1', f1),
     ...number('AUC', auc),
@@ -56,10 +62,13 @@ function measuresOf(evaluation: Evaluation): readonly string[] {
 }
 
 /** Rows are what examples are, columns what they were taken for. */
-function confusionLines(confusion: readonly (readonly number[])[]): readonly string[] {
+function confusionLines(
+  confusion: readonly (readonly number[])[],
+  nameOf: (code: number) => string,
+): readonly string[] {
   if (confusion.length > CONFUSION_SHOWN_MAX) return []
-  const rows = confusion.map((line, actual) => [String(actual), ...line.map(String)])
-  const text = table(['', ...confusion.keys().map(String)], rows)
+  const rows = confusion.map((line, actual) => [nameOf(actual), ...line.map(String)])
+  const text = table(['', ...confusion.keys().map(nameOf)], rows)
   return ['  confusion (rows: actual, columns: predicted)', ...text.split('\n').map((line) => `    ${line}`)]
 }
 

@@ -4,6 +4,7 @@
  */
 import { styleText } from 'node:util'
 import { createLogUpdate } from 'log-update'
+import type { Evaluation } from '../machines/training.ts'
 import type { JobView, LogLine, MetricLine } from '../machines/views.ts'
 import type { Api } from './api.ts'
 import { barOf } from './bar.ts'
@@ -150,14 +151,31 @@ function frame(progress: Progress, job: JobView): string {
   const state = job.phase === undefined ? job.state : `${job.state} (${job.phase})`
   const left = job.state === 'training' ? progress.leftMs : null
   const facts = [
-    `loss ${fixed(loss)}`,
-    `accuracy ${percent(accuracy)}`,
+    ...figuresOf({ loss, accuracy }, job),
     ...(job.state === 'training' && perS > 0 ? [`${Math.round(perS)} examples/s`] : []),
     ...(left === null ? [] : [`${duration(left)} left`]),
   ]
   const head = `  ${styleText('bold', job.name)}  ${state}`
   const at = `round ${job.progress.round}/${job.progress.rounds}  step ${step}/${steps}`
   return `${head}\n  ${bar} ${String(Math.round(part * 100)).padStart(3)} %  ${styleText('dim', at)}\n  ${facts.join('  ·  ')}`
+}
+
+/** Of the training, and how the newest checkpoint that was measured does on the validation split. */
+function figuresOf(
+  { loss, accuracy }: { readonly loss?: number | undefined; readonly accuracy?: number | undefined },
+  { validation }: JobView,
+): readonly string[] {
+  return [
+    `loss ${fixed(loss)}`,
+    ...(accuracy === undefined ? [] : [`accuracy ${percent(accuracy)}`]),
+    ...(validation === undefined ? [] : [`validation ${reachedOf(validation)}`]),
+  ]
+}
+
+/** What says most of a model: accuracy of classes, R² of values; loss where there is neither. */
+function reachedOf({ accuracy, r2, loss }: Evaluation): string {
+  if (accuracy !== undefined) return percent(accuracy)
+  return r2 === undefined ? `loss ${fixed(loss)}` : `R² ${fixed(r2)}`
 }
 
 function plainDisplay(out: NodeJS.WriteStream): Display {
@@ -176,9 +194,8 @@ function plainDisplay(out: NodeJS.WriteStream): Display {
       else {
         const left = progress.leftMs
         const ends = left === null ? '' : `, ${duration(left)} left`
-        const { loss, accuracy } = job.metrics
         const at = `round ${round}/${rounds}`
-        say(at, `${job.name}: ${at}, loss ${fixed(loss)}, accuracy ${percent(accuracy)}${ends}`)
+        say(at, `${job.name}: ${at}, ${figuresOf(job.metrics, job).join(', ')}${ends}`)
       }
     },
     metric: (line) => progress.add(line),

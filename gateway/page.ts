@@ -15,6 +15,8 @@ const FILES = {
   'batches.js': 'text/javascript; charset=utf-8',
   'chart.js': 'text/javascript; charset=utf-8',
   'format.js': 'text/javascript; charset=utf-8',
+  'models.js': 'text/javascript; charset=utf-8',
+  'results.js': 'text/javascript; charset=utf-8',
   'sweeps.js': 'text/javascript; charset=utf-8',
   'views.js': 'text/javascript; charset=utf-8',
   'icon.svg': 'image/svg+xml',

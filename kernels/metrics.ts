@@ -49,6 +49,8 @@ export interface Evaluation {
 }
 
 interface ClassSums {
+  /** What the data calls them, in the order of their codes; of those that have a confusion. */
+  names?: readonly string[]
   correct: number
   /** How often the true class was among the five likeliest; of more than five classes. */
   inTop?: number
@@ -85,6 +87,8 @@ export interface EvaluationSummary {
 }
 
 export interface ClassMeasures {
+  /** What the data calls the class. */
+  name?: string
   examples: number
   precision: number
   recall: number
@@ -94,10 +98,13 @@ export interface ClassMeasures {
 
 export function emptyEvaluation(target: TargetSpec): Evaluation {
   if (target.kind === 'value') return { examples: 0, lossSum: 0, values: { absolute: 0, squares: 0 } }
-  const { classes } = target
+  const { classes, names } = target
   const sums: ClassSums = { correct: 0 }
   if (classes > TOP) sums.inTop = 0
-  if (classes <= CONFUSION_CLASSES_MAX) sums.confusion = Array.from({ length: classes }, () => zeros(classes))
+  if (classes <= CONFUSION_CLASSES_MAX) {
+    sums.confusion = Array.from({ length: classes }, () => zeros(classes))
+    if (names !== undefined) sums.names = names
+  }
   if (classes <= AUC_CLASSES_MAX) sums.scores = Array.from({ length: classes }, () => ({ of: {}, others: {} }))
   return { examples: 0, lossSum: 0, classes: sums }
 }
@@ -233,7 +240,7 @@ export function summarize({ examples, lossSum: total, classes, values }: Evaluat
   if (classes) {
     summary.accuracy = share(classes.correct)
     if (classes.inTop !== undefined) summary.top5 = share(classes.inTop)
-    if (classes.confusion) Object.assign(summary, measuresOf(classes.confusion, classes.scores))
+    if (classes.confusion) Object.assign(summary, measuresOf(classes.confusion, classes))
   }
   if (values) {
     summary.mae = share(values.absolute)
@@ -244,7 +251,7 @@ export function summarize({ examples, lossSum: total, classes, values }: Evaluat
   return summary
 }
 
-function measuresOf(confusion: number[][], scores: ClassSums['scores']): Partial<EvaluationSummary> {
+function measuresOf(confusion: number[][], { scores, names }: ClassSums): Partial<EvaluationSummary> {
   const byClass = confusion.map((line, k): ClassMeasures & { occurs: boolean } => {
     const right = line[k] ?? 0
     const examples = total(line)
@@ -253,7 +260,16 @@ function measuresOf(confusion: number[][], scores: ClassSums['scores']): Partial
     const recall = examples === 0 ? 0 : right / examples
     const f1 = precision + recall === 0 ? 0 : (2 * precision * recall) / (precision + recall)
     const auc = scores && aucOf(scores[k]!)
-    return { examples, precision, recall, f1, ...(auc !== undefined && { auc }), occurs: examples + guessed > 0 }
+    const name = names?.[k]
+    return {
+      ...(name !== undefined && { name }),
+      examples,
+      precision,
+      recall,
+      f1,
+      ...(auc !== undefined && { auc }),
+      occurs: examples + guessed > 0,
+    }
   })
   const occurring = byClass.filter(({ occurs }) => occurs)
   const mean = (of: (measures: ClassMeasures) => number): number =>

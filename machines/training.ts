@@ -111,6 +111,8 @@ export type Evaluation = Measures & {
 }
 
 export interface ClassMeasures {
+  /** What the data calls the class; its code is its place. */
+  readonly name?: string
   readonly examples: number
   readonly precision: number
   readonly recall: number

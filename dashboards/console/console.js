@@ -6,19 +6,10 @@ import { ApiError, followJob, request, signIn, signOut } from './api.js'
 import { BatchesCard } from './batches.js'
 import { LineChart } from './chart.js'
 import { count, loss, percent } from './format.js'
+import { ModelsCard } from './models.js'
+import { resultsOf } from './results.js'
 import { SweepsCard } from './sweeps.js'
-import {
-  ENDED,
-  factsOf,
-  h,
-  jobsTable,
-  modelsTable,
-  PAUSABLE,
-  pill,
-  progressBar,
-  refill,
-  workersTable,
-} from './views.js'
+import { ENDED, factsOf, h, jobsTable, PAUSABLE, pill, progressBar, refill, workersTable } from './views.js'
 
 const POLL_MS = 2_000
 const LOG_LINES_SHOWN = 200
@@ -30,11 +21,11 @@ const at = (id) => document.getElementById(id)
 const tables = {
   jobs: jobsTable((id) => (location.hash = `#/jobs/${id}`)),
   workers: workersTable(),
-  models: modelsTable(),
 }
 
 const batches = new BatchesCard(at('batches'))
 const sweeps = new SweepsCard(at('sweeps'))
+const models = new ModelsCard(at('models'))
 
 /** The job that is looked at: its view, what it has told, and its part of the page. */
 class JobPanel {
@@ -60,6 +51,7 @@ class JobPanel {
   #state = h('span', { class: 'state', role: 'status' })
   #progress = h('div', { class: 'progress' })
   #facts = h('dl', { class: 'facts' })
+  #results = h('div', { class: 'results' })
   #body
   #error = h('p', { class: 'error', role: 'alert' })
   #cancel = h('button', { type: 'button', class: 'danger', onclick: () => void this.#askToCancel() }, 'Cancel job')
@@ -92,7 +84,7 @@ class JobPanel {
       this.#cancel,
     )
     this.#body = h('div', { class: 'body' }, plots, this.#facts)
-    this.#element.replaceChildren(head, this.#progress, this.#error, this.#body, this.#logPart)
+    this.#element.replaceChildren(head, this.#progress, this.#error, this.#body, this.#results, this.#logPart)
   }
 
   get id() {
@@ -178,6 +170,7 @@ class JobPanel {
     this.#resume.hidden = isViewer || (job.state !== 'paused' && job.state !== 'pausing')
     this.#retry.hidden = isViewer || (job.state !== 'failed' && job.state !== 'cancelled')
     const pairs = factsOf({ ...job, progress }, this.#pace(progress))
+    refill(this.#results, resultsOf(job))
     refill(this.#facts, fragment(pairs.map(([label, value]) => h('div', {}, h('dt', {}, label), h('dd', {}, value)))))
     const [losses, accuracies] = this.#charts
     losses.draw(
@@ -189,7 +182,7 @@ class JobPanel {
       known.map(({ step, accuracy: value }) => ({ step, value })),
       steps,
     )
-    accuracies.element.hidden = known.length === 0 && job.spec.train.loss === 'meanSquaredError'
+    accuracies.element.hidden = known.length === 0 && this.#points.length > 0
   }
 
   #pace({ step, steps }) {
@@ -243,14 +236,14 @@ async function poll(panel) {
 
 async function refresh(panel) {
   try {
-    const [jobs, workers, models] = await Promise.all([
+    const [jobs, workers] = await Promise.all([
       request('/v1/jobs?limit=25'),
       request('/v1/workers'),
-      request('/v1/models?limit=25'),
       batches.refresh(),
       sweeps.refresh(),
+      models.refresh(),
     ])
-    lists = { jobs: jobs.items, workers: workers.items, models: models.items }
+    lists = { jobs: jobs.items, workers: workers.items }
     draw(panel)
     linkTo('lists', true)
   } catch (error) {
@@ -259,7 +252,7 @@ async function refresh(panel) {
   }
 }
 
-let lists = { jobs: [], workers: [], models: [] }
+let lists = { jobs: [], workers: [] }
 
 function draw(panel) {
   const chosen = decodeURIComponent(/^#\/jobs\/(.+)$/.exec(location.hash)?.[1] ?? '')
@@ -267,7 +260,6 @@ function draw(panel) {
   if (id) panel.show(id)
   tables.jobs.update(lists.jobs, id)
   tables.workers.update(lists.workers)
-  tables.models.update(lists.models)
   drawTiles()
 }
 
@@ -285,7 +277,7 @@ function drawTiles() {
   const tiles = [
     ['Jobs running', count(running)],
     ['Workers', `${busy} of ${present.length} busy`],
-    ['Models', count(lists.models.length)],
+    ['Models', count(models.count)],
   ]
   refill(at('tiles'), fragment(tiles.map(([label, value]) => h('div', {}, h('dt', {}, label), h('dd', {}, value)))))
 }
@@ -303,7 +295,7 @@ function start({ subject, role }) {
   })
   addEventListener('hashchange', () => {
     draw(panel)
-    void refresh(panel) // a sweep that is chosen is asked for
+    void refresh(panel) // a sweep or a model that is chosen is asked for
   })
   document.addEventListener('visibilitychange', () => document.visibilityState === 'visible' && void refresh(panel))
   void poll(panel)

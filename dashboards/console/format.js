@@ -5,6 +5,12 @@ export function percent(fraction) {
   return fraction === undefined ? '–' : `${(fraction * 100).toFixed(fraction > 0.9995 && fraction < 1 ? 3 : 2)} %`
 }
 
+/** The one figure that says most of what was measured: accuracy of classes, R² of values. */
+export function reached(evaluation) {
+  if (evaluation?.accuracy !== undefined || evaluation?.r2 === undefined) return percent(evaluation?.accuracy)
+  return `R² ${evaluation.r2.toFixed(4)}`
+}
+
 /** Three significant digits, never an exponent for what people meet: 2.31, 0.0421. */
 export function loss(value) {
   if (value === undefined || !Number.isFinite(value)) return '–'

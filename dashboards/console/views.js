@@ -2,7 +2,7 @@
  * Parts of the page. Everything that comes from the API goes in as text, never as markup. Tables keep their rows by
  * key and change only what changed, so that focus, selection and scroll survive each update.
  */
-import { ago, bytes, count, duration, loss, percent } from './format.js'
+import { count, duration, loss, reached } from './format.js'
 
 export const ENDED = new Set(['completed', 'failed', 'cancelled'])
 export const PAUSABLE = new Set(['waiting', 'validating', 'preparing', 'queued', 'training', 'evaluating'])
@@ -111,7 +111,7 @@ export function jobsTable(onRow) {
       { title: 'State', cell: (job) => pill(job.state) },
       { title: 'Progress', kind: 'wide', cell: progressBar },
       { title: 'Loss', kind: 'number wide', cell: (job) => loss((job.evaluation ?? job.metrics)?.loss) },
-      { title: 'Accuracy', kind: 'number', cell: (job) => percent((job.evaluation ?? job.metrics)?.accuracy) },
+      { title: 'Reached', kind: 'number', cell: (job) => reached(job.evaluation ?? job.metrics) },
       { title: 'Time', kind: 'number wide', cell: (job) => duration((job.endedAt ?? Date.now()) - job.createdAt) },
     ],
   })
@@ -140,35 +140,6 @@ export function workersTable() {
   })
 }
 
-export function modelsTable() {
-  return new Table({
-    caption: 'Models, newest first',
-    keyOf: ({ name, version }) => `${name}@${version}`,
-    empty: ['No models yet. The first job that completes registers one.'],
-    columns: [
-      {
-        title: 'Model',
-        cell: (model) =>
-          h('span', { class: 'name' }, h('strong', {}, model.name), h('small', {}, `version ${model.version}`)),
-      },
-      { title: 'Accuracy', kind: 'number', cell: (model) => percent(model.evaluation?.accuracy) },
-      { title: 'Loss', kind: 'number wide', cell: (model) => loss(model.evaluation?.loss) },
-      { title: 'Dataset', kind: 'wide', cell: (model) => `${model.dataset.name} v${model.dataset.version}` },
-      { title: 'Job', kind: 'wide', cell: (model) => h('a', { href: `#/jobs/${model.job}` }, model.job.slice(-6)) },
-      { title: 'Made', kind: 'number wide', cell: (model) => ago(Date.now() - model.createdAt) },
-      {
-        title: 'Download',
-        cell: (model) => h('span', { class: 'downloads' }, download(model, 'weights'), download(model, 'topology')),
-      },
-    ],
-  })
-}
-
-function download({ name, version, ...model }, file) {
-  const path = `/v1/models/${encodeURIComponent(name)}/versions/${version}/download?file=${file}`
-  return h('a', { href: path, title: `${file}, ${bytes(model[file].sizeBytes)}`, download: true }, file)
-}
-
 /** What stands beside the charts: `[label, value]` pairs. */
 export function factsOf(job, { examplesPerS, leftMs }) {
   const { train, dataset } = job.spec
@@ -183,7 +154,7 @@ export function factsOf(job, { examplesPerS, leftMs }) {
     ...(running ? [['Speed', examplesPerS === null ? '–' : `${count(examplesPerS)} examples/s`]] : []),
     ...(job.evaluation === undefined
       ? []
-      : [['Test', `${percent(job.evaluation.accuracy)} of ${count(job.evaluation.examples)} examples`]]),
+      : [['Test', `${reached(job.evaluation)} on ${count(job.evaluation.examples)} examples`]]),
     ['Dataset', dataset.version === undefined ? dataset.name : `${dataset.name} v${dataset.version}`],
     ['Replicas', replicasText(train.replicas, Object.keys(job.workers).length)],
     ...(job.model === undefined ? [] : [['Model', `${job.model.name} version ${job.model.version}`]]),

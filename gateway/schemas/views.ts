@@ -36,7 +36,16 @@ export const evaluationSchema = z
     rmse: measure,
     r2: measure,
     byClass: z
-      .array(z.object({ examples: z.int(), precision: z.number(), recall: z.number(), f1: z.number(), auc: measure }))
+      .array(
+        z.object({
+          name: z.string().exactOptional().describe('What the data calls the class; its code is its place.'),
+          examples: z.int(),
+          precision: z.number(),
+          recall: z.number(),
+          f1: z.number(),
+          auc: measure,
+        }),
+      )
       .exactOptional(),
     confusion: z
       .array(z.array(z.int()))

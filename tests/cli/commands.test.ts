@@ -129,7 +129,7 @@ describe('submitting', () => {
     expect(code).toBe(0)
     const rounds = stderr.split('\n').flatMap((line) => /round (\d+)\/\d+/.exec(line)?.[1] ?? [])
     expect(rounds).toEqual([...new Set(rounds)])
-    expect(stdout).toMatch(/tiny completed in .*, tested on 10000 examples\n  accuracy  \d+\.\d\d %/)
+    expect(stdout).toMatch(/tiny completed in .*, tested on 10000 examples\n  accuracy \d+\.\d\d %/)
     expect(stdout).toMatch(/model +tiny@\d+\n  trained by worker-1/)
   })
 

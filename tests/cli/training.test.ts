@@ -26,7 +26,9 @@ const run = (...args: string[]): ReturnType<typeof tensorfleet> => tensorfleet([
 
 test('a preset says the whole specification that was made of it, and what came of it', () => {
   expect(trained).toMatchObject({ code: 0, stderr: expect.stringMatching(/class_name: Sequential/) })
-  expect(trained.stdout).toMatch(/iris-mlp completed[^]*accuracy[^]*confusion/)
+  expect(trained.stdout).toMatch(
+    /iris-mlp completed[^]*accuracy[^]*confusion[^]*setosa +versicolor +virginica\n +setosa +\d/,
+  )
 })
 
 test('a job of a preset is stored whole', () => {

@@ -36,6 +36,7 @@ export class Chromium implements AsyncDisposable {
   readonly #process: ChildProcess
   readonly #socket: WebSocket
   readonly #profile: string
+  readonly #pages = new Set<string>()
   readonly #waiting = new Map<number, PromiseWithResolvers<unknown>>()
   /** What pages said on their console, and errors that nobody caught. */
   readonly complaints: string[] = []
@@ -65,6 +66,7 @@ export class Chromium implements AsyncDisposable {
 
   async open(url: string): Promise<BrowserPage> {
     const { targetId } = await this.send<{ targetId: string }>('Target.createTarget', { url: 'about:blank' })
+    this.#pages.add(targetId)
     const { sessionId } = await this.send<{ sessionId: string }>('Target.attachToTarget', { targetId, flatten: true })
     const page = new BrowserPage(this, sessionId)
     await page.send('Runtime.enable')
@@ -72,6 +74,12 @@ export class Chromium implements AsyncDisposable {
     await page.send('Page.enable')
     await page.send('Page.navigate', { url })
     return page
+  }
+
+  async closePages(): Promise<void> {
+    const pages = [...this.#pages]
+    this.#pages.clear()
+    await Promise.all(pages.map((targetId) => this.send('Target.closeTarget', { targetId })))
   }
 
   async send<Result>(method: string, params: object = {}, sessionId?: string): Promise<Result> {

@@ -1,5 +1,5 @@
 /** The page in a real browser, served by a real gateway. */
-import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
 import { mintToken } from '../../gateway/auth.ts'
 import { serve, type RunningGateway } from '../../gateway/node.ts'
 import { address } from '../../runtime/mod.ts'
@@ -24,6 +24,9 @@ afterAll(async () => {
   await fleet?.[Symbol.asyncDispose]()
 })
 
+// A browser has six connections to a host, and each page that is open holds one for its events.
+afterEach(() => chromium?.closePages())
+
 async function signedIn(): Promise<BrowserPage> {
   const token = await mintToken(fleet.secret, { subject: 'ada', role: 'user', lifeMs: 60_000, purpose: 'login' })
   const page = await chromium.open(`${gateway.url}/#token=${token}`)
@@ -44,6 +47,33 @@ async function addMetrics(id: string, steps: readonly number[]): Promise<void> {
     worker: 'w',
   })
   await fleet.client.append(`job:${id}:metrics`, steps.map(line) as never[]) // plain data, which JSON takes
+}
+
+const MEASURED = {
+  loss: 0.3,
+  accuracy: 0.75,
+  examples: 4,
+  byClass: [
+    { name: 'setosa', examples: 2, precision: 0.67, recall: 1, f1: 0.8 },
+    { name: 'virginica', examples: 2, precision: 1, recall: 0.5, f1: 0.67 },
+  ],
+  confusion: [
+    [2, 0],
+    [1, 1],
+  ],
+  report: { sha256: 'r'.repeat(64), sizeBytes: 1 },
+}
+
+function buttonsOf(page: BrowserPage): Promise<string[]> {
+  return page.evaluate(
+    `[...document.querySelectorAll('#job .head button')].filter((b) => !b.hidden).map((b) => b.textContent)`,
+  )
+}
+
+function cellsOf(page: BrowserPage, table: string): Promise<string[][]> {
+  return page.evaluate(
+    `[...document.querySelectorAll('${table} tr')].map((row) => [...row.cells].map((cell) => cell.textContent))`,
+  )
 }
 
 // A machine without Chromium cannot say how the page is; in CI that is a failure.
@@ -84,6 +114,68 @@ describe.skipIf(!has('chromium'))('the page in Chromium', () => {
 
     expect(await page.evaluate('document.querySelectorAll(".log img").length')).toBe(0)
     expect(await page.evaluate('document.title')).toBe('TensorFleet')
+  })
+
+  test('a job is paused, goes on and is cancelled by its buttons', async () => {
+    const job = await fleet.submit({ ...SPEC, name: 'steered' })
+    await fleet.project(job.id)
+    const page = await signedIn()
+    await page.evaluate(`location.hash = '#/jobs/${job.id}'`)
+    await expect.poll(() => page.text('#job-title')).toBe('steered')
+    const press = (label: string): Promise<void> =>
+      page.evaluate(`[...document.querySelectorAll('#job button')].find((b) => b.textContent === '${label}').click()`)
+
+    expect(await buttonsOf(page)).toEqual(['Pause', 'Cancel job'])
+    await press('Pause')
+    await expect.poll(() => page.text('#job .pill')).toBe('paused')
+    expect(await buttonsOf(page)).toEqual(['Resume', 'Cancel job'])
+    await press('Resume')
+    await expect.poll(() => page.text('#job .pill')).not.toBe('paused')
+    await expect.poll(() => buttonsOf(page)).toEqual(['Pause', 'Cancel job'])
+
+    await page.evaluate('window.confirm = () => true')
+    await press('Cancel job')
+    await expect.poll(() => page.text('#job .pill')).toBe('cancelled')
+    expect(await buttonsOf(page)).toEqual(['Try again'])
+  })
+
+  test('a job says how well its model does: measures of both splits, and who was taken for whom by name', async () => {
+    const { id } = await fleet.submit({ ...SPEC, name: 'flowers' })
+    await fleet.request(`/v1/jobs/${id}/cancel`, { method: 'POST' })
+    await fleet.reached(id, 'cancelled')
+    await fleet.project(id)
+    const stored = await fleet.jobs.get(id)
+    const measured = { evaluation: MEASURED, validation: { ...MEASURED, accuracy: 0.5 } }
+    await fleet.jobs.put(`${id}-old`, { ...stored!.value, id: `${id}-old`, state: 'completed', ...measured })
+
+    const page = await signedIn()
+    await page.evaluate(`location.hash = '#/jobs/${id}-old'`)
+
+    await expect
+      .poll(() => cellsOf(page, '#job .measures'))
+      .toEqual([
+        ['Measured on', 'Test, 4 examples', 'Validation, 4 examples'],
+        ['Accuracy', '75.00 %', '50.00 %'],
+        ['Loss', '0.300', '0.300'],
+      ])
+    expect(await cellsOf(page, '#job .confusion')).toEqual([
+      ['is ↓  taken for →', 'setosa', 'virginica'],
+      ['setosa', '2', '0'],
+      ['virginica', '1', '1'],
+    ])
+  })
+
+  test('a model that is chosen says the same, and one of numbers how much it explains', async () => {
+    const evaluation = { loss: 0.1, examples: 80, rmse: 2.5, r2: 0.93, report: MEASURED.report }
+    await fleet.models.put('iris@3', modelOf('iris', 3, { evaluation: MEASURED }))
+    await fleet.models.put('cars@2', modelOf('cars', 2, { evaluation }))
+
+    const page = await signedIn()
+    await expect.poll(() => page.text('#models')).toMatch(/cars\s+version 2\s+R² 0\.9300/)
+    await page.evaluate(`[...document.querySelectorAll('#models a')].find((a) => a.textContent === 'iris').click()`)
+
+    await expect.poll(() => page.text('#model-title')).toBe('iris version 3')
+    await expect.poll(() => cellsOf(page, '#models .confusion')).toHaveLength(3)
   })
 
   test('models are listed with their accuracy and can be taken home', async () => {
@@ -161,6 +253,8 @@ describe.skipIf(!has('chromium'))('the page in Chromium', () => {
     await expect.poll(() => page.text('#sign-in-error')).toContain('not one of this fleet')
     await enter(await fleet.token('viewer', 'eve'))
     await expect.poll(() => page.text('#who')).toBe('eve (viewer)')
+    await expect.poll(() => page.text('#job-title')).not.toBe('')
+    expect(await buttonsOf(page)).toEqual([])
     await page.evaluate(`document.getElementById('sign-out').click()`)
 
     await expect.poll(asked).toBe(true)

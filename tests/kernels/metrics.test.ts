@@ -57,6 +57,21 @@ describe('measures of classes', () => {
     expect(summary.f1).toBeCloseTo((2 / 3 + 2 / 3 + 0) / 3)
   })
 
+  it('call classes what the data calls them, whoever measured which part', () => {
+    const named = (): Evaluation => {
+      const evaluation = emptyEvaluation({ kind: 'class', classes: 2, names: ['setosa', 'virginica'] })
+      const rows = { outputs: Float32Array.of(0.9, 0.1), expected: new Float32Array(2), targets: Float32Array.of(0) }
+      addBatch(evaluation, 'meanAbsoluteError', 1, rows)
+      return evaluation
+    }
+    const { byClass } = summarize(mergeEvaluations([named(), named()]))
+    expect(byClass?.map(({ name, examples }) => [name, examples])).toEqual([
+      ['setosa', 2],
+      ['virginica', 0],
+    ])
+    expect(summary.byClass?.[0]).not.toHaveProperty('name')
+  })
+
   it('know a class that neither occurs nor is guessed from one that is never right', () => {
     const { precision } = summarize(
       ofClasses(

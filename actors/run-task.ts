@@ -23,7 +23,7 @@ import { jobLog, MetricBatch } from './streams.ts'
 import type { Telemetry } from './streams.ts'
 
 export interface RunServices extends Telemetry {
-  readonly client: Pick<Client, 'append' | 'stream'>
+  readonly client: Pick<Client, 'append' | 'stream' | 'publish' | 'subscribe'>
   readonly blobs: Pick<Blobs, 'put' | 'bytes' | 'materialise' | 'delete'>
   /** Where blobs are kept for the kernels: the `cacheDir` of each of them. */
   readonly cacheDir: string

@@ -166,7 +166,8 @@ function view(bytes: Uint8Array, bodyStart: number, entry: Entry): NamedTensor {
   let { buffer } = bytes
   let offset = bytes.byteOffset + bodyStart + entry.start
   if (offset % element !== 0) {
-    buffer = bytes.slice(bodyStart + entry.start, bodyStart + entry.end).buffer
+    // A copy, and not by `slice`, which on a Buffer gives a view.
+    buffer = new Uint8Array(bytes.subarray(bodyStart + entry.start, bodyStart + entry.end)).buffer
     offset = 0
   }
   switch (dtype) {

@@ -139,6 +139,10 @@ export interface Client {
     from: ReadFrom,
     options: { readonly signal: AbortSignal; readonly follow: boolean },
   ): AsyncIterable<StreamEntry | { readonly gap: true }>
+  /** Tells whoever listens now; lost on everybody else. What must arrive is a message to an actor. */
+  publish(channel: string, message: Json): Promise<void>
+  /** Hears what is published from now on, until the function that it gives is called. */
+  subscribe(channel: string, listener: (message: Json) => void): Promise<() => Promise<void>>
   /** How the transport fares, as this client has seen it lately. Its changes are events. */
   health(): Health & { readonly transport: string }
   /** What could not be taken, and what can be done with it. */
@@ -316,6 +320,14 @@ class RuntimeClient implements Client {
     for await (const row of follow(stream, from, this.#following(signal), onward)) {
       yield 'gap' in row ? row : { id: row.id, data: JSON.parse(row.body) as Json }
     }
+  }
+
+  publish(channel: string, message: Json): Promise<void> {
+    return this.#transport.publish(`said/${channel}`, JSON.stringify(message))
+  }
+
+  subscribe(channel: string, listener: (message: Json) => void): Promise<() => Promise<void>> {
+    return this.#transport.subscribe(`said/${channel}`, (body) => listener(JSON.parse(body) as Json))
   }
 
   health(): Health & { readonly transport: string } {

@@ -27,6 +27,14 @@ describe('safetensors', () => {
     expect(metadata).toEqual({ format: 'pt', about: 'test' })
   })
 
+  it('reads a file wherever it lies in a Buffer', () => {
+    const file = encodeTensors(tensors)
+    for (let offset = 0; offset < 8; offset++) {
+      const buffer = Buffer.concat([Buffer.alloc(offset), file]).subarray(offset)
+      expect(decodeTensors(buffer).tensors).toEqual(tensors)
+    }
+  })
+
   it('gives back any list of float tensors, bit by bit', () => {
     const tensor = fc.record({
       name: fc.string({ minLength: 1, maxLength: 20 }),

@@ -6,6 +6,7 @@ import type { BatchSpec, BatchView } from '../../machines/batch-spec.ts'
 import { principalOf, queryOf, type Api, type Context } from '../api.ts'
 import { batchFor, findBatch } from '../batch-access.ts'
 import { checkBody, readBody, SPEC_TYPES } from '../body.ts'
+import { download } from '../download.ts'
 import { isSameJson, jobIdOf, sameModel } from '../idempotency.ts'
 import { jobAddress } from '../job-address.ts'
 import type { JobStarter } from '../job-starter.ts'
@@ -107,14 +108,16 @@ export function batchRoutes(api: Api, services: Services, starter: JobStarter): 
       summary: 'The file that a completed batch job gave: NPY of float32, CSV or JSON Lines.',
       access: 'viewer',
       deadline: 'none',
+      headers: { 'If-None-Match': "The file's sha256, as its ETag says it." },
       answers: {
         200: {
           description: 'The file. Its ETag is its sha256.',
           content: { 'application/octet-stream': 'binary', 'text/csv': 'text', 'application/jsonl': 'text' },
         },
+        304: { description: 'You have it.' },
       },
     },
-    (c) => download(c, services),
+    (c) => outputOf(c, services),
   )
 }
 
@@ -159,18 +162,11 @@ async function steerBatch(c: Context, services: Services, verb: keyof typeof REF
 
 const MEDIA_TYPES = { npy: 'application/octet-stream', csv: 'text/csv', jsonl: 'application/jsonl' } as const
 
-async function download(c: Context, services: Services): Promise<Response> {
+async function outputOf(c: Context, services: Services): Promise<Response> {
   const { id, name, state, output } = await batchFor(c, services)
   if (output === undefined) {
     throw new GatewayError('resource.unknown', `Job ${id} has no output: it is ${state}`, { state })
   }
-  const headers = {
-    ETag: `"${output.sha256}"`,
-    'Cache-Control': 'private, max-age=31536000, immutable', // what a hash names never changes
-    'Content-Type': MEDIA_TYPES[output.format],
-    'Content-Disposition': `attachment; filename="${name}.${output.format}"`,
-    'Content-Length': String(output.sizeBytes),
-  }
-  const body = c.req.method === 'HEAD' ? null : await services.blobs.get(output.sha256, { signal: c.req.raw.signal })
-  return new Response(body, { headers })
+  const { format } = output
+  return download(c, services, { blob: output, mediaType: MEDIA_TYPES[format], filename: `${name}.${format}` })
 }

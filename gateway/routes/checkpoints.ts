@@ -5,6 +5,7 @@
 import { z } from 'zod'
 import type { CheckpointView, JobView } from '../../machines/views.ts'
 import { pathParam, principalOf, queryOf, type Api, type Context } from '../api.ts'
+import { download } from '../download.ts'
 import { jobFor } from '../job-access.ts'
 import { jobAddress } from '../job-address.ts'
 import { locationOf, spawnJob } from '../job-start.ts'
@@ -38,35 +39,29 @@ export function checkpointRoutes(api: Api, services: Services, starter: JobStart
       access: 'viewer',
       deadline: 'none',
       query: downloadQuery,
+      headers: { 'If-None-Match': "The file's sha256, as its ETag says it." },
       answers: {
         200: {
-          description: 'The file.',
+          description: 'The file. Its ETag is its sha256.',
           content: { 'application/octet-stream': 'binary', 'application/json': z.record(z.string(), z.unknown()) },
         },
+        304: { description: 'You have it.' },
       },
     },
     async (c) => {
       const { job, checkpoint } = await checkpointAt(c, services)
       if (queryOf(c, downloadQuery).file === 'topology') return topologyOf(c, services, job)
-      const { sha256, sizeBytes } = checkpoint.weights
-      return new Response(await services.blobs.get(sha256, { signal: c.req.raw.signal }), {
-        headers: {
-          ETag: `"${sha256}"`,
-          'Content-Type': 'application/octet-stream',
-          'Content-Length': String(sizeBytes),
-          'Content-Disposition': `attachment; filename="${job.name}-round-${checkpoint.round}.safetensors"`,
-        },
-      })
+      const filename = `${job.name}-round-${checkpoint.round}.safetensors`
+      return download(c, services, { blob: checkpoint.weights, mediaType: 'application/octet-stream', filename })
     },
   )
 }
 
-async function topologyOf(c: Context, services: Services, { spec: { model } }: JobView): Promise<Response> {
+async function topologyOf(c: Context, services: Services, { name: job, spec: { model } }: JobView): Promise<Response> {
   if (!('from' in model)) return c.json(model)
   const [name = '', version = ''] = model.from.split('@')
   const { topology } = await findModel(services, name, version)
-  const body = await services.blobs.get(topology.sha256, { signal: c.req.raw.signal })
-  return new Response(body, { headers: { 'Content-Type': 'application/json' } })
+  return download(c, services, { blob: topology, mediaType: 'application/json', filename: `${job}.json` })
 }
 
 async function restore(c: Context, services: Services, starter: JobStarter): Promise<Response> {

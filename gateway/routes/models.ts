@@ -3,6 +3,7 @@ import { z } from 'zod'
 import type { ModelVersionView } from '../../machines/views.ts'
 import { pathParam, queryOf, type Api, type Context } from '../api.ts'
 import { checkBody, JSON_TYPES, readBody } from '../body.ts'
+import { download } from '../download.ts'
 import { LIMITS } from '../limits.ts'
 import { asItIs, pageFrom, pageQuery, versionsOf } from '../listing.ts'
 import { outputsOf, rowsOf } from '../predictions.ts'
@@ -12,8 +13,8 @@ import { modelVersionSchema, pageOf } from '../schemas/views.ts'
 import type { Services } from '../services.ts'
 
 const FILES = {
-  weights: { type: 'application/octet-stream', suffix: '.safetensors' },
-  topology: { type: 'application/json', suffix: '.json' },
+  weights: { mediaType: 'application/octet-stream', suffix: '.safetensors' },
+  topology: { mediaType: 'application/json', suffix: '.json' },
 } as const
 
 const EXPORTS = [
@@ -117,7 +118,10 @@ export function modelRoutes(api: Api, services: Services): void {
     },
     async (c) => {
       const { file } = queryOf(c, downloadQuery)
-      return download(c, services, await modelAt(c, services), file)
+      const model = await modelAt(c, services)
+      const { mediaType, suffix } = FILES[file]
+      const filename = `${model.name}-v${model.version}${suffix}`
+      return download(c, services, { blob: model[file], mediaType, filename })
     },
   )
 
@@ -172,23 +176,4 @@ export function modelRoutes(api: Api, services: Services): void {
       })
     },
   )
-}
-
-async function download(
-  c: Context,
-  { blobs }: Services,
-  model: ModelVersionView,
-  file: keyof typeof FILES,
-): Promise<Response> {
-  const { sha256, sizeBytes } = model[file]
-  const { type, suffix } = FILES[file]
-  const headers = {
-    ETag: `"${sha256}"`,
-    'Cache-Control': 'private, max-age=31536000, immutable', // what a hash names never changes
-    'Content-Type': type,
-    'Content-Disposition': `attachment; filename="${model.name}-v${model.version}${suffix}"`,
-  }
-  if (c.req.header('if-none-match') === headers.ETag) return new Response(null, { status: 304, headers })
-  const body = c.req.method === 'HEAD' ? null : await blobs.get(sha256, { signal: c.req.raw.signal })
-  return new Response(body, { headers: { ...headers, 'Content-Length': String(sizeBytes) } })
 }

@@ -26,6 +26,7 @@ import {
 import * as kernels from '../../kernels/mod.ts'
 import { batchMachine } from '../../machines/batch.ts'
 import { jobMachine } from '../../machines/job.ts'
+import type { BatchView } from '../../machines/batch-spec.ts'
 import type { JobSpec } from '../../machines/spec.ts'
 import type { JobView, ModelVersionView } from '../../machines/views.ts'
 import {
@@ -46,6 +47,7 @@ export interface Fleet extends AsyncDisposable {
   readonly client: Client
   readonly jobs: Collection<JobView>
   readonly models: Collection<ModelVersionView>
+  readonly batches: Collection<BatchView>
   readonly blobs: Blobs
   /** Where blobs, documents and uploads lie. */
   readonly folder: string
@@ -192,6 +194,7 @@ export async function startFleet(options: FleetOptions = {}): Promise<Fleet> {
     client,
     jobs,
     models,
+    batches: collections.batches,
     blobs,
     folder,
     node,

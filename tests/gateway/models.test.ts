@@ -67,6 +67,7 @@ test('weights and topology are downloaded under a good name, with their hash as 
   expect(first.headers.get('etag')).toBe(`"${weights.sha256}"`)
   expect(first.headers.get('content-disposition')).toBe('attachment; filename="mnist-v11.safetensors"')
   expect(again.status).toBe(304)
+  expect(await json.json()).toEqual({})
   expect(json.headers.get('content-type')).toBe('application/json')
   expect(json.headers.get('content-disposition')).toContain('mnist-v11.json')
 })

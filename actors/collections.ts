@@ -32,6 +32,7 @@ export const jobsDefinition: CollectionDefinition<JobView> = {
     ['state', 'createdAt'],
     ['owner', 'state', 'createdAt'],
     ['owner', 'endedAt'],
+    ['sweep.id', 'createdAt'],
   ],
 }
 

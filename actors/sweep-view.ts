@@ -1,5 +1,6 @@
 /** What people are shown of a sweep, from its snapshot: how far it is, and its trials with the best one first. */
 import { trialId } from '../machines/address.ts'
+import { expectedShare } from '../machines/asha.ts'
 import { isCost } from '../machines/judgement.ts'
 import { parametersOf, trialCount } from '../machines/search.ts'
 import type { SweepContext, Trial } from '../machines/sweep.ts'
@@ -29,7 +30,8 @@ export function sweepView(snapshot: ActorSnapshot): SweepView {
       stopped: count('stopping', 'stopped'),
       failed: count('failed'),
       cancelled: count('cancelled'),
-      steps: trials.reduce((steps, { step }) => steps + step, 0),
+      steps: stepsDone(trials),
+      stepsPlanned: stepsPlanned(context, snapshot.status !== 'active'),
     },
     leaderboard: leaderboard(context),
     ...(best !== null && {
@@ -40,6 +42,23 @@ export function sweepView(snapshot: ActorSnapshot): SweepView {
   }
 }
 
+function stepsDone(trials: readonly Trial[]): number {
+  return trials.reduce((steps, { step }) => steps + step, 0)
+}
+
+/** Trials that have not said how many steps they take count as the mean of those that have. */
+function stepsPlanned({ spec, trials }: SweepContext, isOver: boolean): number {
+  const done = stepsDone(trials)
+  const known = trials.filter(({ steps }) => steps > 0)
+  if (isOver || known.length === 0) return done
+  const total = trialCount(spec)
+  const said = known.reduce((sum, { steps }) => sum + steps, 0)
+  const all = said + (total - known.length) * (said / known.length)
+  const { scheduler } = spec
+  const share = scheduler.kind === 'asha' ? expectedShare(scheduler, total) : 1
+  return Math.max(done, Math.round(all * share))
+}
+
 function leaderboard(context: SweepContext): readonly TrialView[] {
   const sign = isCost(context.spec.metric) ? 1 : -1
   const score = ({ value }: TrialView): number => (value === undefined ? Infinity : sign * value)
@@ -48,7 +67,7 @@ function leaderboard(context: SweepContext): readonly TrialView[] {
 }
 
 function trialView({ id, spec }: SweepContext, trial: Trial, number: number): TrialView {
-  const { state, value, results, round, step, error } = trial
+  const { state, value, results, round, step, steps, error } = trial
   return {
     trial: number,
     job: trialId(id, number),
@@ -58,6 +77,7 @@ function trialView({ id, spec }: SweepContext, trial: Trial, number: number): Tr
     rungs: results.length,
     round,
     step,
+    steps,
     ...(error !== null && { error }),
   }
 }

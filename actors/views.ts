@@ -15,7 +15,7 @@ import { errorOf, lifeOf, workersOf } from './view-parts.ts'
 export function jobView(snapshot: ActorSnapshot): JobView {
   const context = snapshot.context as unknown as JobContext // a snapshot of the kind `job`, at its version
   const { id, owner, spec, metrics, evaluation, model, fault, kernelMs, traffic } = context
-  const { validation, generation, resume, trial } = context
+  const { validation, generation, resume, trial, stoppedAt } = context
   const checkpoint = context.checkpoints.at(-1)
   const phase = phaseOf(snapshot.value)
   return {
@@ -39,7 +39,9 @@ export function jobView(snapshot: ActorSnapshot): JobView {
     checkpoints: checkpointViews(context),
     ...(generation > 0 && { restarts: generation }),
     ...(resume !== undefined && { resumed: { job: resume.job, round: resume.checkpoint.round } }),
-    ...(trial !== undefined && { sweep: { id: trial.sweep, trial: trial.trial } }),
+    ...(trial !== undefined && {
+      sweep: { id: trial.sweep, trial: trial.trial, ...(stoppedAt !== null && { stoppedAt }) },
+    }),
     ...(checkpoint !== undefined && checkpoint.round > 0 && { kernelMs, traffic }),
     ...(checkpoint !== undefined && { weights: checkpoint.weights.sha256 }),
     ...(model !== null && { model }),

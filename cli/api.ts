@@ -161,7 +161,7 @@ export class Api {
     return this.#json('GET', `/v1/jobs/${encodeURIComponent(id)}`)
   }
 
-  jobs(query: { state?: string; limit?: number } = {}): Promise<readonly JobView[]> {
+  jobs(query: { state?: string; sweep?: string; limit?: number } = {}): Promise<readonly JobView[]> {
     return this.#all('/v1/jobs', query)
   }
 

@@ -41,12 +41,18 @@ export function addCommands(program: Command, signal: AbortSignal): void {
       .command('ps')
       .description('list jobs, newest first')
       .option('--state <state>', 'only those in this state')
+      .option('--sweep <sweep>', 'only the trials of this sweep')
       .option('-n, --limit <count>', 'at most so many', count, 20),
     async (api, options) => {
-      const state = options['state'] as string | undefined
+      const { state, sweep } = options as { readonly state?: string; readonly sweep?: string }
       const limit = options['limit'] as number
-      const jobs = await api.jobs({ limit, ...(state !== undefined && { state }) })
-      const batches = (await api.batches({ limit })).filter((job) => state === undefined || job.state === state)
+      const jobs = await api.jobs({
+        limit,
+        ...(state !== undefined && { state }),
+        ...(sweep !== undefined && { sweep }),
+      })
+      const others = sweep === undefined ? await api.batches({ limit }) : [] // a trial trains
+      const batches = others.filter((job) => state === undefined || job.state === state)
       if (options.json === true) printJson([...jobs, ...batches])
       else if (jobs.length + batches.length === 0) note('No jobs. Submit one with "tensorfleet submit FILE".')
       else

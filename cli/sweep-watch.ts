@@ -1,6 +1,6 @@
 /**
  * Shows a sweep while it runs: on a terminal a bar and the leaders, elsewhere a line whenever a trial comes to a rung or
- * an end. What it shows comes from the sweep's events alone.
+ * an end, and for each tenth of the steps. What it shows comes from the sweep's events alone.
  */
 import { styleText } from 'node:util'
 import { createLogUpdate } from 'log-update'
@@ -89,26 +89,30 @@ function liveDisplay(): Display {
   }
 }
 
+/** Lines for steps alone are at most so many. */
+const PARTS = 10
+
 function plainDisplay(): Display {
   let said = ''
   return {
     sweep: (sweep) => {
       const { name, state, progress, best } = sweep
-      const { trials, running, waiting, completed, stopped, failed } = progress
+      const { trials, running, waiting, completed, stopped, failed, steps, stepsPlanned } = progress
       const found = best?.value === undefined ? '' : `, best ${fixed(best.value)} (trial ${best.trial})`
-      const line = `${name}: ${state}, ${completed + stopped + failed} of ${trials} ended, ${running} running, ${waiting} waiting${found}` // prettier-ignore
-      if (line !== said) process.stderr.write(`${line}\n`)
-      said = line
+      const line = `${name}: ${state}, ${completed + stopped + failed} of ${trials} ended, ${running} running, ${waiting} waiting` // prettier-ignore
+      const key = `${line} ${stepsPlanned === 0 ? 0 : Math.floor((PARTS * steps) / stepsPlanned)}`
+      if (key !== said) process.stderr.write(`${line}, ${steps} of ${stepsPlanned} steps${found}\n`)
+      said = key
     },
     end: () => {},
   }
 }
 
 function headLine({ name, state, progress }: SweepView): string {
-  const { trials, running, waiting, completed, stopped, failed, cancelled, steps } = progress
+  const { trials, running, waiting, completed, stopped, failed, cancelled, steps, stepsPlanned } = progress
   const ended = completed + stopped + failed + cancelled
-  const facts = `${ended}/${trials} trials  ·  ${running} running  ·  ${waiting} waiting  ·  ${steps} steps`
-  return `  ${styleText('bold', name)}  ${state}\n  ${barOf(ended / trials)}  ${styleText('dim', facts)}`
+  const facts = `${ended}/${trials} trials  ·  ${running} running  ·  ${waiting} waiting  ·  ${steps}/${stepsPlanned} steps`
+  return `  ${styleText('bold', name)}  ${state}\n  ${barOf(stepsPlanned === 0 ? 0 : steps / stepsPlanned)}  ${styleText('dim', facts)}`
 }
 
 function indented(text: string): string {

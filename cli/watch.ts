@@ -39,10 +39,14 @@ export async function watchJob(api: Api, id: string, options: WatchOptions): Pro
 }
 
 /** The error that a job's end means for whoever waited for it; null when it completed. */
-export function failureOf(job: Pick<JobView, 'id' | 'error'> & { readonly state: string }): CliError | null {
+export function failureOf(job: Pick<JobView, 'id' | 'error' | 'sweep'> & { readonly state: string }): CliError | null {
   if (job.state === 'failed') {
     const reason = job.error === undefined ? '' : `: ${job.error.message}`
     return new CliError(`Job ${job.id} failed${reason}`, { exitCode: EXIT.failed })
+  }
+  if (job.state === 'stopped') {
+    const message = `Job ${job.id} was stopped by its sweep at rung ${job.sweep?.stoppedAt}`
+    return new CliError(message, { exitCode: EXIT.failed })
   }
   if (job.state === 'cancelled') return new CliError(`Job ${job.id} was cancelled`, { exitCode: EXIT.failed })
   return null

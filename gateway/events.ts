@@ -59,7 +59,7 @@ export async function sendEvents(
 
 /** Whether a job, a batch job or a sweep in this state will change no more. */
 export function isOver({ state }: { readonly state: string }): boolean {
-  return state === 'completed' || state === 'failed' || state === 'cancelled'
+  return state === 'completed' || state === 'failed' || state === 'cancelled' || state === 'stopped'
 }
 
 export function encodeCursor(cursor: Cursor): string {

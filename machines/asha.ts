@@ -26,6 +26,19 @@ export function rungsOf({ minRounds, maxRounds, eta }: AshaSpec): readonly numbe
   return rungs
 }
 
+/** What part of the steps of so many trials, all trained to their end, is left when the poor ones are stopped. */
+export function expectedShare(spec: AshaSpec, trials: number): number {
+  let there = trials
+  let before = 0
+  let rounds = 0
+  for (const rung of [...rungsOf(spec), spec.maxRounds]) {
+    rounds += there * (rung - before)
+    there = Math.max(1, Math.floor(there / spec.eta))
+    before = rung
+  }
+  return rounds / (trials * spec.maxRounds)
+}
+
 /** The trial that goes on next, from the lowest rung that has one; null when none may. */
 export function promotable(climbers: readonly Climber[], eta: number, isCost: boolean): number | null {
   for (let rung = 0; climbers.some(({ results }) => results.length > rung); rung++) {

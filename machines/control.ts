@@ -92,7 +92,7 @@ export function twinOf(inputs: readonly TaskInput[], task: string, worker: strin
 
 /** What a job says of itself when it has ended. */
 export interface JobOutcome {
-  readonly outcome: 'completed' | 'failed' | 'cancelled'
+  readonly outcome: 'completed' | 'failed' | 'cancelled' | 'stopped'
   /** For the sweep that it is a trial of. */
   readonly trial?: TrialEnd
 }
@@ -120,7 +120,7 @@ export function faultOfPredecessor({ after = [] }: JobSpec, { actor, status, out
 function predecessorFailed({ job }: Predecessor, how: string): Fault {
   return {
     code: 'job.predecessor-failed',
-    message: `Job ${job}, which this one comes after, has not completed: it ${how === 'is not there' ? how : `has ${how === 'failed' ? 'failed' : 'been cancelled'}`}`, // prettier-ignore
+    message: `Job ${job}, which this one comes after, has not completed: it ${how === 'is not there' ? how : `has ${how === 'failed' ? 'failed' : `been ${how}`}`}`, // prettier-ignore
     remedy: 'fix-request',
     data: { job },
   }

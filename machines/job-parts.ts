@@ -28,6 +28,8 @@ export interface JobContext extends TrainingContext {
   readonly isPauseAsked: boolean
   /** Trained and tested to its end; what is left is to register the model. */
   readonly isConcluded: boolean
+  /** The rung of its sweep at which it was stopped: the lowest is 1. */
+  readonly stoppedAt: number | null
   readonly model: ModelRef | null
   readonly fault: Fault | null
 }
@@ -39,6 +41,8 @@ export type JobEvent =
   | { readonly type: 'pause.overdue' }
   /** `until` comes from the sweep that it is a trial of: the next round after which it waits, null for none. */
   | { readonly type: 'resume'; readonly until?: number | null }
+  /** Its sweep has compared it at a rung and does not let it go on. */
+  | { readonly type: 'stop'; readonly rung: number }
   | { readonly type: 'time.over' }
   | ActorEnded
   /** It takes longer than it should. */
@@ -92,6 +96,7 @@ export const jobParts = setup({
     conclude: assign({ isConcluded: true }),
     /** Its sweep lets it go on. */
     takeUntil: assign({ trial: ({ context, event }) => promoted(context, event) }),
+    takeStop: assign({ stoppedAt: ({ event }) => (event.type === 'stop' ? event.rung : null) }),
     forgetPause: assign({ isPauseAsked: false }),
     nextTake: assign({ take: ({ context }) => context.take + 1, isPauseAsked: false, pending: [], results: [] }),
     takeReduced: assign((_, reduced: ReduceOutput) => ({ reduced })),

@@ -9,13 +9,14 @@
  *   collecting → restarting → dispatching, where the loss diverged and the spec says to go on with a lower rate
  *   most of them → pausing → paused → resuming → where it was, from its last checkpoint
  *   any of them → cancelling → cancelled | failed
+ *   paused → stopped, where it is a trial (trial.ts) that its sweep does not let go on
  *
  * Invariants:
  * 1. What is computed follows from spec, seed and data alone (training.ts); the chart says only when. A pause ends a
  *    round or has it run again, and a task's twin computes what the task would have.
  * 2. `pending` names exactly the tasks that have not told how they ended; a word of any other task is not heard.
  * 3. Every state that waits has a limit, and `cancel` leads out of every state within `JOB_LIMITS.cancelMs`.
- * 4. A job ends in completed, failed or cancelled, when none of its tasks runs or waits any more.
+ * 4. A job ends in completed, failed, cancelled or stopped, when none of its tasks runs or waits any more.
  */
 import { originalOf } from './address.ts'
 import { cancellations, costFault, limitIsOver, spawns, stopOfOther, taskOf, taskWasCancelled, timeFault, twinOf, watches } from './control.ts' // prettier-ignore
@@ -41,6 +42,7 @@ export const jobMachine = jobParts.createMachine({
     predecessors: [],
     isPauseAsked: false,
     isConcluded: false,
+    stoppedAt: null,
     model: null,
     fault: null,
   }),
@@ -300,6 +302,7 @@ export const jobMachine = jobParts.createMachine({
           { guard: 'isUnplanned', target: 'submitted', actions: 'takeUntil' },
           { guard: 'mayGoOn', target: 'resuming', actions: 'takeUntil' },
         ],
+        stop: { guard: 'isTrial', target: 'stopped', actions: 'takeStop' },
       },
       after: { pausedLimit: { target: 'cancelling', actions: limitIsOver('paused', JOB_LIMITS.pausedMs) } },
     },
@@ -322,6 +325,7 @@ export const jobMachine = jobParts.createMachine({
     completed: { type: 'final' },
     failed: { type: 'final' },
     cancelled: { type: 'final' },
+    stopped: { type: 'final' },
   },
 })
 
@@ -354,9 +358,9 @@ function roundTwin({ context, event }: Args): readonly Spawn[] {
 }
 
 function outcomeOf(context: JobContext): JobOutcome {
-  const { fault, model, trial, isConcluded } = context
+  const { fault, model, trial, isConcluded, stoppedAt } = context
   const isCompleted = model !== null || (trial !== undefined && isConcluded)
-  const outcome = fault !== null ? 'failed' : isCompleted ? 'completed' : 'cancelled'
+  const outcome = fault !== null ? 'failed' : isCompleted ? 'completed' : stoppedAt !== null ? 'stopped' : 'cancelled'
   return { outcome, ...(trial !== undefined && { trial: trialEnd(context, fault, isConcluded) }) }
 }
 

@@ -79,6 +79,8 @@ export interface TrialView {
   /** Of each replica. */
   readonly round: number
   readonly step: number
+  /** Until it is trained to its end; 0 as long as that is not known. */
+  readonly steps: number
   readonly error?: { readonly code: string; readonly message: string }
 }
 
@@ -104,6 +106,8 @@ export interface SweepView {
     readonly cancelled: number
     /** Of all trials, of each replica. */
     readonly steps: number
+    /** How many there will be, as far as can be told; 0 as long as no trial has said how many it takes. */
+    readonly stepsPlanned: number
   }
   /** The best one first; those without a value at the end. */
   readonly leaderboard: readonly TrialView[]

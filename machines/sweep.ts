@@ -162,7 +162,7 @@ export const sweepMachine = setup({
     },
     /** Who still waits at a rung has not been good enough. */
     concluding: {
-      entry: ['stopWaiting', { type: 'tell', params: ({ context }) => cancellations(context, 'stopping') }],
+      entry: ['stopWaiting', { type: 'tell', params: stops }],
       always: [
         { guard: 'hasNoWinner', target: 'cancelling', actions: { type: 'fail', params: nobodyCompleted } },
         { guard: 'hasModel', target: 'registering' },
@@ -228,7 +228,16 @@ function decided(context: SweepContext): Pick<SweepContext, 'trials' | 'starts' 
   return { trials, starts, promotions }
 }
 
-const NEW_TRIAL: Trial = { state: 'running', isPaused: false, results: [], round: 0, step: 0, value: null, error: null }
+const NEW_TRIAL: Trial = {
+  state: 'running',
+  isPaused: false,
+  results: [],
+  round: 0,
+  step: 0,
+  steps: 0,
+  value: null,
+  error: null,
+}
 
 function nextPromotion({ scheduler, metric }: SweepSpec, trials: readonly Trial[]): number | null {
   if (scheduler.kind === 'none') return null
@@ -247,8 +256,8 @@ function untilOf({ scheduler }: SweepSpec, { results }: Pick<Trial, 'results'>):
 function withReport({ spec, trials }: SweepContext, report: TrialReport): readonly Trial[] {
   const trial = trials[report.trial]
   if (trial?.state !== 'running') return trials
-  const { round, step, value, isPaused } = report
-  const standing = { ...trial, round, step, value }
+  const { round, step, steps, value, isPaused } = report
+  const standing = { ...trial, round, step, steps, value }
   const until = untilOf(spec, trial)
   const isAtRung = isPaused && until !== null && round >= until
   return trials.with(
@@ -266,11 +275,10 @@ function withEnd(context: SweepContext, ending: ActorEnded): Partial<SweepContex
   if (trial === undefined || !LIVE.has(trial.state)) return {}
   const { outcome, trial: end } = (ending.status === 'done' ? ending.output : GONE) as JobOutcome // a job's output
   const fault = outcome === 'failed' ? (end?.fault ?? VANISHED) : null
-  const state = outcome === 'cancelled' && trial.state === 'stopping' ? 'stopped' : outcome
-  const standing = end === undefined ? trial : { round: end.round, step: end.step, value: end.value }
+  const standing = end === undefined ? trial : { round: end.round, step: end.step, steps: end.steps, value: end.value }
   const error = fault && { code: fault.code, message: fault.message }
   return {
-    trials: trials.with(number, { ...trial, ...standing, state, isPaused: false, error }),
+    trials: trials.with(number, { ...trial, ...standing, state: outcome, isPaused: false, error }),
     ...(outcome === 'completed' && end?.training && { best: better(context, number, end.value, end.training) }),
   }
 }
@@ -350,6 +358,13 @@ function resumptions({ context }: Args): readonly Tell[] {
 
 function cancellations(context: SweepContext, ...states: readonly TrialState[]): readonly Tell[] {
   return tellAll(context, states, { type: 'cancel' })
+}
+
+/** Those that are stopped hear at which rung: the last that they have come to. */
+function stops({ context: { id, trials } }: Args): readonly Tell[] {
+  return trials.flatMap(({ state, results }, trial) =>
+    state === 'stopping' ? [tellTrial(id, trial, { type: 'stop', rung: results.length })] : [],
+  )
 }
 
 function tellAll({ id, trials }: SweepContext, states: readonly TrialState[], event: JobEvent): readonly Tell[] {

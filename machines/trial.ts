@@ -2,12 +2,14 @@
  * A job as a trial of a sweep (sweep.ts): an ordinary job that says to its sweep how it fares, waits at the rounds that
  * the sweep has set, and registers no model, since of all trials at most one becomes one.
  *
+ * One that is not let go on has been *stopped*: that is neither a failure nor somebody's wish to cancel it.
+ *
  * Invariant: a trial waits exactly after the round `until`, with that round measured, and goes on when the sweep says how
  * far. It is a pause like any other, so that a trial that waited computes what one that did not would have.
  */
 import { sweepAddress } from './address.ts'
 import type { Fault } from './fault.ts'
-import { hasMoreRounds } from './judgement.ts'
+import { hasMoreRounds, stepsOf } from './judgement.ts'
 import type { MetricSpec } from './train-spec.ts'
 import { finished } from './results.ts'
 import type { FinishedTraining, TrainingContext } from './training.ts'
@@ -28,6 +30,8 @@ export interface TrialOf {
 export interface TrialStanding {
   readonly round: number
   readonly step: number
+  /** Of them all, from the beginning to its end; 0 as long as that is not known. */
+  readonly steps: number
   /** By the sweep's metric; null as long as it was not measured. */
   readonly value: number | null
 }
@@ -65,7 +69,7 @@ export function trialEnd(context: TrainingContext, fault: Fault | null, isConclu
 
 function standing(context: TrainingContext): TrialStanding {
   const last = context.checkpoints.at(-1)
-  return { round: last?.round ?? 0, step: last?.step ?? 0, value: valueOf(context) }
+  return { round: last?.round ?? 0, step: last?.step ?? 0, steps: stepsOf(context), value: valueOf(context) }
 }
 
 /** Of the model that it would give now: on the validation split where it is measured there, else the last round's means. */

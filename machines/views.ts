@@ -23,6 +23,8 @@ export type JobState =
   | 'paused'
   | 'cancelling'
   | 'cancelled'
+  /** Of a trial: its sweep did not let it go on. */
+  | 'stopped'
 
 export interface JobView {
   readonly id: string
@@ -50,7 +52,12 @@ export interface JobView {
   /** Of another job, from which this one went on. */
   readonly resumed?: { readonly job: string; readonly round: number }
   /** The sweep that it is a trial of. */
-  readonly sweep?: { readonly id: string; readonly trial: number }
+  readonly sweep?: {
+    readonly id: string
+    readonly trial: number
+    /** The rung at which the sweep stopped it, the lowest being 1. */
+    readonly stoppedAt?: number
+  }
   /** Time in which workers computed its steps, all together. */
   readonly kernelMs?: number
   /** Bytes that its rounds moved between workers and the blob store. */

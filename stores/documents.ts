@@ -19,10 +19,34 @@ import { LIMITS } from './limits.ts'
 /** What may be searched by. A missing field counts as null, and null comes before everything else. */
 export type IndexedValue = string | number | boolean | null
 
-/** The fields of T that may be indexed: those which hold nothing but strings, numbers, booleans and null. */
-export type IndexedField<T> = {
+/**
+ * The fields of T that may be indexed: those which hold nothing but strings, numbers, booleans and null, and such fields
+ * of an object in T, as `sweep.id`.
+ */
+export type IndexedField<T> = PlainField<T> | NestedField<T>
+
+type PlainField<T> = {
   [Field in keyof T & string]-?: Exclude<T[Field], undefined> extends IndexedValue ? Field : never
 }[keyof T & string]
+
+type NestedField<T> = {
+  [Field in keyof T & string]-?: Exclude<T[Field], undefined> extends infer Value
+    ? Value extends IndexedValue | readonly unknown[]
+      ? never
+      : Value extends object
+        ? `${Field}.${PlainField<Value>}`
+        : never
+    : never
+}[keyof T & string]
+
+/** What an indexed field holds. */
+export type FieldValue<T, Field> = Field extends keyof T
+  ? T[Field]
+  : Field extends `${infer Outer}.${infer Inner}`
+    ? Outer extends keyof T
+      ? FieldValue<NonNullable<T[Outer]>, Inner>
+      : never
+    : never
 
 /**
  * A collection as declared once beside its type. `indexes` names the fields that `find` may use. Where a search has
@@ -46,7 +70,7 @@ export type Cursor = string & { readonly [cursorBrand]: true }
 
 export interface Search<T extends object> {
   /** Fields that must equal. */
-  readonly where?: { readonly [Field in IndexedField<T>]?: (IndexedValue & T[Field]) | null }
+  readonly where?: { readonly [Field in IndexedField<T>]?: (IndexedValue & FieldValue<T, Field>) | null }
   /** By which field the result is ordered; ties, and a search without an order, go by id. */
   readonly order?: { readonly by: IndexedField<T>; readonly direction?: Direction }
   readonly limit?: number
@@ -87,6 +111,7 @@ export interface Documents extends AsyncDisposable {
 }
 
 const NAME = /^[a-z][a-zA-Z0-9]{0,47}$/
+const FIELD = /^[a-z][a-zA-Z0-9]{0,47}(\.[a-z][a-zA-Z0-9]{0,47})?$/
 
 /** Declares a collection, and checks that it can be one in every store. */
 export function defineCollection<T extends object>(definition: CollectionDefinition<T>): CollectionDefinition<T> {
@@ -98,14 +123,16 @@ export function defineCollection<T extends object>(definition: CollectionDefinit
   }
   if (!NAME.test(definition.name)) refuse(`its name must match ${NAME}`)
   for (const field of indexedFieldsOf(definition)) {
-    if (!NAME.test(field)) refuse(`the indexed field "${field}" must match ${NAME}`)
+    if (!FIELD.test(field)) refuse(`the indexed field "${field}" must match ${FIELD}`)
   }
   return definition
 }
 
 /** The fields a search may use. */
 export function indexedFieldsOf<T extends object>(definition: CollectionDefinition<T>): ReadonlySet<string> {
-  return new Set(definition.indexes.flat())
+  return new Set(
+    definition.indexes.flatMap((index): readonly string[] => (typeof index === 'string' ? [index] : index)),
+  )
 }
 
 /** Every document that matches, page by page. */
@@ -225,12 +252,21 @@ export function checkId(collection: string, id: string): string {
   )
 }
 
+/** What a document has in an indexed field; null where that is absent. */
+export function fieldOf(value: object, field: string): unknown {
+  let found: unknown = value
+  for (const name of field.split('.')) {
+    found = typeof found === 'object' && found !== null ? (found as Record<string, unknown>)[name] : undefined // any may be absent
+  }
+  return found ?? null
+}
+
 /** The document as JSON text, refused where it would not come back as it is (invariant 4). */
 export function encodeDocument<T extends object>(definition: CollectionDefinition<T>, id: string, value: T): string {
   const { name } = definition
   refuseWhatIsNotJson(value, name, id, '')
   for (const field of indexedFieldsOf(definition)) {
-    checkIndexedValue(name, id, field, (value as Record<string, unknown>)[field] ?? null) // any field may be absent
+    checkIndexedValue(name, id, field, fieldOf(value, field))
   }
   const text = JSON.stringify(value)
   const sizeBytes = Buffer.byteLength(text)

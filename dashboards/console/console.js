@@ -168,7 +168,7 @@ class JobPanel {
     const isViewer = this.#role === 'viewer'
     this.#pause.hidden = isViewer || !PAUSABLE.has(job.state)
     this.#resume.hidden = isViewer || (job.state !== 'paused' && job.state !== 'pausing')
-    this.#retry.hidden = isViewer || (job.state !== 'failed' && job.state !== 'cancelled')
+    this.#retry.hidden = isViewer || !ENDED.has(job.state) || job.state === 'completed'
     const pairs = factsOf({ ...job, progress }, this.#pace(progress))
     refill(this.#results, resultsOf(job))
     refill(this.#facts, fragment(pairs.map(([label, value]) => h('div', {}, h('dt', {}, label), h('dd', {}, value)))))

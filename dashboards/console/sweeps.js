@@ -79,13 +79,17 @@ function sweepsTable(onRow) {
           ),
       },
       { title: 'State', cell: ({ state }) => pill(state) },
-      { title: 'Progress', kind: 'wide', cell: (sweep) => progressBar({ state: sweep.state, progress: { step: endedOf(sweep), steps: sweep.progress.trials } }) }, // prettier-ignore
+      { title: 'Progress', kind: 'wide', cell: (sweep) => progressBar({ state: sweep.state, progress: { step: sweep.progress.steps, steps: sweep.progress.stepsPlanned } }) }, // prettier-ignore
       {
         title: 'Trials',
         kind: 'number',
         cell: (sweep) => `${count(endedOf(sweep))} of ${count(sweep.progress.trials)}`,
       },
-      { title: 'Steps', kind: 'number wide', cell: ({ progress }) => count(progress.steps) },
+      {
+        title: 'Steps',
+        kind: 'number wide',
+        cell: ({ progress }) => `${count(progress.steps)} of ${count(progress.stepsPlanned)}`,
+      },
       { title: 'Model', kind: 'wide', cell: ({ model }) => (model === undefined ? '–' : `${model.name} v${model.version}`) }, // prettier-ignore
       { title: 'Time', kind: 'number wide', cell: ({ createdAt, endedAt }) => duration((endedAt ?? Date.now()) - createdAt) }, // prettier-ignore
     ],

@@ -4,7 +4,7 @@
  */
 import { count, duration, loss, reached } from './format.js'
 
-export const ENDED = new Set(['completed', 'failed', 'cancelled'])
+export const ENDED = new Set(['completed', 'failed', 'cancelled', 'stopped'])
 export const PAUSABLE = new Set(['waiting', 'validating', 'preparing', 'queued', 'training', 'evaluating'])
 
 /** An element: `h('p', { class: 'x' }, 'text', child)`. */
@@ -146,6 +146,7 @@ export function factsOf(job, { examplesPerS, leftMs }) {
   const { round, rounds, step, steps } = job.progress
   const running = !ENDED.has(job.state)
   const facts = [
+    ...(job.sweep?.stoppedAt === undefined ? [] : [['Stopped', `by its sweep at rung ${job.sweep.stoppedAt}`]]),
     ['Round', rounds === 0 ? '–' : `${round} of ${rounds}`],
     ['Step', steps === 0 ? '–' : `${count(step)} of ${count(steps)}`],
     running

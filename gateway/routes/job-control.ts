@@ -3,6 +3,7 @@ import { z } from 'zod'
 import type { JobView } from '../../machines/views.ts'
 import { pathParam, principalOf, queryOf, type Api, type Context } from '../api.ts'
 import { checkBody, readBody, SPEC_TYPES } from '../body.ts'
+import { isOver } from '../events.ts'
 import { findJob, jobFor } from '../job-access.ts'
 import { jobAddress } from '../job-address.ts'
 import { admitOrThrow, locationOf, spawnJob } from '../job-start.ts'
@@ -69,7 +70,7 @@ export function jobControlRoutes(api: Api, services: Services, starter: JobStart
       method: 'post',
       path: '/v1/jobs/:id/retry',
       tag: 'jobs',
-      summary: 'Try a failed or cancelled job again, as a new job that goes on from its last checkpoint.',
+      summary: 'Try a failed, cancelled or stopped job again, as a new job that goes on from its last checkpoint.',
       access: 'user',
       answers: { 201: { description: 'The new job. `Location` is its address.', content: jobViewSchema } },
     },
@@ -105,7 +106,7 @@ async function steerJob(c: Context, services: Services, event: Steering, refusal
 async function retry(c: Context, services: Services, starter: JobStarter): Promise<Response> {
   const job = await jobFor(services, pathParam(c, 'id'), principalOf(c))
   requireOwner(c, job, 'job', 'try again')
-  if (job.state !== 'failed' && job.state !== 'cancelled') {
+  if (!isOver(job) || job.state === 'completed') {
     throw new GatewayError('job.not-retryable', `Cannot try job ${job.id} again: it is ${job.state}`, {
       state: job.state,
     })

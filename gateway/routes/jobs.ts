@@ -20,6 +20,7 @@ import type { Services } from '../services.ts'
 const listQuery = z.strictObject({
   state: z.enum(jobStates).optional(),
   owner: z.string().max(200).optional().describe("Somebody's jobs. A user sees their own alone."),
+  sweep: z.string().max(64).optional().describe('The trials of a sweep, by its id.'),
   ...pageFields,
 })
 
@@ -49,10 +50,15 @@ export function jobRoutes(api: Api, services: Services, starter: JobStarter): vo
       answers: { 200: { description: 'A page of jobs.', content: pageOf(jobViewSchema) } },
     },
     async (c) => {
-      const { state, owner, ...page } = queryOf(c, listQuery)
+      const { state, owner, sweep, ...page } = queryOf(c, listQuery)
       const owners = ownersOf(c)
       if (owner !== undefined && owner !== (owners.owner ?? owner)) return c.json({ items: [] })
-      const where = { ...(state !== undefined && { state }), ...(owner !== undefined && { owner }), ...owners }
+      const where = {
+        ...(state !== undefined && { state }),
+        ...(owner !== undefined && { owner }),
+        ...(sweep !== undefined && { 'sweep.id': sweep }),
+        ...owners,
+      }
       return c.json(await pageFrom(services.jobs, { where, by: 'createdAt', page, show: asItIs<JobView> }))
     },
   )

@@ -130,6 +130,7 @@ export const sweepViewSchema = z
       failed: count,
       cancelled: count,
       steps: count.describe('Of all trials, of each replica.'),
+      stepsPlanned: count.describe('How many there will be, as far as can be told.'),
     }),
     leaderboard: z
       .array(
@@ -142,6 +143,7 @@ export const sweepViewSchema = z
           rungs: count.describe('The rungs that it has come to.'),
           round: count,
           step: count,
+          steps: count.describe('Until it is trained to its end; 0 as long as that is not known.'),
           error: z.object({ code: z.string(), message: z.string() }).exactOptional(),
         }),
       )

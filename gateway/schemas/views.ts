@@ -71,6 +71,7 @@ export const jobStates = [
   'paused',
   'cancelling',
   'cancelled',
+  'stopped',
 ] as const satisfies readonly JobView['state'][]
 
 export const jobViewSchema = z
@@ -109,7 +110,14 @@ export const jobViewSchema = z
       .object({ job: z.string(), round: z.int() })
       .exactOptional()
       .describe('The checkpoint of another job from which this one went on.'),
-    sweep: z.object({ id: z.string(), trial: z.int() }).exactOptional().describe('The sweep that it is a trial of.'),
+    sweep: z
+      .object({
+        id: z.string(),
+        trial: z.int(),
+        stoppedAt: z.int().exactOptional().describe('The rung at which the sweep stopped it, the lowest being 1.'),
+      })
+      .exactOptional()
+      .describe('The sweep that it is a trial of.'),
     kernelMs: z.number().exactOptional().describe('Time in which workers computed its steps, all together.'),
     traffic: z
       .object({

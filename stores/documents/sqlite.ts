@@ -21,6 +21,7 @@ import {
   checkWhere,
   defineCollection,
   encodeDocument,
+  fieldOf,
   type Collection,
   type CollectionDefinition,
   type Documents,
@@ -112,7 +113,7 @@ class SqliteDocuments implements Documents {
     const indexes = definition.indexes.map((index) => {
       const fields: readonly string[] = typeof index === 'string' ? [index] : index
       return (
-        `CREATE INDEX IF NOT EXISTS ${table}_${fields.join('_')} ` +
+        `CREATE INDEX IF NOT EXISTS ${table}_${fields.join('_').replaceAll('.', '__')} ` +
         `ON ${table} (${[...fields.map(expressionOf), 'id'].join(', ')})`
       )
     })
@@ -284,13 +285,13 @@ class SqliteCollection<T extends object> implements Collection<T> {
   }
 }
 
-/** Field names are checked by `defineCollection` to be plain words, so they need no quoting. */
+/** Field names are checked by `defineCollection` to be plain words, with a dot between two, so they need no quoting. */
 function expressionOf(field: string): string {
   return `json_extract(body, '$.${field}')`
 }
 
 function keyOf(value: object, field: string): IndexedValue {
-  return ((value as Record<string, unknown>)[field] ?? null) as IndexedValue // held by `encodeDocument`
+  return fieldOf(value, field) as IndexedValue // held by `encodeDocument`
 }
 
 /** SQLite has no booleans: `json_extract` gives 1 and 0 for true and false. */

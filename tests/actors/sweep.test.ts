@@ -57,6 +57,7 @@ describe('a sweep by successive halving on two workers', () => {
     expect(sweep.leaderboard.filter(({ round }) => round === 3).length).toBeGreaterThan(0)
     expect(new Set(sweep.leaderboard.map(({ round }) => round))).toEqual(new Set([1, 3, 9]))
     expect(sweep.progress.steps).toBe(sweep.leaderboard.reduce((sum, { round }) => sum + 8 * round, 0))
+    expect(sweep.progress.stepsPlanned).toBe(sweep.progress.steps)
   })
 
   test('no round is trained twice: as many were computed as the trials have come to', async () => {
@@ -73,11 +74,11 @@ describe('a sweep by successive halving on two workers', () => {
     expect(waited.evaluation?.accuracy).toBe(undisturbed.evaluation?.accuracy)
   })
 
-  test('those that were stopped are cancelled jobs, whose checkpoints are there', async () => {
+  test('those that were stopped are jobs that say so, with the rung, and whose checkpoints are there', async () => {
     const stopped = (await fleet.sweepView('S')).leaderboard.filter(({ state }) => state === 'stopped')
-    for (const { job: id, round } of stopped) {
+    for (const { job: id, round, rungs } of stopped) {
       const view = await job(id)
-      expect(view).toMatchObject({ state: 'cancelled', sweep: { id: 'S' } })
+      expect(view).toMatchObject({ state: 'stopped', sweep: { id: 'S', stoppedAt: rungs } })
       expect(view.checkpoints.at(-1)?.round).toBe(round)
       expect((await house.blobs.bytes(view.checkpoints.at(-1)?.weights.sha256 ?? '')).byteLength).toBeGreaterThan(0)
     }

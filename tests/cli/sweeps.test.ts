@@ -3,6 +3,7 @@ import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import type { SweepView } from '../../machines/sweep-spec.ts'
+import type { JobView } from '../../machines/views.ts'
 import { tinyJob } from '../harness/jobs.ts'
 import { ProcessFleet, temporaryFolder, tensorfleet } from '../harness/processes.ts'
 import type { Ran, TemporaryFolder } from '../harness/processes.ts'
@@ -53,6 +54,15 @@ test('a sweep that is followed says how far it is, and in the end which trial is
   const [listed] = JSON.parse(stdout) as readonly SweepView[]
   expect(listed).toMatchObject({ name: 'tiny-sweep', state: 'completed', progress: { completed: 1, stopped: 2 } })
   expect((await run(['sweeps'])).stdout).toMatch(/tiny-sweep +completed +3\/3 +25 +0\.\d+ +tiny-best@1/)
+
+  expect(followed.stderr).toMatch(/tiny-sweep: running, 0 of 3 ended, .*, 5 of 25 steps/)
+  const trials = JSON.parse((await run(['ps', '--json', '--sweep', listed?.id ?? ''])).stdout) as readonly JobView[]
+  expect(trials.map(({ state }) => state).toSorted()).toEqual(['completed', 'stopped', 'stopped'])
+  const stopped = trials.find(({ state }) => state === 'stopped')
+  expect(await run(['watch', stopped?.id ?? ''])).toMatchObject({
+    code: 1,
+    stderr: expect.stringContaining(`Job ${stopped?.id} was stopped by its sweep at rung 1`),
+  })
 
   const shown = await run(['sweep', 'show', listed?.id ?? '', '--limit', '2'])
   expect(shown.stdout).toMatch(/^tiny-sweep: completed, 3 of 3 trials started .*\n.*TRIAL +STATE +ACCURACY +RUNGS/)

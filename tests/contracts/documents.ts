@@ -22,11 +22,20 @@ interface Job {
   readonly accuracy?: number | null
   readonly urgent?: boolean
   readonly note?: unknown
+  readonly sweep?: { readonly id: string; readonly trial: number }
 }
 
 const jobs = defineCollection<Job>({
   name: 'jobs',
-  indexes: ['state', 'accuracy', 'urgent', 'createdAt', ['owner', 'createdAt']],
+  indexes: [
+    'state',
+    'accuracy',
+    'urgent',
+    'createdAt',
+    ['owner', 'createdAt'],
+    ['sweep.id', 'createdAt'],
+    'sweep.trial',
+  ],
 })
 
 export interface DocumentsUnderTest {
@@ -177,7 +186,10 @@ export function documentsContract(name: string, open: () => Promise<DocumentsUnd
       const search = { where: { note: 'x' } } as unknown as Search<Job>
       await expect(collection.find(search)).rejects.toMatchObject({
         code: 'find.not-indexed',
-        data: { field: 'note', indexed: ['state', 'accuracy', 'urgent', 'createdAt', 'owner'] },
+        data: {
+          field: 'note',
+          indexed: ['state', 'accuracy', 'urgent', 'createdAt', 'owner', 'sweep.id', 'sweep.trial'],
+        },
       })
     })
 
@@ -250,6 +262,26 @@ export function documentsContract(name: string, open: () => Promise<DocumentsUnd
       expect(await collection.deleteOlderThan('createdAt', 3, { state: 'queued' })).toBe(2)
       expect(await idsOf({})).toEqual(['b', 'c'])
       expect(await collection.deleteOlderThan('accuracy', 1)).toBe(0)
+    })
+
+    test('finds by a field of an object within the document, and pages in its order', async () => {
+      const of = (id: string, trial: number): Job => job({ sweep: { id, trial }, createdAt: trial })
+      await Promise.all([
+        collection.put('a', of('s', 1)),
+        collection.put('b', of('s', 2)),
+        collection.put('c', of('t', 3)),
+      ])
+      await collection.put('d', job())
+      const search = {
+        where: { 'sweep.id': 's' },
+        order: { by: 'createdAt', direction: 'descending' },
+        limit: 1,
+      } as const
+      const first = await collection.find(search)
+      const second = await collection.find({ ...search, cursor: first.next ?? '' })
+      expect([...first.items, ...second.items].map(({ id }) => id)).toEqual(['b', 'a'])
+      expect(await idsOf({ where: { 'sweep.id': null } })).toEqual(['d'])
+      expect(await idsOf({ order: { by: 'sweep.trial', direction: 'descending' }, limit: 3 })).toEqual(['c', 'b', 'a'])
     })
 
     test('collections do not see each other, and a collection declared again finds its documents', async () => {

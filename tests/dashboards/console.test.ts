@@ -199,12 +199,12 @@ describe.skipIf(!has('chromium'))('the page in Chromium', () => {
     const sweep = { kind: 'sweep', name: 'rates', job: SPEC, parameters: { 'train.optimizer.learningRate': [0.5, 0.25] }, metric: 'accuracy', parallelism: 2 } // prettier-ignore
     const init = { method: 'POST', body: JSON.stringify(sweep), headers: { 'content-type': 'application/json' } }
     const { id } = (await (await fleet.request('/v1/sweeps', init)).json()) as { id: string }
-    const report = { type: 'trial.reported', trial: 1, isPaused: false, round: 2, step: 8, value: 0.75 }
+    const report = { type: 'trial.reported', trial: 1, isPaused: false, round: 2, step: 8, steps: 16, value: 0.75 }
     await fleet.client.ask(address('sweep', id), report)
     await fleet.project(id, 'sweep')
 
     const page = await signedIn()
-    await expect.poll(() => page.text('#sweeps')).toMatch(/rates\s+ada · \w+\s+running.*0 of 2/s)
+    await expect.poll(() => page.text('#sweeps')).toMatch(/rates\s+ada · \w+\s+running.*0 of 2.*8 of 32/s)
     await page.evaluate(`document.querySelector('#sweeps a').click()`)
 
     await expect.poll(() => page.text('#sweep-title')).toBe('rates: the best of 2 trials, by accuracy')

@@ -1,5 +1,6 @@
 import { afterEach, beforeEach, expect, test } from 'vitest'
 import type { SweepView } from '../../machines/sweep-spec.ts'
+import type { JobView } from '../../machines/views.ts'
 import { address } from '../../runtime/mod.ts'
 import { sweepSummarySchema, sweepViewSchema } from '../../gateway/schemas/sweep-spec.ts'
 import { EventStream } from './event-stream.ts'
@@ -169,6 +170,23 @@ test('an unchanged sweep is answered with 304', async () => {
   const { id } = await submit()
   const etag = (await fleet.request(`/v1/sweeps/${id}`)).headers.get('etag') ?? ''
   expect((await fleet.request(`/v1/sweeps/${id}`, { headers: { 'if-none-match': etag } })).status).toBe(304)
+})
+
+test('its trials are listed by its id alone, and its steps are told beside those that are planned', async () => {
+  const { id } = await submit()
+  const other = await fleet.submit()
+  await fleet.reached(`${id}-0`, 'preparing')
+  for (const job of [`${id}-0`, `${id}-1`, other.id]) await fleet.project(job)
+  const { items } = (await (await fleet.request(`/v1/jobs?sweep=${id}`)).json()) as { items: readonly JobView[] }
+  expect(items.map((job) => job.id).toSorted()).toEqual([`${id}-0`, `${id}-1`])
+  const eve = await fleet.token('user', 'eve')
+  expect(await (await fleet.request(`/v1/jobs?sweep=${id}`, { as: eve })).json()).toEqual({ items: [] })
+
+  const { trials, stepsPlanned } = (await look(id)).progress
+  expect(stepsPlanned).toBe(0)
+  const report = { type: 'trial.reported', trial: 0, isPaused: false, round: 1, step: 4, steps: 20, value: 0.5 }
+  await fleet.client.ask(address('sweep', id), report)
+  expect((await look(id)).progress).toMatchObject({ steps: 4, stepsPlanned: 20 * trials })
 })
 
 test('events tell the sweep’s life to its end, and go on where a client stopped', async () => {

@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import { lastStanding, promotable, rungsOf } from '../../machines/asha.ts'
+import { expectedShare, lastStanding, promotable, rungsOf } from '../../machines/asha.ts'
 import type { Climber } from '../../machines/asha.ts'
 
 const at = (...results: readonly (number | null)[]): Climber => ({ results, isWaiting: true })
@@ -14,6 +14,12 @@ test.each([
   [{ minRounds: 5, maxRounds: 10, eta: 2 }, [5]],
 ])('with %j trials wait after rounds %j', (spec, rungs) => {
   expect(rungsOf(spec)).toEqual(rungs)
+})
+
+test('of 32 trials over nine rounds a quarter of the steps is left, and of one all', () => {
+  const spec = { minRounds: 1, maxRounds: 9, eta: 3 }
+  expect(expectedShare(spec, 32)).toBeCloseTo((32 * 1 + 10 * 2 + 3 * 6) / (32 * 9))
+  expect(expectedShare(spec, 1)).toBe(1)
 })
 
 describe('who goes on', () => {

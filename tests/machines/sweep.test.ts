@@ -17,11 +17,18 @@ const states = (sweep: Chart): readonly Trial['state'][] => contextOf(sweep).tri
 const started = (sweep: Chart): readonly string[] => sweep.spawned.map(({ to }) => to)
 
 function report(sweep: Chart, trial: number, round: number, value: number, isPaused = false): Chart {
-  return sweep.send({ type: 'trial.reported', trial, isPaused, round, step: round * 4, value } as never)
+  return sweep.send({ type: 'trial.reported', trial, isPaused, round, step: round * 4, steps: 36, value } as never)
 }
 
 function end(sweep: Chart, trial: number, outcome: string, value: number | null = null, more: object = {}): Chart {
-  const standing = { round: 3, step: 10, value, fault: null, training: outcome === 'completed' ? TRAINING : null }
+  const standing = {
+    round: 3,
+    step: 10,
+    steps: 36,
+    value,
+    fault: null,
+    training: outcome === 'completed' ? TRAINING : null,
+  }
   const output = { outcome, trial: { ...standing, ...more } }
   return sweep.send({ type: 'actor.ended', actor: `job/S-${trial}`, status: 'done', output } as never)
 }
@@ -156,10 +163,16 @@ describe('a sweep by successive halving', () => {
     for (const [trial, value] of [[1, 0.91], [3, 0.95], [5, 0.93]] as const) report(sweep, trial, 3, value, true) // prettier-ignore
     end(sweep, 3, 'completed', 0.97)
     expect(sweep.value).toBe('concluding')
-    expect(sweep.told.map(({ to, event }) => `${to} ${event.type}`)).toEqual([0, 1, 2, 4, 5, 6, 7, 8].map((trial) => `job/S-${trial} cancel`)) // prettier-ignore
-    for (const trial of [0, 1, 2, 4, 5, 6, 7, 8]) end(sweep, trial, 'cancelled', 0.5)
+    const stops = [0, 1, 2, 4, 5, 6, 7, 8].map((trial) => ({
+      to: `job/S-${trial}`,
+      event: { type: 'stop', rung: trial === 1 || trial === 5 ? 2 : 1 },
+    }))
+    expect(sweep.told).toEqual(stops)
+    for (const trial of [0, 1, 2, 4, 5, 6, 7]) end(sweep, trial, 'stopped', 0.5)
+    end(sweep, 8, 'cancelled', 0.5) // somebody was faster
     expect(sweep.value).toBe('completed')
-    expect(states(sweep).filter((state) => state === 'stopped')).toHaveLength(8)
+    expect(states(sweep).filter((state) => state === 'stopped')).toHaveLength(7)
+    expect(states(sweep).at(-1)).toBe('cancelled')
     expect(contextOf(sweep).best).toMatchObject({ trial: 3, value: 0.97 })
   })
 

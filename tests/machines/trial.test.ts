@@ -1,4 +1,5 @@
 import { expect, test } from 'vitest'
+import type { JobContext } from '../../machines/job-parts.ts'
 import { FAULTS, newJob, PLAN, SPEC } from './chart.ts'
 import type { Chart } from './chart.ts'
 
@@ -43,7 +44,9 @@ const reports = (job: Chart): readonly object[] =>
 
 test('a trial tells its sweep after every round, and waits exactly after the one that was set', () => {
   const job = trainRound(newTrial(), 0)
-  expect(reports(job)).toEqual([{ type: 'trial.reported', trial: 3, isPaused: false, round: 1, step: 2, value: 0.1 }])
+  expect(reports(job)).toEqual([
+    { type: 'trial.reported', trial: 3, isPaused: false, round: 1, step: 2, steps: 10, value: 0.1 },
+  ])
   trainRound(job, 1)
   expect(job.value).toBe('paused')
   expect(reports(job).at(-1)).toEqual({
@@ -52,6 +55,7 @@ test('a trial tells its sweep after every round, and waits exactly after the one
     isPaused: true,
     round: 2,
     step: 4,
+    steps: 10,
     value: 0.2,
   })
 })
@@ -99,6 +103,14 @@ test('a trial ends at its sweep’s last round, is tested, and registers nothing
       training: { weights: blob('w2'), evaluation, plan: { steps: 10 } },
     },
   })
+})
+
+test('a trial that its sweep stops at a rung is stopped, which is neither failed nor cancelled', () => {
+  const job = trainRound(trainRound(newTrial(), 0), 1).send({ type: 'stop', rung: 1 } as never)
+  expect(job.value).toBe('stopped')
+  expect(job.output).toMatchObject({ outcome: 'stopped', trial: { round: 2, value: 0.2, fault: null, training: null } })
+  expect((job.context as JobContext).stoppedAt).toBe(1)
+  expect(newTrial().send({ type: 'stop', rung: 1 } as never).handled).toBe(false)
 })
 
 test('a trial that failed or was cancelled says so, and offers no model', () => {

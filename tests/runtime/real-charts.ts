@@ -100,12 +100,12 @@ const ofTrial: fc.Arbitrary<Happening> = fc
     round: fc.integer({ min: 1, max: 9 }),
     value: fc.constantFrom(null, 0.1, 0.5, 0.9),
     isPaused: fc.boolean(),
-    outcome: fc.constantFrom(null, null, 'completed', 'failed', 'cancelled'),
+    outcome: fc.constantFrom(null, null, 'completed', 'failed', 'cancelled', 'stopped'),
   })
   .map(({ trial, outcome, ...standing }) => {
-    const report = { type: 'trial.reported', trial, step: 4, ...standing }
+    const report = { type: 'trial.reported', trial, step: 4, steps: 9, ...standing }
     const training = outcome === 'completed' ? { plan: PLAN, weights, evaluation: null } : null
-    const output = { outcome, trial: { ...standing, step: 4, fault: null, training } }
+    const output = { outcome, trial: { ...standing, step: 4, steps: 9, fault: null, training } }
     const end = { type: 'actor.ended', actor: `job/S-${trial}`, status: 'done', output }
     return { kind: 'event', event: outcome === null ? report : end }
   })

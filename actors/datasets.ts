@@ -8,8 +8,8 @@
  * 2. A version's number is given out once, also when versions are removed.
  */
 import { createHash } from 'node:crypto'
-import { createReadStream } from 'node:fs'
-import { stat } from 'node:fs/promises'
+import { constants, createReadStream } from 'node:fs'
+import { access, stat } from 'node:fs/promises'
 import type * as Kernels from '../kernels/mod.ts'
 import type { DatasetManifest, Ingested, IngestFile, IngestOptions, IngestProgress, SourceFile, SplitManifest, SplitName } from '../kernels/mod.ts' // prettier-ignore
 import type { BatchSpec } from '../machines/batch-spec.ts'
@@ -108,11 +108,15 @@ export class Datasets {
     const { blobs, kernels } = this.#services
     const { name, owner, files } = version
     const signal = options.signal === undefined ? {} : { signal: options.signal }
-    const sources = await Promise.all(files.map((file) => sourceOf(name, file)))
-    const ingested = await kernels.ingestFiles(
-      { files, options: version.options },
-      { ...options, store: async ({ bytes }) => blobs.put(bytes, signal) },
-    )
+    const sizes = await Promise.all(files.map((file) => sizeOf(name, file)))
+    const [sources, ingested] = await together(options.signal, [
+      (both) => Promise.all(files.map((file, i) => sourceOf(name, file, sizes[i] ?? 0, both))),
+      (both) => {
+        const store = async ({ bytes }: Kernels.IngestedShard): Promise<Stores.BlobRef> =>
+          blobs.put(bytes, { signal: both })
+        return kernels.ingestFiles({ files, options: version.options }, { ...options, store, signal: both })
+      },
+    ])
     const content = contentOf(ingested)
     const same = await this.#sameContent(name, content)
     if (same !== null) return { dataset: same, isNew: false }
@@ -264,16 +268,52 @@ function sizesOf({ splits }: DatasetManifest): Pick<DatasetView, 'rows' | 'sizeB
   }
 }
 
-async function sourceOf(dataset: string, { path, name, split }: IngestFile): Promise<SourceFile> {
+async function sizeOf(dataset: string, { path }: IngestFile): Promise<number> {
   try {
-    const { size } = await stat(path)
-    const hash = createHash('sha256')
-    for await (const chunk of createReadStream(path, { highWaterMark: 1024 * 1024 })) hash.update(chunk as Buffer) // no encoding is set
-    return { name, sizeBytes: size, sha256: hash.digest('hex'), ...(split !== undefined && { split }) }
+    await access(path, constants.R_OK)
+    return (await stat(path)).size
   } catch (error) {
-    const reason = error instanceof Error ? error.message : String(error)
-    throw new FleetError('dataset.unreadable', `Cannot read ${path} of dataset ${dataset}: ${reason}`, { path }, error)
+    throw unreadable(dataset, path, error)
   }
+}
+
+async function sourceOf(
+  dataset: string,
+  { path, name, split }: IngestFile,
+  sizeBytes: number,
+  signal: AbortSignal,
+): Promise<SourceFile> {
+  const hash = createHash('sha256')
+  try {
+    for await (const chunk of createReadStream(path, { highWaterMark: 1024 * 1024, signal }))
+      hash.update(chunk as Buffer) // no encoding is set
+  } catch (error) {
+    signal.throwIfAborted()
+    throw unreadable(dataset, path, error)
+  }
+  return { name, sizeBytes, sha256: hash.digest('hex'), ...(split !== undefined && { split }) }
+}
+
+function unreadable(dataset: string, path: string, error: unknown): FleetError {
+  const reason = error instanceof Error ? error.message : String(error)
+  return new FleetError('dataset.unreadable', `Cannot read ${path} of dataset ${dataset}: ${reason}`, { path }, error)
+}
+
+/** Does two things side by side. When one fails the other is ended too, and nothing goes on after that was told. */
+async function together<First, Second>(
+  signal: AbortSignal | undefined,
+  [first, second]: readonly [(both: AbortSignal) => Promise<First>, (both: AbortSignal) => Promise<Second>],
+): Promise<[First, Second]> {
+  const failed = new AbortController()
+  const both = signal === undefined ? failed.signal : AbortSignal.any([signal, failed.signal])
+  const fail = (error: unknown): never => {
+    failed.abort(error)
+    throw error
+  }
+  const work = [first(both).catch(fail), second(both).catch(fail)] as const
+  await Promise.allSettled(work)
+  both.throwIfAborted()
+  return Promise.all(work)
 }
 
 function readBy(spec: BatchSpec): readonly DatasetRef[] {

@@ -97,7 +97,7 @@ async function mnist(): Promise<Dataset> {
     { files: names.map((name) => ({ name, path: join(folder, name) })), options: { target: 'label' } },
     {
       store: async ({ split, bytes }) => {
-        if (split === 'train') shards.push(bytes)
+        if (split === 'train') shards.push(bytes.slice()) // its memory will be another shard's
         return { sha256: '', sizeBytes: bytes.byteLength }
       },
     },

@@ -80,10 +80,17 @@ export function rowsPerShard(columns: readonly ShardColumn[], sizeTarget: number
   return Math.max(1, Math.floor((sizeTarget - 4096) / rowBytesOf(columns)))
 }
 
-/** An empty shard of so many rows: its bytes, with the header in place, and its blocks to be filled. */
-export function newShard(columns: readonly ShardColumn[], count: number): Shard & { bytes: Uint8Array<ArrayBuffer> } {
+/**
+ * A shard of so many rows: its bytes, with the header in place, and its blocks, all of which are to be filled. The memory
+ * may be that of an older shard of as many such rows: what lies between its blocks is zero already.
+ */
+export function newShard(
+  columns: readonly ShardColumn[],
+  count: number,
+  allocate: (sizeBytes: number) => ArrayBuffer = (sizeBytes) => new ArrayBuffer(sizeBytes),
+): Shard & { bytes: Uint8Array<ArrayBuffer> } {
   const layout = layoutOf(columns, count)
-  const bytes = new Uint8Array(layout.sizeBytes)
+  const bytes = new Uint8Array(allocate(layout.sizeBytes))
   const json = headerOf(columns, count)
   const start = layout.offsets[0] ?? roundUp(PREFIX_BYTES + json.length)
   bytes.set(Buffer.from(MAGIC, 'latin1'))

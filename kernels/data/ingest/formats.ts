@@ -41,6 +41,7 @@ export async function readFiles(
   { files, options, shardBytes }: IngestRequest,
   onProgress: (progress: Omit<IngestProgress, 'bytesTotal'>) => void,
   emit: (shard: IngestedShard) => Promise<void>,
+  allocate?: (sizeBytes: number) => ArrayBuffer,
 ): Promise<IngestSummary> {
   const format = options.format ?? (await formatOf(files))
   const sink = new RowSink({
@@ -49,6 +50,7 @@ export async function readFiles(
     target: options.target,
     shardBytes,
     emit,
+    allocate,
   })
   const read = await READERS[format]()
   const columns = await read(files, sink, options, (bytes) => onProgress({ bytes, rows: sink.rows }))

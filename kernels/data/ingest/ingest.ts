@@ -19,13 +19,14 @@ export type FromThread =
   | { readonly type: 'progress'; readonly progress: IngestProgress }
   | { readonly type: 'done'; readonly summary: IngestSummary }
   | { readonly type: 'failed'; readonly error: KernelErrorData }
-/** So many more shards may come. */
+/** So many more shards may come, and the memory of one that is stored. */
 export interface ToThread {
   readonly room: number
+  readonly spare?: ArrayBuffer
 }
 
 export interface IngestWays {
-  /** Makes a shard's bytes durable. Several may be under way. */
+  /** Makes a shard's bytes durable; afterwards their memory is another shard's. Several may be under way. */
   readonly store: (shard: IngestedShard) => Promise<Omit<ShardRef, 'count'>>
   readonly signal?: AbortSignal
   readonly onProgress?: (progress: IngestProgress) => void
@@ -49,7 +50,9 @@ export async function ingestFiles(
   const { promise, resolve, reject } = Promise.withResolvers<IngestSummary>()
   const abort = (): void => reject(signal?.reason as Error) // what an AbortSignal rejects with is its reason, by its contract
   signal?.addEventListener('abort', abort, { once: true })
-  const give = (room: number): void => thread.postMessage({ room } satisfies ToThread, [])
+  const give = (message: ToThread): void => {
+    thread.postMessage(message, message.spare === undefined ? [] : [message.spare])
+  }
   thread.on('message', (message: FromThread) => {
     if (message.type === 'progress') onProgress?.(message.progress)
     else if (message.type === 'done') resolve(message.summary)
@@ -58,12 +61,12 @@ export async function ingestFiles(
       const { split, count } = message.shard
       const storing = store(message.shard).then((ref) => ({ split, shard: { ...ref, count } }))
       stored.push(storing)
-      storing.then(() => give(1), reject)
+      storing.then(() => give({ room: 1, spare: message.shard.bytes.buffer }), reject)
     }
   })
   thread.on('error', (error) => reject(KernelError.from(error)))
   thread.on('exit', () => reject(new KernelError('kernel.failed', 'The thread of the ingest ended early')))
-  give(SHARDS_IN_FLIGHT)
+  give({ room: SHARDS_IN_FLIGHT })
   try {
     const { splits, ...summary } = await promise
     const shards = await Promise.all(stored)

@@ -25,7 +25,7 @@ export async function readJsonl(
   let bytesBefore = 0
   for (const [i, file] of files.entries()) {
     await using bytes = await openBytes(file.path, file.name)
-    const waiting: { readonly row: Row; readonly place: string }[] = []
+    const waiting: { readonly row: Row; readonly line: number }[] = []
     const start = async (): Promise<RecordTable> => {
       table ??= new RecordTable(
         waiting.map(({ row }) => row),
@@ -33,14 +33,20 @@ export async function readJsonl(
         file.name,
         sink,
       )
-      for (const { row, place } of waiting.splice(0)) if (table.take(row, place)) await table.flush(splits?.[i])
+      table.source = `${file.name}, line `
+      for (const { row, line } of waiting.splice(0)) if (table.take(row, line)) await table.flush(splits?.[i])
       return table
     }
-    for await (const { text, line } of linesOf(bytes)) {
-      const place = `${file.name}, line ${line}`
-      const row = parsed(text, place)
-      if (table === undefined && waiting.length < SAMPLE_ROWS) waiting.push({ row, place })
-      else if ((table ?? (await start())).take(row, place)) await table?.flush(splits?.[i])
+    if (table !== undefined) await start()
+    let line = 0
+    for await (const texts of linesOf(bytes)) {
+      for (const text of texts) {
+        line++
+        const row = parsed(text, file.name, line)
+        if (row === undefined) continue
+        if (table === undefined && waiting.length < SAMPLE_ROWS) waiting.push({ row, line })
+        else if ((table ?? (await start())).take(row, line)) await table?.flush(splits?.[i])
+      }
       onBytes(bytesBefore + bytes.position)
     }
     if (waiting.length === 0 && table === undefined)
@@ -51,45 +57,37 @@ export async function readJsonl(
   return table?.columns() ?? []
 }
 
-function parsed(text: string, place: string): Row {
+/** A line's object; undefined where it is empty. */
+function parsed(text: string, file: string, line: number): Row | undefined {
   let value: unknown
   try {
     value = JSON.parse(text)
   } catch (error) {
-    throw new KernelError(
-      'data.malformed',
-      `${place}: expected JSON, found ${error instanceof Error ? error.message : text}`,
-    )
+    if (text.trim() === '') return undefined
+    throw malformed(file, line, `expected JSON, found ${error instanceof Error ? error.message : text}`)
   }
   if (typeof value === 'object' && value !== null && !Array.isArray(value)) return value as Row // by this line
-  throw new KernelError('data.malformed', `${place}: expected an object, found ${text.slice(0, 60)}`)
+  throw malformed(file, line, `expected an object, found ${text.trim().slice(0, 60)}`)
 }
 
-async function* linesOf(bytes: ByteReader): AsyncGenerator<{ readonly text: string; readonly line: number }> {
+/** All lines in order, as many at a time as the buffer holds: to wait for each would take as long as to parse it. */
+async function* linesOf(bytes: ByteReader): AsyncGenerator<readonly string[]> {
   const buffer = Buffer.alloc(2 * LINE_BYTES_MAX)
-  let [end, line] = [0, 0]
-  for (;;) {
+  let [end, lines] = [0, 0]
+  for (let isLast = false; !isLast;) {
     const read = await bytes.read(buffer.subarray(end))
-    const isLast = read < buffer.length - end
+    isLast = read < buffer.length - end
     end += read
-    let start = 0
-    for (;;) {
-      const found = buffer.subarray(0, end).indexOf(LF, start)
-      const stop = found < 0 && isLast ? end : found
-      if (stop < 0 || start >= end) break
-      line++
-      const text = buffer.toString('utf8', start, stop).trim()
-      start = stop + 1
-      if (text !== '') yield { text, line }
-    }
-    if (isLast) return
-    buffer.copyWithin(0, start, end)
-    end = Math.max(0, end - start)
-    if (end >= LINE_BYTES_MAX) {
-      throw new KernelError(
-        'data.malformed',
-        `${bytes.name}, line ${line + 1}: expected at most ${LINE_BYTES_MAX} bytes`,
-      )
-    }
+    const stop = isLast ? end : buffer.subarray(0, end).lastIndexOf(LF)
+    const texts = stop < 0 ? [] : buffer.toString('utf8', 0, stop).split('\n')
+    lines += texts.length
+    if (texts.length > 0) yield lines === texts.length ? texts.with(0, texts[0]?.replace(/^\uFEFF/, '') ?? '') : texts
+    buffer.copyWithin(0, stop + 1, end)
+    end = Math.max(0, end - stop - 1)
+    if (end >= LINE_BYTES_MAX) throw malformed(bytes.name, lines + 1, `expected at most ${LINE_BYTES_MAX} bytes`)
   }
+}
+
+function malformed(file: string, line: number, reason: string): KernelError {
+  return new KernelError('data.malformed', `${file}, line ${line}: ${reason}`, { file, line })
 }

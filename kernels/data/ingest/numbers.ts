@@ -38,7 +38,7 @@ export function decodeNumbers(bytes: Uint8Array, type: FileType, isLittle: boole
       for (let i = 0; i < count; i++) values[i] = view.getInt16(i * 2, isLittle)
       break
     case 'f2':
-      for (let i = 0; i < count; i++) values[i] = halfToNumber(view.getUint16(i * 2, isLittle))
+      for (let i = 0; i < count; i++) values[i] = HALVES[view.getUint16(i * 2, isLittle)] ?? 0
       break
     case 'i4':
       for (let i = 0; i < count; i++) values[i] = view.getInt32(i * 4, isLittle)
@@ -54,9 +54,13 @@ export function decodeNumbers(bytes: Uint8Array, type: FileType, isLittle: boole
       break
     case 'i8':
     case 'u8':
+      // By halves: a BigInt of each would take most of the time.
       for (let i = 0; i < count; i++) {
-        const wide = type === 'i8' ? view.getBigInt64(i * 8, isLittle) : view.getBigUint64(i * 8, isLittle)
-        values[i] = fitting(Number(wide), name)
+        const low = view.getInt32(i * 8 + (isLittle ? 0 : 4), isLittle)
+        const high = view.getInt32(i * 8 + (isLittle ? 4 : 0), isLittle)
+        if (high === low >> 31 && (type === 'i8' || low >= 0)) values[i] = low
+        else
+          fitting(Number(type === 'i8' ? view.getBigInt64(i * 8, isLittle) : view.getBigUint64(i * 8, isLittle)), name)
       }
       break
   }
@@ -72,6 +76,9 @@ export function fitting(value: number, name: string): number {
     { file: name, expected: 'whole numbers of 32 bits', found: String(value) },
   )
 }
+
+/** Every number of half precision, by its bits. */
+const HALVES = Float32Array.from({ length: 65_536 }, (_, bits) => halfToNumber(bits))
 
 /** IEEE 754's half precision. */
 function halfToNumber(bits: number): number {

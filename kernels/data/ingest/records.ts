@@ -1,6 +1,7 @@
 /**
  * Rows whose values are of any kind (JSON Lines, Parquet), into columns: the first rows say what each column is, as text
- * does in `types.ts`, and lists of numbers of one size are columns with a shape. Both formats give rows as objects.
+ * does in `types.ts`, and lists of numbers of one size are columns with a shape. JSON Lines gives rows as objects,
+ * Parquet many rows at once, as a list for each column.
  */
 import { KernelError } from '../../errors.ts'
 import { elementCount } from '../../safetensors.ts'
@@ -25,15 +26,18 @@ export class RecordTable {
   readonly #fields: readonly Field[]
   readonly #names: ReadonlySet<string>
   readonly #values: readonly Values[]
-  readonly #places: string[] = []
   readonly #sink: RowSink
+  /** Of each row in the batch: its line or number in the file. */
+  readonly #numbers = new Float64Array(BATCH_ROWS)
   #rows = 0
+  /** What a row is called in a message: `d.jsonl, line ` and its number. */
+  source = ''
 
   constructor(sample: readonly Row[], options: IngestOptions, file: string, sink: RowSink) {
     const names = [...new Set(sample.flatMap((row) => Object.keys(row)))]
     const shapes = new Map(names.map((name) => [name, shapeOf(sample, name)]))
     const scalars = names.filter((name) => shapes.get(name) === undefined)
-    const texts = sample.map((row) => scalars.map((name) => textOf(row[name])))
+    const texts = sample.map((row) => scalars.map((name) => textOf(valueOf(row, name))))
     const types = inferTypes(scalars, texts, options, file)
     this.#fields = names.flatMap((name): Field[] => {
       const shape = shapes.get(name)
@@ -55,29 +59,85 @@ export class RecordTable {
     )
   }
 
-  /** Takes one row; `place` says where it came from. Gives whether the batch is full and is to be flushed. */
-  take(row: Row, place: string): boolean {
-    for (const name of Object.keys(row)) {
-      if (!this.#names.has(name))
-        throw malformed(place, `one of the fields ${[...this.#names].join(', ')}`, `"${name}"`)
+  /** Takes one row. Gives whether the batch is full and is to be flushed. */
+  take(row: Row, number: number): boolean {
+    this.#numbers[this.#rows] = number
+    let known = 0
+    for (const [f, field] of this.#fields.entries()) {
+      const value = field.name in Object.prototype ? valueOf(row, field.name) : row[field.name]
+      if (value !== undefined) known++
+      this.#put(f, field, value, this.#rows)
     }
-    for (const [f, { name, shape, typed }] of this.#fields.entries()) {
-      const value = row[name]
-      const into = this.#values[f]
-      if (into === undefined) continue
-      if (typed === undefined)
-        fillNested(into, this.#rows * elementCount(shape), shape, value, `${place}, field "${name}"`)
-      else into[this.#rows] = scalarOf(typed, value, `${place}, field "${name}"`)
+    if (known !== countOf(row)) this.#checkNames(row)
+    return ++this.#rows === BATCH_ROWS
+  }
+
+  /** Takes rows `from` to `to` of lists by their columns' names, and flushes whatever is full. */
+  async takeLists(
+    lists: ReadonlyMap<string, ArrayLike<unknown>>,
+    { from, to, number }: { readonly from: number; readonly to: number; readonly number: number },
+    split: SplitName | undefined,
+  ): Promise<void> {
+    this.#checkNames(Object.fromEntries(lists))
+    for (let done = from; done < to;) {
+      const count = Math.min(to - done, BATCH_ROWS - this.#rows)
+      for (let i = 0; i < count; i++) this.#numbers[this.#rows + i] = number + done - from + i
+      for (const [f, field] of this.#fields.entries()) {
+        const list = lists.get(field.name)
+        const into = this.#values[f]
+        if (field.typed?.kind === 'number' && into !== undefined && isFloats(list)) {
+          into.set(list.subarray(done, done + count), this.#rows)
+        } else {
+          for (let i = 0; i < count; i++) this.#put(f, field, list?.[done + i], this.#rows + i)
+        }
+      }
+      this.#rows += count
+      done += count
+      if (this.#rows === BATCH_ROWS) await this.flush(split)
     }
-    this.#places[this.#rows++] = place
-    return this.#rows === BATCH_ROWS
   }
 
   async flush(split: SplitName | undefined): Promise<void> {
     const count = this.#rows
     this.#rows = 0
-    if (count > 0) await this.#sink.take(count, this.#values, split, (row) => this.#places[row] ?? '')
+    if (count > 0) await this.#sink.take(count, this.#values, split, (row) => this.#place(row))
   }
+
+  #put(f: number, { name, shape, typed }: Field, value: unknown, row: number): void {
+    const into = this.#values[f]
+    if (into === undefined) return
+    if (typeof value === 'number' && typed?.kind === 'number') into[row] = value
+    else if (typed === undefined) {
+      const elements = elementCount(shape)
+      fillNested(into, row * elements, shape, value, () => `${this.#place(row)}, field "${name}"`)
+    } else into[row] = scalarOf(typed, value, () => `${this.#place(row)}, field "${name}"`)
+  }
+
+  #checkNames(row: Row): void {
+    for (const name of Object.keys(row)) {
+      if (this.#names.has(name)) continue
+      throw malformed(this.#place(this.#rows), `one of the fields ${[...this.#names].join(', ')}`, `"${name}"`)
+    }
+  }
+
+  #place(row: number): string {
+    return `${this.source}${this.#numbers[row]}`
+  }
+}
+
+/** What every object inherits is no value of a row. */
+function valueOf(row: Row, name: string): unknown {
+  return Object.hasOwn(row, name) ? row[name] : undefined
+}
+
+function countOf(row: Row): number {
+  let count = 0
+  for (const _ in row) count++
+  return count
+}
+
+export function isFloats(list: ArrayLike<unknown> | undefined): list is Float32Array | Float64Array {
+  return list instanceof Float64Array || list instanceof Float32Array
 }
 
 /** The shape of a field that holds lists; undefined for one that holds single values. */
@@ -104,33 +164,33 @@ function textOf(value: unknown): string {
   return typeof value === 'object' ? JSON.stringify(value) : String(value as number | bigint | boolean) // what is left
 }
 
-function scalarOf(typed: TypedColumn, value: unknown, place: string): number {
+function scalarOf(typed: TypedColumn, value: unknown, place: () => string): number {
   if (typed.kind === 'category') {
     if (typeof value === 'object' && value !== null)
-      throw malformed(place, 'text, a number or true or false', 'an object')
-    return typed.codes.of(textOf(value), () => place)
+      throw malformed(place(), 'text, a number or true or false', 'an object')
+    return typed.codes.of(textOf(value), place)
   }
   if (value === null || value === undefined) return missingOf(typed, place)
   if (typed.kind === 'date') {
     const days = value instanceof Date ? value.getTime() / 86_400_000 : dateToDays(textOf(value))
-    if (days === undefined) throw malformed(place, 'a date like 2026-11-24', describe(value))
+    if (days === undefined) throw malformed(place(), 'a date like 2026-11-24', describe(value))
     return days
   }
   const number = typeof value === 'number' || typeof value === 'bigint' ? Number(value) : numberOf(value)
   if (typeof value === 'string' && isMissing(value.trim())) return missingOf(typed, place)
   if (number === undefined || (typed.kind !== 'number' && !Number.isInteger(number))) {
-    throw malformed(place, typed.kind === 'number' ? 'a number' : 'a whole number', describe(value))
+    throw malformed(place(), typed.kind === 'number' ? 'a number' : 'a whole number', describe(value))
   }
   const [min, max] = typed.kind === 'byte' ? [0, 255] : [-2_147_483_648, 2_147_483_647]
   if (typed.kind !== 'number' && (number < min || number > max)) {
-    throw malformed(place, `a whole number from ${min} to ${max}`, String(number))
+    throw malformed(place(), `a whole number from ${min} to ${max}`, String(number))
   }
   return number
 }
 
-function missingOf(typed: TypedColumn, place: string): number {
+function missingOf(typed: TypedColumn, place: () => string): number {
   if (typed.kind === 'number' || typed.kind === 'date') return Number.NaN
-  throw malformed(place, 'a whole number', 'nothing')
+  throw malformed(place(), 'a whole number', 'nothing')
 }
 
 function numberOf(value: unknown): number | undefined {
@@ -139,15 +199,15 @@ function numberOf(value: unknown): number | undefined {
   return value.trim() === '' || Number.isNaN(number) ? undefined : number
 }
 
-function fillNested(into: Values, at: number, shape: readonly number[], value: unknown, place: string): number {
+function fillNested(into: Values, at: number, shape: readonly number[], value: unknown, place: () => string): number {
   const [length, ...inner] = shape
   if (length === undefined) {
-    if (typeof value !== 'number' && typeof value !== 'bigint') throw malformed(place, 'numbers', describe(value))
+    if (typeof value !== 'number' && typeof value !== 'bigint') throw malformed(place(), 'numbers', describe(value))
     into[at] = Number(value)
     return at + 1
   }
   if (!isList(value) || value.length !== length) {
-    throw malformed(place, `a list of ${length}`, isList(value) ? `a list of ${value.length}` : describe(value))
+    throw malformed(place(), `a list of ${length}`, isList(value) ? `a list of ${value.length}` : describe(value))
   }
   let next = at
   for (let i = 0; i < length; i++) next = fillNested(into, next, inner, value[i], place)

@@ -22,6 +22,8 @@ export interface SinkOptions {
   readonly shardBytes?: number | undefined
   /** Resolves when there is room for the next shard. */
   readonly emit: (shard: IngestedShard) => Promise<void>
+  /** Memory for a shard, whatever is in it. */
+  readonly allocate?: ((sizeBytes: number) => ArrayBuffer) | undefined
 }
 
 /** Says where a row of a batch came from, for an error about it. */
@@ -177,6 +179,7 @@ class Building {
   readonly #columns: readonly Column[]
   readonly #capacity: number
   readonly #emit: SinkOptions['emit']
+  readonly #allocate: SinkOptions['allocate']
   readonly statistics: SplitStatistics
   #shard: ReturnType<typeof newShard> | undefined
   #filled = 0
@@ -187,13 +190,14 @@ class Building {
     this.#columns = columns
     this.#capacity = rowsPerShard(columns, options.shardBytes)
     this.#emit = options.emit
+    this.#allocate = options.allocate
     this.statistics = new SplitStatistics(columns, target)
   }
 
   async take(values: readonly Values[], rows: number | Rows): Promise<void> {
     const total = typeof rows === 'number' ? rows : rows.length
     for (let done = 0; done < total;) {
-      this.#shard ??= newShard(this.#columns, this.#capacity)
+      this.#shard ??= newShard(this.#columns, this.#capacity, this.#allocate)
       const count = Math.min(total - done, this.#capacity - this.#filled)
       this.#copy(this.#shard, values, rows, done, count)
       done += count

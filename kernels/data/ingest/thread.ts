@@ -6,7 +6,7 @@ import { parentPort, workerData } from 'node:worker_threads'
 import { stat } from 'node:fs/promises'
 import { KernelError } from '../../errors.ts'
 import { readFiles } from './formats.ts'
-import type { IngestProgress, IngestRequest } from './request.ts'
+import type { IngestedShard, IngestProgress, IngestRequest } from './request.ts'
 import type { FromThread, ToThread } from './ingest.ts'
 
 const PROGRESS_MS = 250
@@ -18,8 +18,11 @@ const send = (message: FromThread, transfer: ArrayBuffer[] = []): void => port.p
 
 /** Shards that may still go, and who waits until one may. */
 const room = { left: 0, wake: (): void => {} }
-port.on('message', ({ room: more }: ToThread) => {
+/** Memory of shards that are stored: new memory costs as much again as what is done to a shard in it. */
+const spares: ArrayBuffer[] = []
+port.on('message', ({ room: more, spare }: ToThread) => {
   room.left += more
+  if (spare !== undefined) spares.push(spare)
   room.wake()
 })
 
@@ -31,10 +34,14 @@ try {
     sentAt = performance.now()
     send({ type: 'progress', progress: { ...progress, bytesTotal } })
   }
-  const summary = await readFiles(request, onProgress, async (shard) => {
+  const emit = async (shard: IngestedShard): Promise<void> => {
     while (room.left === 0) await new Promise<void>((resolve) => (room.wake = resolve))
     room.left -= 1
     send({ type: 'shard', shard }, [shard.bytes.buffer])
+  }
+  const summary = await readFiles(request, onProgress, emit, (sizeBytes) => {
+    const spare = spares.pop()
+    return spare?.byteLength === sizeBytes ? spare : new ArrayBuffer(sizeBytes)
   })
   send({ type: 'done', summary })
 } catch (error) {

@@ -118,7 +118,8 @@ export function inferTypes(
   }
   return names.map((name, i) => {
     const texts = sample.map((row) => row[i] ?? '').filter((text) => !isMissing(text))
-    const kind = types[name] ?? inferType(name, texts, sample.length, file, name === target)
+    const said = Object.hasOwn(types, name) ? types[name] : undefined
+    const kind = said ?? inferType(name, texts, sample.length, file, name === target)
     if (kind === 'skip') return undefined
     const common = { name, dtype: DTYPES[kind], code: kind === 'number' ? NUMBER : 0 }
     return kind === 'category' ? { ...common, kind, codes: new CategoryCodes(texts) } : { ...common, kind }

@@ -24,6 +24,22 @@ describe('JSON Lines', () => {
     expect(read.values('v')).toEqual([1, 2, 3, 4, 5, 6])
   })
 
+  test('may have fields that are called as what objects inherit, in some rows', async () => {
+    const read = await ingest({ 'd.jsonl': jsonl({ constructor: 'a', x: 1 }, { x: 2 }, { constructor: 'b', x: 3 }) })
+    expect(read.columns[0]).toMatchObject({ name: 'constructor', categories: { names: ['a', 'b'] } })
+    expect(read.values('constructor')).toEqual([0, -1, 1])
+  })
+
+  test('are counted over empty lines, files and pieces of a file', async () => {
+    const many = `${'{"a": 1}\n\n'.repeat(1_000_000)}{"a": "no"}`
+    await expect(ingest({ 'd.jsonl': many }, { types: { a: 'number' } })).rejects.toThrow(
+      'd.jsonl, line 2000001, field "a": expected a number, found "no"',
+    )
+    await expect(ingest({ '1.jsonl': '{"a":1}', '2.jsonl': '\n{"a":1}\n{"a":1,"b":2}\n' })).rejects.toThrow(
+      '2.jsonl, line 3: expected one of the fields a, found "b"',
+    )
+  })
+
   test.each<[string, string, string]>([
     ['no JSON', '{"a":1}\n{a}', 'd.jsonl, line 2: expected JSON'],
     ['no object', '{"a":1}\n[1]', 'd.jsonl, line 2: expected an object, found [1]'],

@@ -62,6 +62,39 @@ test('statistics taken shard by shard are those of the whole', () => {
   )
 })
 
+test.each([
+  ['far from zero', (i: number) => 16_000_000 + (i % 7)],
+  ['in order', (i: number) => i - 50_000],
+  ['with the odd one out first', (i: number) => (i === 0 ? -1e6 : i % 3)],
+  ['half of them missing', (i: number) => (i % 2 === 0 ? Number.NaN : 1e4 + (i % 5))],
+])('statistics of a hundred thousand numbers, %s, are those of the whole', (_, valueOf) => {
+  const one: Column[] = [{ name: 'number', dtype: 'float32', shape: [] }]
+  const values = Float32Array.from({ length: 100_000 }, (__, i) => valueOf(i))
+  const statistics = new SplitStatistics(one)
+  statistics.take(decodeShard(encodeShard(one, values.length, [values])))
+  const there = [...values].filter((value) => !Number.isNaN(value))
+  const mean = there.reduce((sum, value) => sum + value, 0) / there.length
+  const std = Math.sqrt(there.reduce((sum, value) => sum + (value - mean) ** 2, 0) / there.length)
+  const [found] = statistics.result()
+  expect(found).toMatchObject({ count: there.length, missing: values.length - there.length })
+  expect(found?.mean[0]).toBeCloseTo(mean, 6)
+  expect((found?.std[0] ?? 0) / std).toBeCloseTo(1, 9)
+})
+
+test('a vector of bytes has exact statistics of each element', () => {
+  const one: Column[] = [{ name: 'bytes', dtype: 'uint8', shape: [6] }]
+  const values = Uint8Array.from({ length: 6 * 20_000 }, (_, i) => (i * 2_654_435_761) % 251)
+  const statistics = new SplitStatistics(one)
+  statistics.take(decodeShard(encodeShard(one, 20_000, [values])))
+  const [found] = statistics.result()
+  for (let group = 0; group < 6; group++) {
+    const { min, max, mean, std } = naive([...values].filter((__, i) => i % 6 === group))
+    expect([found?.min[group], found?.max[group]]).toEqual([min?.[0], max?.[0]])
+    expect(found?.mean[group]).toBeCloseTo(mean?.[0] ?? 0, 9)
+    expect(found?.std[group]).toBeCloseTo(std?.[0] ?? 0, 9)
+  }
+})
+
 test('a vector has statistics of each element, a picture of each channel', () => {
   const shaped: Column[] = [
     { name: 'vector', dtype: 'float32', shape: [2] },

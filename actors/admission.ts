@@ -87,7 +87,13 @@ function fieldOf(path: string, { model }: JobSpec): string {
 function checkValidation({ train }: JobSpec, { name, data }: ResolvedDataset): readonly Problem[] {
   if (train.validation === undefined || (data.splits.validation?.count ?? 0) > 0) return []
   const field = train.earlyStopping === undefined ? 'train.validation' : 'train.earlyStopping'
-  return [problem(field, `a dataset with a validation split`, `${name}, which has none`)]
+  return [
+    problem(
+      field,
+      `a dataset with a validation split`,
+      `${name}, which has none ("tensorfleet dataset add … --validation 0.1" makes a version with one)`,
+    ),
+  ]
 }
 
 function checkReplicas(spec: JobSpec, { name, data }: ResolvedDataset): readonly Problem[] {

@@ -23,8 +23,12 @@ export function addDatasetCommands(program: Command): void {
       .option('-t, --target <column>', 'the column to predict')
       .option('--type <column=type>', 'number, int, byte, category, date or skip; may be given often', collect, [])
       .addOption(new Option('--missing <policy>', 'rows with missing values').choices(['keep', 'drop', 'refuse']))
-      .option('--validation <share>', 'share of the rows for validation', share)
-      .option('--test <share>', 'share of the rows for testing', share)
+      .option(
+        '--validation <share>',
+        'share of the rows for validation, or of train.csv where there is no validation.csv',
+        share,
+      )
+      .option('--test <share>', 'share of the rows for testing, likewise', share)
       .option('--seed <number>', 'of the split', Number)
       .option('--format <format>', 'where the names do not tell')
       .option('--header', 'CSV: the first line names the columns')

@@ -30,16 +30,19 @@ export const ingestOptionsSchema = z
       .describe('keep leaves a missing value missing, drop leaves out its row, refuse is an error.'),
     split: z
       .strictObject({
-        seed: z.int().min(0).max(0xffff_ffff).default(1),
-        validation: share.default(0.1),
-        test: share.default(0.1),
+        seed: z.int().min(0).max(0xffff_ffff).exactOptional().describe('1 when left out.'),
+        validation: share.exactOptional(),
+        test: share.exactOptional(),
       })
       .refine(
-        ({ validation, test }) => validation + test <= 0.9,
+        ({ validation = 0.1, test = 0.1 }) => validation + test <= 0.9,
         'shares of validation and test of at most 0.9 together',
       )
       .exactOptional()
-      .describe('Shares of the rows, where the files are not named train, validation and test.'),
+      .describe(
+        'Shares of the rows, 0.1 each when left out. Where files are named train, validation and test, shares that ' +
+          'are said are dealt out of the training rows, for splits that the files lack.',
+      ),
     header: z.boolean().exactOptional().describe('CSV: whether the first line names the columns.'),
     delimiter: z.string().length(1).exactOptional().describe('CSV: between fields.'),
     image: z

@@ -4,7 +4,7 @@
 import { open } from 'node:fs/promises'
 import { KernelError } from '../../errors.ts'
 import type { Column } from '../column.ts'
-import { FORMATS, SPLIT_DEFAULT } from './request.ts'
+import { FORMATS } from './request.ts'
 import type { Format, IngestedShard, IngestFile, IngestOptions, IngestProgress, IngestRequest, IngestSummary } from './request.ts' // prettier-ignore
 import { RowSink } from './sink.ts'
 
@@ -45,7 +45,7 @@ export async function readFiles(
 ): Promise<IngestSummary> {
   const format = options.format ?? (await formatOf(files))
   const sink = new RowSink({
-    split: options.split ?? SPLIT_DEFAULT,
+    split: options.split,
     missing: options.missing ?? 'keep',
     target: options.target,
     shardBytes,

@@ -24,8 +24,11 @@ export interface IngestOptions {
   readonly types?: Readonly<Record<string, ColumnType>>
   /** `keep` (the default) leaves a missing value missing, `drop` leaves out its row, `refuse` is an error. */
   readonly missing?: 'keep' | 'drop' | 'refuse'
-  /** Shares of the rows, where the files themselves are not named as train, validation or test. */
-  readonly split?: SplitOptions
+  /**
+   * Shares of the rows. Where the files themselves are named as train, validation and test, a share that is said is
+   * dealt out of the training rows, for a split that the files lack.
+   */
+  readonly split?: Partial<SplitOptions>
   /** CSV: whether the first line names the columns; by its look where absent. */
   readonly header?: boolean
   /** CSV: between fields; by the first lines where absent. */

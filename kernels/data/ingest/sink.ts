@@ -11,12 +11,13 @@ import { SPLITS } from '../manifest.ts'
 import type { SplitName, SplitOptions } from '../manifest.ts'
 import { newShard, rowsPerShard } from '../shard.ts'
 import { SplitStatistics } from '../statistics.ts'
+import { SPLIT_DEFAULT } from './request.ts'
 import type { IngestedShard, IngestSummary } from './request.ts'
 import { Dealer } from './split.ts'
 
 export interface SinkOptions {
-  /** How rows without a split of their own are dealt. */
-  readonly split: SplitOptions
+  /** How rows are dealt, as far as somebody said it. */
+  readonly split: Partial<SplitOptions> | undefined
   readonly missing: 'keep' | 'drop' | 'refuse'
   readonly target: string | undefined
   readonly shardBytes?: number | undefined
@@ -31,17 +32,16 @@ export type Locate = (row: number) => string
 
 export class RowSink {
   readonly #options: SinkOptions
-  readonly #dealer: Dealer
+  /** Of rows without a split of their own, or of those that are for training where the files lack a split. */
+  #dealt: { readonly shares: SplitOptions; readonly dealer: Dealer } | null = null
   readonly #building = new Map<SplitName, Building>()
   #columns: readonly Column[] = []
   #target: Column | undefined
-  #isDealt = false
   #skipped = 0
   rows = 0
 
   constructor(options: SinkOptions) {
     this.#options = options
-    this.#dealer = new Dealer(options.split)
   }
 
   /** The columns that batches will have. Their categories may grow until `end`. */
@@ -73,16 +73,16 @@ export class RowSink {
     const kept = this.#present(count, values, locate)
     this.#skipped += count - (kept?.length ?? count)
     this.rows += kept?.length ?? count
-    if (split !== undefined) {
-      await this.#put(split, values, kept ?? count)
+    const dealer = this.#dealerOf(split)
+    if (dealer === null) {
+      await this.#put(split ?? 'train', values, kept ?? count)
       return
     }
-    this.#isDealt = true
     const rows = kept?.length ?? count
     const dealt = { train: new Uint32Array(rows), validation: new Uint32Array(rows), test: new Uint32Array(rows) }
     const counts = { train: 0, validation: 0, test: 0 }
     for (let i = 0; i < rows; i++) {
-      const name = this.#dealer.next()
+      const name = dealer.next()
       dealt[name][counts[name]++] = kept?.[i] ?? i
     }
     for (const name of SPLITS) {
@@ -108,9 +108,31 @@ export class RowSink {
       columns: whole,
       target: this.#target?.name ?? null,
       splits: Object.fromEntries(known),
-      split: this.#isDealt ? this.#options.split : null,
+      split: this.#dealt?.shares ?? null,
       skipped: this.#skipped,
     }
+  }
+
+  /** Who deals rows that came as `split`; null where they stay in it. */
+  #dealerOf(split: SplitName | undefined): Dealer | null {
+    const said = this.#options.split
+    if (split === 'validation' || split === 'test') {
+      if ((said?.[split] ?? 0) === 0) return null
+      const expected = `nothing: the files have rows for ${split} already`
+      const found = String(said?.[split])
+      const path = `split.${split}`
+      throw new KernelError('request.invalid', `${path}: expected ${expected}, found ${found}`, {
+        path,
+        expected,
+        found,
+      })
+    }
+    if (split === 'train' && (said?.validation ?? 0) + (said?.test ?? 0) === 0) return null
+    if (this.#dealt === null) {
+      const shares = { ...(split === 'train' ? SHARES_OF_TRAIN : SPLIT_DEFAULT), ...said }
+      this.#dealt = { shares, dealer: new Dealer(shares) }
+    }
+    return this.#dealt.dealer
   }
 
   /** Whole numbers 0 … n−1, each of them there, are classes where they are what is to be predicted. */
@@ -169,6 +191,9 @@ export class RowSink {
 
 /** Rows of a batch, by their places in it. */
 type Rows = ArrayLike<number>
+
+/** What is dealt of rows that came for training: only what is asked for. */
+const SHARES_OF_TRAIN: SplitOptions = { ...SPLIT_DEFAULT, validation: 0, test: 0 }
 
 /** More than these are taken for classes only when somebody says so. */
 const CLASSES_INFERRED_MAX = 100

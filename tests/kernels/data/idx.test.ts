@@ -35,6 +35,24 @@ describe('IDX files', () => {
     expect(read.values('label', 'test')).toEqual([2])
   })
 
+  test('of two splits give a third one out of the training rows where its share is asked for', async () => {
+    const files = {
+      'train-images': idx([5, 2, 3], pixels),
+      'train-labels': labels,
+      't10k-images': idx([1, 2, 3], pixels.subarray(0, 6)),
+      't10k-labels': idx([1], Uint8Array.of(2)),
+    }
+    const read = await ingest(files, { format: 'idx', split: { validation: 0.4 } })
+    const [train, validation] = [read.values('label'), read.values('label', 'validation')]
+    expect([...train, ...validation].toSorted()).toEqual([0, 0, 1, 1, 2])
+    expect(validation.length).toBeGreaterThan(0)
+    expect(read.values('label', 'test')).toEqual([2])
+    expect(read.split).toEqual({ seed: 1, validation: 0.4, test: 0 })
+    await expect(ingest(files, { format: 'idx', split: { test: 0.2 } })).rejects.toThrow(
+      'split.test: expected nothing: the files have rows for test already, found 0.2',
+    )
+  })
+
   test('of other numbers than bytes are read as big-endian', async () => {
     const floats = new DataView(new ArrayBuffer(12))
     for (const [i, value] of [1.5, -2, 1e10].entries()) floats.setFloat32(i * 4, value)

@@ -21,6 +21,7 @@ import {
   Projector,
   pageActor,
   poolView,
+  readPipeline,
   Registry,
   schedulerActor,
   sweepBlobs,
@@ -239,6 +240,7 @@ function servicesOf(parts: Parts): Services {
     admit: (spec) => admit(admission, spec),
     expand: (preset) => expand({ datasets }, preset),
     exportModel: (model, format) => exportModel(stores.blobs, model, format),
+    examples: kernels.readExamples,
     predict: predictor.predict,
     newJobId: () => ulid(),
     auth: new Tokens(parts.secret),
@@ -261,9 +263,9 @@ async function exportModel(
 ): Promise<readonly kernels.ExportedFile[]> {
   const topology = new TextDecoder().decode(await blobs.bytes(model.topology.sha256))
   const weights = await blobs.bytes(model.weights.sha256)
-  const input = { shape: [...model.input.shape], dtype: 'float32' } as const
+  const pipeline = await readPipeline(blobs, model.pipeline.sha256)
   // The registry's blobs were checked before training.
-  return kernels.exportFiles(format, JSON.parse(topology) as kernels.ModelTopology, input, weights)
+  return kernels.exportFiles(format, JSON.parse(topology) as kernels.ModelTopology, pipeline, weights)
 }
 
 async function writeAccess(data: DataDir, secret: Uint8Array, gateway: RunningGateway): Promise<void> {

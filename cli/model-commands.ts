@@ -147,7 +147,7 @@ function filesOf(format: string, at: string): readonly (readonly [address: strin
 }
 
 const FOLDERS: Readonly<Record<string, readonly string[]>> = {
-  tfjs: ['model.json', 'weights.bin'],
+  tfjs: ['model.json', 'weights.bin', 'predict.js'],
   keras: ['model.json', 'model.safetensors', 'load.py'],
 }
 

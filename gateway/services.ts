@@ -6,6 +6,7 @@ import type { PresetSpec } from '../machines/preset-spec.ts'
 import type { DatasetRef, JobSpec } from '../machines/spec.ts'
 import type { ResumePoint } from '../machines/training.ts'
 import type {
+  ColumnView,
   DatasetDetailView,
   DatasetView,
   JobView,
@@ -56,6 +57,11 @@ export interface Services {
   expand(preset: PresetSpec, signal: AbortSignal): Promise<Expanded>
   /** The model as files that TensorFlow.js or Keras loads from one folder. */
   exportModel(model: ModelVersionView, format: 'tfjs' | 'keras'): Promise<readonly ExportedFile[]>
+  /** Examples of a request as rows, or what is wrong with them. */
+  examples(
+    inputs: readonly unknown[],
+    columns: readonly ColumnView[],
+  ): Rows & { readonly problems: readonly FieldError[] }
   predict(model: ModelVersionView, rows: Rows, signal: AbortSignal): Promise<Predictions>
   /** A new id, of characters that an actor's address allows. */
   newJobId(): string

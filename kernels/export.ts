@@ -1,10 +1,14 @@
 /**
  * A model in the forms that others load: TensorFlow.js by itself (`tf.loadLayersModel`: a topology with the weights'
- * manifest, and the weights as raw float32), and Keras of Python. It is made from the registry's blobs without tfjs.
+ * manifest, the weights as raw float32, and `predict.js`, which does here what `take-home.ts` says), and Keras of Python.
+ * It is made from the registry's blobs without tfjs.
  */
+import { readFileSync } from 'node:fs'
 import type { FeatureSpec } from './data/column.ts'
+import type { Pipeline } from './data/pipeline.ts'
 import { KernelError } from './errors.ts'
 import { buildable, requirePlan } from './plan.ts'
+import type { TakenHome } from './take-home.ts'
 import type { ModelTopology } from './topology.ts'
 import { weightsOf } from './weights.ts'
 
@@ -18,7 +22,8 @@ export interface LayersModelFiles {
 export const LAYERS_MODEL_WEIGHTS = 'weights.bin'
 
 /** Throws `model.invalid`, `weights.malformed`, `weights.mismatch`. */
-export function exportLayersModel(topology: ModelTopology, input: FeatureSpec, weights: Uint8Array): LayersModelFiles {
+export function exportLayersModel(topology: ModelTopology, pipeline: Pipeline, weights: Uint8Array): LayersModelFiles {
+  const { features, steps, input, output } = pipeline
   const plan = requirePlan(topology, input)
   const parts = weightsOf(plan, weights).map(
     ({ data: { buffer, byteOffset, byteLength } }) => new Uint8Array(buffer, byteOffset, byteLength),
@@ -35,6 +40,9 @@ export function exportLayersModel(topology: ModelTopology, input: FeatureSpec, w
           weights: plan.weights.map(({ name, shape }) => ({ name, shape, dtype: 'float32' })),
         },
       ],
+      userDefinedMetadata: {
+        tensorfleet: { features, steps: steps.filter(isOfPredictions), input, output } satisfies TakenHome,
+      },
     },
     weights: Buffer.concat(parts),
   }
@@ -74,19 +82,31 @@ export interface ExportedFile {
 export function exportFiles(
   format: ExportFormat,
   topology: ModelTopology,
-  input: FeatureSpec,
+  pipeline: Pipeline,
   weights: Uint8Array<ArrayBuffer>,
 ): ExportedFile[] {
   if (format === 'tfjs') {
-    const files = exportLayersModel(topology, input, weights)
-    return [json('model.json', files.model), binary(LAYERS_MODEL_WEIGHTS, files.weights)]
+    const files = exportLayersModel(topology, pipeline, weights)
+    const predict = text('predict.js', 'text/javascript', readFileSync(TAKE_HOME, 'utf8'))
+    return [json('model.json', files.model), binary(LAYERS_MODEL_WEIGHTS, files.weights), predict]
   }
-  const loader = { name: 'load.py', mediaType: 'text/x-python', bytes: new TextEncoder().encode(KERAS_LOADER) }
-  return [json('model.json', exportKerasModel(topology, input)), binary('model.safetensors', weights), loader]
+  const loader = text('load.py', 'text/x-python', KERAS_LOADER)
+  return [json('model.json', exportKerasModel(topology, pipeline.input)), binary('model.safetensors', weights), loader]
+}
+
+const TAKE_HOME = new URL('./take-home.generated.js', import.meta.url)
+
+/** What changes pictures at random is of training alone. */
+function isOfPredictions({ op }: Pipeline['steps'][number]): boolean {
+  return op !== 'augment'
+}
+
+function text(name: string, mediaType: string, content: string): ExportedFile {
+  return { name, mediaType, bytes: new TextEncoder().encode(content) }
 }
 
 function json(name: string, value: object): ExportedFile {
-  return { name, mediaType: 'application/json', bytes: new TextEncoder().encode(JSON.stringify(value)) }
+  return text(name, 'application/json', JSON.stringify(value))
 }
 
 function binary(name: string, bytes: Uint8Array<ArrayBuffer>): ExportedFile {

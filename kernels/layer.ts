@@ -25,6 +25,7 @@ export function problem(path: string, expected: string, found: unknown): Problem
 export function describe(value: unknown): string {
   if (value === undefined) return 'nothing'
   const text = typeof value === 'string' ? value : JSON.stringify(value)
+  if (text.length > 120 && Array.isArray(value)) return `a list of ${value.length} items`
   return text.length > 120 ? `${text.slice(0, 117)}...` : text
 }
 

@@ -7,10 +7,9 @@ import { setImmediate as nextTurn } from 'node:timers/promises'
 import { forward } from './compiled.ts'
 import type { CompiledModel } from './compiled.ts'
 import { elementsOf } from './data/column.ts'
-import type { TargetSpec } from './data/column.ts'
 import type { Dataset } from './data/dataset.ts'
 import type { Pipeline } from './data/pipeline.ts'
-import { transform } from './data/transform.ts'
+import { transformRows, turnedBack } from './data/transform.ts'
 import { KernelError } from './errors.ts'
 import { elementCount } from './safetensors.ts'
 
@@ -35,8 +34,7 @@ export async function predictRows(
   { signal }: { signal?: AbortSignal } = {},
 ): Promise<Predictions> {
   const { outputShape } = compiled.plan
-  const widths = pipeline.features.map(elementsOf)
-  const width = widths.reduce((sum, each) => sum + each, 0)
+  const width = pipeline.features.reduce((sum, column) => sum + elementsOf(column), 0)
   if (values.length % width !== 0) {
     throw new KernelError('request.invalid', `rows: expected ${width} values for each, found ${values.length} in all`)
   }
@@ -45,8 +43,7 @@ export async function predictRows(
   for (let at = 0; at < rows; at += BATCH_ROWS) {
     signal?.throwIfAborted()
     const count = Math.min(BATCH_ROWS, rows - at)
-    const columns = columnsOf(values.subarray(at * width, (at + count) * width), widths, count)
-    const features = transform(pipeline, columns, count)
+    const features = transformRows(pipeline, values.subarray(at * width, (at + count) * width), count)
     outputs.set(await forward(compiled, features, count), at * elementCount(outputShape))
     await nextTurn()
   }
@@ -71,24 +68,4 @@ export async function predictSplit(
     await nextTurn()
   }
   return { rows, shape: outputShape, values: turnedBack(outputs, dataset.target) }
-}
-
-function turnedBack(outputs: Float32Array, target: TargetSpec): Float32Array {
-  if (target.kind !== 'value' || target.unscale === undefined) return outputs
-  const { factor, offset } = target.unscale
-  return outputs.map((value) => value * factor + offset)
-}
-
-/** Values row by row, as values column by column. */
-function columnsOf(values: Float32Array, widths: readonly number[], rows: number): Float32Array[] {
-  const width = values.length / rows
-  let offset = 0
-  return widths.map((each) => {
-    const column = new Float32Array(rows * each)
-    for (let row = 0; row < rows; row++) {
-      column.set(values.subarray(row * width + offset, row * width + offset + each), row * each)
-    }
-    offset += each
-    return column
-  })
 }

@@ -6,11 +6,10 @@ import { checkBody, JSON_TYPES, readBody } from '../body.ts'
 import { download } from '../download.ts'
 import { LIMITS } from '../limits.ts'
 import { asItIs, pageFrom, pageQuery, versionsOf } from '../listing.ts'
-import { outputsOf, rowsOf } from '../predictions.ts'
 import { modelAt, unknownModel } from '../model-access.ts'
 import { GatewayError } from '../problems.ts'
 import { modelVersionSchema, pageOf } from '../schemas/views.ts'
-import type { Services } from '../services.ts'
+import type { Predictions, Services } from '../services.ts'
 
 const FILES = {
   weights: { mediaType: 'application/octet-stream', suffix: '.safetensors' },
@@ -20,7 +19,7 @@ const FILES = {
 const EXPORTS = [
   [
     'tfjs',
-    'The model as TensorFlow.js loads it: `model.json` (give its address to `tf.loadLayersModel`) and `weights.bin`.',
+    'The model as TensorFlow.js loads it: `model.json` (give its address to `tf.loadLayersModel`), `weights.bin`, and `predict.js`, whose `predict(tf, model, examples)` prepares examples as in training.',
   ],
   [
     'keras',
@@ -166,7 +165,10 @@ export function modelRoutes(api: Api, services: Services): void {
       const model = await modelAt(c, services)
       const body = await readBody(c, JSON_TYPES, LIMITS.predictBytesMax)
       const { inputs } = checkBody(predictBody, body, 'request.invalid')
-      const rows = rowsOf(inputs, model.features)
+      const { problems: errors, ...rows } = services.examples(inputs, model.features)
+      if (errors.length > 0) {
+        throw new GatewayError('request.invalid', `The inputs do not fit the model: ${errors[0]?.message}`, { errors })
+      }
       const predictions = await services.predict(model, rows, c.get('signal'))
       const { classes } = predictions
       return c.json({
@@ -176,4 +178,10 @@ export function modelRoutes(api: Api, services: Services): void {
       })
     },
   )
+}
+
+/** One list of numbers for each row. */
+function outputsOf({ rows, values }: Predictions): number[][] {
+  const size = values.length / rows
+  return Array.from({ length: rows }, (_, row) => [...values.subarray(row * size, (row + 1) * size)])
 }

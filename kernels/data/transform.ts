@@ -5,7 +5,8 @@
  */
 import { deriveSeed } from '../random.ts'
 import { elementCount } from '../safetensors.ts'
-import { MISSING_CATEGORY } from './column.ts'
+import { elementsOf, MISSING_CATEGORY } from './column.ts'
+import type { TargetSpec } from './column.ts'
 import { augment, resize } from './pictures.ts'
 import type { FittedStep, Pipeline } from './pipeline.ts'
 
@@ -46,6 +47,33 @@ export function transform(
     offset += each
   }
   return joined
+}
+
+/** Rows as they are asked for, each with the values of its columns one after another: gives what the model takes. */
+export function transformRows(
+  pipeline: Pick<Pipeline, 'features' | 'steps'>,
+  values: Float32Array,
+  rows: number,
+): Float32Array {
+  const width = values.length / rows
+  let offset = 0
+  const columns = pipeline.features.map((feature) => {
+    const each = elementsOf(feature)
+    const column = new Float32Array(rows * each)
+    for (let row = 0; row < rows; row++) {
+      column.set(values.subarray(row * width + offset, row * width + offset + each), row * each)
+    }
+    offset += each
+    return column
+  })
+  return transform(pipeline, columns, rows)
+}
+
+/** What a model says, in the target's own units where it was scaled for training. */
+export function turnedBack(outputs: Float32Array, target: TargetSpec): Float32Array {
+  if (target.kind !== 'value' || target.unscale === undefined) return outputs
+  const { factor, offset } = target.unscale
+  return outputs.map((value) => value * factor + offset)
 }
 
 function applied(step: Exclude<FittedStep, { op: 'augment' }>, values: Float32Array, rows: number): Float32Array {

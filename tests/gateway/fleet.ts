@@ -7,6 +7,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createApp } from '../../gateway/app.ts'
 import { mintToken, newSecret, Tokens, type Role } from '../../gateway/auth.ts'
+import { readExamples } from '../../kernels/mod.ts'
 import { pageFrom } from '../../gateway/page.ts'
 import { checkOf } from '../../gateway/services.ts'
 import type { Services, Settings } from '../../gateway/services.ts'
@@ -168,6 +169,7 @@ export async function startFleet(options: FleetOptions = {}): Promise<Fleet> {
       { name: 'model.json', mediaType: 'application/json', bytes: new TextEncoder().encode(`{"format":"${format}"}`) },
       { name: 'weights.bin', mediaType: 'application/octet-stream', bytes: new Uint8Array([1, 2, 3, 4]) },
     ],
+    examples: readExamples,
     predict: async () => ({ rows: 0, shape: [2], values: new Float32Array() }),
     newJobId: () => `JOB${++ids}`,
     auth: new Tokens(secret),

@@ -11,7 +11,7 @@ import {
 } from '../../kernels/mod.ts'
 import type { Backend, FeatureSpec, ModelTopology } from '../../kernels/mod.ts'
 import { forward } from '../../kernels/compiled.ts'
-import { codeOf, layer, seededValues, sequential, smallCnn } from './models.ts'
+import { codeOf, layer, plainPipeline, seededValues, sequential, smallCnn } from './models.ts'
 
 const ROWS = 3
 
@@ -58,7 +58,7 @@ describe('exportLayersModel', () => {
     const said = await forward(ours, rows, ROWS)
 
     const { tf, layers } = backend
-    const files = exportLayersModel(model, input, weights)
+    const files = exportLayersModel(model, plainPipeline(input), weights)
     const { modelTopology, weightsManifest } = JSON.parse(JSON.stringify(files.model)) as {
       modelTopology: object
       weightsManifest: { weights: [] }[]
@@ -74,7 +74,7 @@ describe('exportLayersModel', () => {
   it('writes for Keras what its loader needs, in one folder', () => {
     const input: FeatureSpec = { shape: [8, 8, 1], dtype: 'float32' }
     const weights = new Uint8Array(initialise(smallCnn, 3, input))
-    const files = exportFiles('keras', smallCnn, input, weights)
+    const files = exportFiles('keras', smallCnn, plainPipeline(input), weights)
     expect(files.map(({ name }) => name)).toEqual(['model.json', 'model.safetensors', 'load.py'])
     const [model, tensors, loader] = files.map(({ bytes }) => new TextDecoder().decode(bytes))
     expect(JSON.parse(model ?? '')).toEqual(exportKerasModel(smallCnn, input))
@@ -85,6 +85,6 @@ describe('exportLayersModel', () => {
   it('refuses weights of another model', () => {
     const input: FeatureSpec = { shape: [8, 8, 1], dtype: 'float32' }
     const other = initialise(sequential(layer('Flatten'), layer('Dense', { units: 3 })), 1, input)
-    expect(codeOf(() => exportLayersModel(smallCnn, input, other))).toBe('weights.mismatch')
+    expect(codeOf(() => exportLayersModel(smallCnn, plainPipeline(input), other))).toBe('weights.mismatch')
   })
 })

@@ -56,6 +56,13 @@ export function stripedShard(rows: number, seed: number): Uint8Array {
   return encodeShard(COLUMNS, rows, [features, targets])
 }
 
+/** Of a model that takes one column of this shape as it is. */
+export function plainPipeline(input: FeatureSpec): Pipeline {
+  const column: Column = { name: 'x', ...input }
+  const output: TargetSpec = { kind: 'value', shape: [] }
+  return { features: [column], steps: [], input, target: null, output, shuffle: 'auto' }
+}
+
 const STEPS = [{ op: 'scale', factor: 1 / 255 }] as const
 
 export const PIPELINE: Pipeline = (() => {

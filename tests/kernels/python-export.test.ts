@@ -17,7 +17,7 @@ import {
 import type { Backend, ModelTopology } from '../../kernels/mod.ts'
 import { forward } from '../../kernels/compiled.ts'
 import { has, PYTHON } from '../harness/parts.ts'
-import { BlobFolder, layer, seededValues, sequential, smallCnn } from './models.ts'
+import { BlobFolder, layer, plainPipeline, seededValues, sequential, smallCnn } from './models.ts'
 
 const CASES: { name: string; model: ModelTopology; shape: number[] }[] = [
   { name: 'convolutions and normalisation', model: smallCnn, shape: [8, 8, 1] },
@@ -62,7 +62,8 @@ describe.skipIf(!has('keras'))('Keras in Python', () => {
       writeFileSync(path, content)
       return path
     }
-    for (const { name, bytes } of exportFiles('keras', model, input, new Uint8Array(weights))) file(name, bytes)
+    for (const { name, bytes } of exportFiles('keras', model, plainPipeline(input), new Uint8Array(weights)))
+      file(name, bytes)
     const args = [
       new URL('read-export.py', import.meta.url).pathname,
       folder.root,

@@ -17,6 +17,7 @@ import { serve } from '../../../gateway/deno.ts'
 import { checkOf } from '../../../gateway/services.ts'
 import * as kernels from '../../../kernels/mod.ts'
 import { openClient, redisTransport, systemClock } from '../../../runtime/mod.ts'
+import { readExamples } from '../../../kernels/data/examples.ts'
 import { modify, openFileSystemBlobs, openSqliteDocuments } from '../../../stores/mod.ts'
 
 const { REDIS_URL = '', FOLDER = '', SECRET = '', SHARDS = '' } = process.env
@@ -65,6 +66,7 @@ const gateway = await serve(
     expand: async () => ({ problems: [] }),
     resumePoint,
     exportModel: async () => [],
+    examples: readExamples,
     predict: async () => ({ rows: 1, shape: [2], values: new Float32Array([0.25, 0.75]), classes: ['dog'] }),
     newJobId: () => `DENO${++ids}`,
     auth: new Tokens(new TextEncoder().encode(SECRET)),

@@ -1,88 +1,77 @@
 /**
- * Examples from a request into one typed array, with every error named by its place. An example
+ * Examples as people and programs give them, into one typed array, with every problem named by its place. An example
  * is an object that names the columns, or a list of them in the model's order; a column with a shape is nested as the
  * shape says, or flat, all its numbers in one list. A category is given by its name, or by its code. Null is a missing value.
  */
-import type { ColumnView } from '../machines/views.ts'
-import { LIMITS } from './limits.ts'
-import { GatewayError, type FieldError } from './problems.ts'
-import { describe } from './schemas/field-errors.ts'
-import type { Predictions, Rows } from './services.ts'
+import { describe } from '../layer.ts'
+import type { Problem } from '../layer.ts'
+import { elementsOf, MISSING_CATEGORY } from './column.ts'
+import type { Column } from './column.ts'
 
-export function rowsOf(inputs: readonly unknown[], features: readonly ColumnView[]): Rows {
-  const width = features.reduce((sum, column) => sum + sizeOf(column), 0)
-  const filling = new Filling(features, new Float32Array(inputs.length * width))
+export interface Examples {
+  /** [examples, all values of all columns]; of use only where there is no problem. */
+  readonly values: Float32Array<ArrayBuffer>
+  readonly problems: readonly Problem[]
+}
+
+const PROBLEMS_MAX = 100
+
+export function readExamples(inputs: readonly unknown[], columns: readonly Column[]): Examples {
+  const width = columns.reduce((sum, column) => sum + elementsOf(column), 0)
+  const filling = new Filling(columns, new Float32Array(inputs.length * width))
   for (const [i, input] of inputs.entries()) filling.fill(input, `inputs[${i}]`, i * width)
-  if (filling.errors.length > 0) {
-    throw new GatewayError('request.invalid', `The inputs do not fit the model: ${filling.errors[0]?.message}`, {
-      errors: filling.errors,
-    })
-  }
-  return { values: filling.values }
+  return filling
 }
-
-/** One list of numbers for each row. */
-export function outputsOf({ rows, values }: Predictions): number[][] {
-  const size = values.length / rows
-  return Array.from({ length: rows }, (_, row) => [...values.subarray(row * size, (row + 1) * size)])
-}
-
-function sizeOf({ shape }: Pick<ColumnView, 'shape'>): number {
-  return shape.reduce((product, dimension) => product * dimension, 1)
-}
-
-/** How a missing category is written among codes. */
-const MISSING_CATEGORY = -1
 
 class Filling {
-  readonly errors: FieldError[] = []
+  readonly problems: Problem[] = []
   /** [inputs, all values of all columns] */
   readonly values: Float32Array<ArrayBuffer>
-  readonly #features: readonly ColumnView[]
+  readonly #columns: readonly Column[]
 
-  constructor(features: readonly ColumnView[], values: Float32Array<ArrayBuffer>) {
-    this.#features = features
+  constructor(columns: readonly Column[], values: Float32Array<ArrayBuffer>) {
+    this.#columns = columns
     this.values = values
   }
 
   fill(input: unknown, path: string, offset: number): void {
-    const [only] = this.#features
+    const [only] = this.#columns
     if (typeof input === 'object' && input !== null && !Array.isArray(input)) {
       this.#fillNamed(input as Record<string, unknown>, path, offset) // an object with string keys, by the line above
-    } else if (this.#features.length === 1 && only !== undefined) this.#fillColumn(only, input, path, offset)
+    } else if (this.#columns.length === 1 && only !== undefined) this.#fillColumn(only, input, path, offset)
     else this.#fillListed(input, path, offset)
   }
 
   #fillNamed(input: Readonly<Record<string, unknown>>, path: string, offset: number): void {
     let at = offset
-    for (const column of this.#features) {
+    for (const column of this.#columns) {
       const place = `${path}.${column.name}`
       if (Object.hasOwn(input, column.name)) this.#fillColumn(column, input[column.name], place, at)
-      else this.#complain(place, expectationOf(column), 'nothing')
-      at += sizeOf(column)
+      else this.#complain(place, expectationOf(column), undefined)
+      at += elementsOf(column)
     }
     for (const name of Object.keys(input)) {
-      if (this.#features.some((column) => column.name === name)) continue
-      const names = this.#features.map((column) => column.name).join(', ')
-      this.#complain(`${path}.${name}`, `one of the columns ${names}`, `a column "${name}"`)
+      if (this.#columns.some((column) => column.name === name)) continue
+      const names = this.#columns.map((column) => column.name).join(', ')
+      this.#complain(`${path}.${name}`, `one of the columns ${names}`, name)
     }
   }
 
   #fillListed(input: unknown, path: string, offset: number): void {
-    const names = this.#features.map(({ name }) => name)
+    const names = this.#columns.map(({ name }) => name)
     if (!Array.isArray(input) || input.length !== names.length) {
       const named = names.length > 20 ? `${names.slice(0, 20).join(', ')}, …` : names.join(', ')
-      return this.#complain(path, `an object, or a list of ${names.length} values: ${named}`, describe(input))
+      return this.#complain(path, `an object, or a list of ${names.length} values: ${named}`, input)
     }
     let at = offset
-    for (const [i, column] of this.#features.entries()) {
+    for (const [i, column] of this.#columns.entries()) {
       this.#fillColumn(column, input[i], `${path}[${i}]`, at)
-      at += sizeOf(column)
+      at += elementsOf(column)
     }
   }
 
-  #fillColumn(column: ColumnView, value: unknown, path: string, offset: number): void {
-    const size = sizeOf(column)
+  #fillColumn(column: Column, value: unknown, path: string, offset: number): void {
+    const size = elementsOf(column)
     const isOne = column.shape.length === 0 || size === 1
     const isFlat = Array.isArray(value) && value.length === size && !Array.isArray(value[0])
     if (column.shape.length === 0) this.values[offset] = this.#number(column, onlyOf(value), path)
@@ -91,8 +80,8 @@ class Filling {
   }
 
   /** `shape` is what is left of it below `path`. Gives the offset after what it wrote. */
-  #fillNested(column: ColumnView, value: unknown, shape: readonly number[], path: string, offset: number): number {
-    if (this.errors.length >= LIMITS.errorsMax) return offset
+  #fillNested(column: Column, value: unknown, shape: readonly number[], path: string, offset: number): number {
+    if (this.problems.length >= PROBLEMS_MAX) return offset
     const [length, ...inner] = shape
     if (length === undefined) {
       this.values[offset] = this.#number(column, value, path)
@@ -101,7 +90,7 @@ class Filling {
     if (!Array.isArray(value) || value.length !== length) {
       const of =
         inner.length === 0 ? `${length} numbers` : `${length} lists, as the shape [${column.shape.join(', ')}] says`
-      this.#complain(path, of, describe(value))
+      this.#complain(path, of, value)
       return offset
     }
     let next = offset
@@ -109,7 +98,7 @@ class Filling {
     return next
   }
 
-  #number(column: ColumnView, value: unknown, path: string): number {
+  #number(column: Column, value: unknown, path: string): number {
     const { categories } = column
     if (value === null) return categories === undefined ? Number.NaN : MISSING_CATEGORY
     if (categories === undefined) {
@@ -122,13 +111,14 @@ class Filling {
       if (named >= 0) return named
       if (code !== undefined) return code
     }
-    this.#complain(path, expectationOf({ ...column, shape: [] }), describe(value))
+    this.#complain(path, expectationOf({ ...column, shape: [] }), value)
     return 0
   }
 
-  #complain(path: string, expected: string, found: string): void {
-    if (this.errors.length >= LIMITS.errorsMax) return
-    this.errors.push({ path, expected, found, message: `${path}: expected ${expected}, found ${found}` })
+  #complain(path: string, expected: string, value: unknown): void {
+    if (this.problems.length >= PROBLEMS_MAX) return
+    const found = describe(value)
+    this.problems.push({ path, expected, found, message: `${path}: expected ${expected}, found ${found}` })
   }
 }
 
@@ -137,7 +127,7 @@ function onlyOf(value: unknown): unknown {
   return Array.isArray(value) && value.length === 1 ? (value[0] as unknown) : value
 }
 
-function expectationOf({ categories, shape }: ColumnView): string {
+function expectationOf({ categories, shape }: Column): string {
   if (categories?.names !== undefined) {
     const names = categories.names.slice(0, 10).map((name) => JSON.stringify(name))
     return `one of ${names.join(', ')}${categories.count > 10 ? ', …' : ''}`

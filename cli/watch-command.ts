@@ -29,6 +29,11 @@ export function summary(job: JobView): string {
   if (evaluation !== undefined) lines.push(...evaluationLines(evaluation))
   if (validation !== undefined)
     lines.push(`  on ${validation.examples} for validation: ${measuresOf(validation).join('   ')}`)
+  const { round, rounds } = job.progress
+  const best = job.checkpoints.find(({ isBest }) => isBest === true)
+  if (round < rounds && best !== undefined) {
+    lines.push(`  stopped early in round ${round} of ${rounds}: the best one was ${best.round}, and is the model`)
+  }
   if (model !== undefined) lines.push(`  model     ${model.name}@${model.version}`)
   const workers = Object.entries(job.workers).map(([id, rounds]) => `${id} (${rounds} rounds)`)
   if (workers.length > 0) lines.push(`  trained by ${workers.join(', ')}`)

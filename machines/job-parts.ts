@@ -7,7 +7,7 @@ import { afterResult, faultOfPredecessor, isLast, mayHaveTwin, otherOf, settled,
 import type { ActorEnded, JobOutcome } from './control.ts'
 import { effect } from './effect.ts'
 import type { Fault } from './fault.ts'
-import { mayRestart, restarted, withCheckpointNamed } from './divergence.ts'
+import { mayRestart, restarted, withCheckpointNamed, withoutRuined } from './divergence.ts'
 import { hasMoreRounds, isValidationDue, withValidation } from './judgement.ts'
 import { JOB_LIMITS } from './limits.ts'
 import { withCheckpoint, withInitial, withResult } from './results.ts'
@@ -102,6 +102,9 @@ export const jobParts = setup({
     takeReduced: assign((_, reduced: ReduceOutput) => ({ reduced })),
     checkpoint: assign(({ context }) => withCheckpoint(context)),
     judge: assign(({ context }, validation: Evaluation) => withValidation(context, validation)),
+    dropRuined: assign(({ context, event }) =>
+      event.type === 'task.failed' ? withoutRuined(context, event.fault) : {},
+    ),
     restart: assign(({ context }) => restarted(context)),
     resume: assign(({ context }) => resumed(context)),
     takeEvaluation: assign((_, evaluation: Evaluation) => ({ evaluation })),

@@ -52,7 +52,7 @@ export const jobMachine = jobParts.createMachine({
     cancel: '.cancelling',
     'time.over': { target: '.cancelling', actions: { type: 'fail', params: timeIsOver } },
     'task.failed': [
-      { guard: 'mayRestart', target: '.training.restarting', actions: 'settle' },
+      { guard: 'mayRestart', target: '.training.restarting', actions: ['dropRuined', 'settle'] },
       { guard: 'isPending', target: '.cancelling', actions: ['settle', 'takeFault'] },
     ],
     // Only who was told to stop says so; a task that did without being asked cannot be waited for.

@@ -168,6 +168,17 @@ describe('a loss that diverges', () => {
     expect(again.weights).toBe(view.weights)
   })
 
+  test('at the first step of a round has ruined the checkpoint: the one before is gone on from, and named', async () => {
+    const jump = { ...wild, learningRate: 1e6 }
+    const strategy = { kind: 'diloco', localSteps: 1, outer: { kind: 'average' }, precision: 'float32' } as const
+    const onDivergence = { restart: true, factor: 1e-10, times: 1, lossFactor: 3 }
+    const calmed = jobView(await fleet.train('ruined', withTrain({ optimizer: jump, strategy, onDivergence })))
+    expect(calmed).toMatchObject({ state: 'completed', restarts: 1 })
+    const once = withTrain({ optimizer: jump, strategy, onDivergence: { ...onDivergence, restart: false } })
+    const { error } = jobView(await fleet.train('ruined-once', once))
+    expect(error?.message).toMatch(/exploded at step 1 .*checkpoint is that of round 0, after step 0/)
+  })
+
   test('ends the job after so many times, with step and checkpoint named', async () => {
     const onDivergence = { restart: true, factor: 0.5, times: 1, lossFactor: 1_000 }
     const view = jobView(await fleet.train('wild', withTrain({ optimizer: wild, onDivergence })))

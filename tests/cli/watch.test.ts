@@ -16,6 +16,7 @@ const job = {
   spec: { train: { replicas: 1 } },
   progress: { round: 2, rounds: 4, step: 20, steps: 40 },
   metrics: { loss: 0.5 },
+  checkpoints: [{ round: 1, isBest: true }],
   validation: measured,
   createdAt: 0,
   changedAt: 4_000,
@@ -42,4 +43,11 @@ test('a round is told with what fits its target, and with how the checkpoint doe
 test('the end says what both splits measured', () => {
   const text = summary({ ...job, state: 'completed', evaluation: { ...measured, r2: 0.8 } })
   expect(text).toContain('  loss 0.3000   R² 0.8000   RMSE 2.0000\n  on 20 for validation: loss 0.3000   R² 0.9000')
+})
+
+test('the end says that it came early, and which checkpoint is the model', () => {
+  expect(summary({ ...job, state: 'completed' })).toContain(
+    'stopped early in round 2 of 4: the best one was 1, and is the model',
+  )
+  expect(summary({ ...job, state: 'completed', progress: { ...job.progress, round: 4 } })).not.toContain('early')
 })

@@ -31,19 +31,18 @@ export const jobsDefinition: CollectionDefinition<JobView> = {
     ['owner', 'createdAt'],
     ['state', 'createdAt'],
     ['owner', 'state', 'createdAt'],
-    ['owner', 'endedAt'],
     ['sweep.id', 'createdAt'],
   ],
 }
 
 export const batchesDefinition: CollectionDefinition<BatchView> = {
   name: 'batches',
-  indexes: ['createdAt', ['owner', 'createdAt'], ['owner', 'endedAt']],
+  indexes: ['createdAt', ['owner', 'createdAt']],
 }
 
 export const sweepsDefinition: CollectionDefinition<SweepView> = {
   name: 'sweeps',
-  indexes: ['createdAt', ['owner', 'createdAt'], ['owner', 'endedAt']],
+  indexes: ['createdAt', ['owner', 'createdAt']],
 }
 
 export const modelsDefinition: CollectionDefinition<ModelVersionView> = {

@@ -15,8 +15,8 @@ import {
   pinned,
   pinnedBatch,
   planBatch,
+  quotaActor,
   jobView,
-  openJobs,
   Pools,
   Projector,
   pageActor,
@@ -99,6 +99,7 @@ export async function startControl(options: ControlOptions): Promise<Control> {
       jobActor({ ...stores, ...telemetry, datasets, registry, kernels, pools }),
       batchActor({ ...telemetry, ...batches }),
       sweepActor({ registry }),
+      quotaActor(),
       taskActor(),
       schedulerActor(),
       pageActor(),
@@ -139,7 +140,6 @@ export async function startControl(options: ControlOptions): Promise<Control> {
     stores,
     client,
     pools,
-    projector,
     batches,
     sweepServices,
     datasets,
@@ -184,7 +184,6 @@ interface Parts {
   readonly stores: Stores
   readonly client: Client
   readonly pools: Pools
-  readonly projector: Projector
   readonly batches: BatchPlanServices
   readonly sweepServices: BlobSweepServices | null
   readonly datasets: Datasets
@@ -229,8 +228,6 @@ function servicesOf(parts: Parts): Services {
       return scheduler === null ? null : poolView(scheduler)
     },
     poolNames: () => pools.names(),
-    openJobs: (owner, pool, atMost) => openJobs(collections, owner, pool, atMost),
-    project: (actor) => parts.projector.project(actor),
     async workers() {
       const names = await pools.names()
       const schedulers = await Promise.all(names.map((name) => client.read(address('scheduler', name))))

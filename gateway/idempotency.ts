@@ -12,7 +12,12 @@ export async function jobIdOf(owner: string, key: string): Promise<string> {
   if (!/^[\x21-\x7e]{1,200}$/.test(key)) {
     throw new GatewayError('request.invalid', 'Cannot use this Idempotency-Key: expected 1 to 200 printable characters')
   }
-  const bytes = new TextEncoder().encode(JSON.stringify([owner, key]))
+  return idOf([owner, key])
+}
+
+/** An id that follows from these words: any text may be in them, and none of it ever reaches a key. */
+export async function idOf(words: readonly string[]): Promise<string> {
+  const bytes = new TextEncoder().encode(JSON.stringify(words))
   const digest = new Uint8Array(await crypto.subtle.digest('SHA-256', bytes))
   return Array.from(digest.subarray(0, ID_CHARS), (byte) => CROCKFORD.charAt(byte % 32)).join('')
 }

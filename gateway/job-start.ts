@@ -2,13 +2,12 @@
 import type { JobSpec } from '../machines/spec.ts'
 import type { JobInput } from '../machines/training.ts'
 import type { JobView } from '../machines/views.ts'
-import type { Answer as ActorAnswer } from '../runtime/client.ts'
 import type { Context } from './api.ts'
 import { principalOf } from './api.ts'
 import { findJob, maySee } from './job-access.ts'
 import { jobAddress } from './job-address.ts'
 import { isOver } from './events.ts'
-import type { JobStarter } from './job-starter.ts'
+import type { JobStarter, Started } from './job-starter.ts'
 import { GatewayError, type FieldError } from './problems.ts'
 import type { Services } from './services.ts'
 
@@ -52,12 +51,12 @@ export async function spawnJob(
   services: Services,
   starter: JobStarter,
   job: JobInput,
-): Promise<{ answer: ActorAnswer; job: JobView }> {
+): Promise<Started & { job: JobView }> {
   const { id, owner, spec } = job
-  const answer = await starter.start(c, { actor: jobAddress(id), owner, pool: spec.pool, input: job })
+  const { isNew } = await starter.start(c, { actor: jobAddress(id), owner, pool: spec.pool, input: job })
   const view = await findJob(services, job.id)
   if (view === null) throw new Error(`Job ${job.id} was brought to life and is not there`)
-  return { answer, job: view }
+  return { isNew, job: view }
 }
 
 export function locationOf(id: string): { Location: string } {

@@ -1,13 +1,13 @@
 /**
  * Brings jobs of all kinds to life, within what their owner may have: an admin sets for a pool how many jobs one owner may
- * have there, under way or waiting (`jobsPerOwner`), and what is over it is refused when it is submitted. Sweeps and batch
- * jobs count as jobs; a sweep's trials do not count beside it.
- *
- * Submissions of one owner wait for each other here, and each is in the read model before the next is counted. Several
- * gateways may each let one through at the same moment: the quota holds back floods, it is no lock.
+ * have there, under way or waiting (`jobsPerOwner`), and what is over it is refused when it is submitted. Who decides is
+ * the owner's quota (machines/quota.ts), one actor for all gateways; a gateway only asks it.
  */
-import type { ActorAddress, Answer } from '../runtime/client.ts'
+import type { AdmitEvent, QuotaInput, Verdict } from '../machines/quota.ts'
+import { address } from '../runtime/client.ts'
+import type { ActorAddress, Answer, AskOptions } from '../runtime/client.ts'
 import type { Context } from './api.ts'
+import { idOf } from './idempotency.ts'
 import { LIMITS } from './limits.ts'
 import { GatewayError } from './problems.ts'
 import type { Services } from './services.ts'
@@ -21,41 +21,42 @@ export interface NewJob {
   readonly input: object
 }
 
+export interface Started {
+  /** False of one that was there already, which stays as it is. */
+  readonly isNew: boolean
+}
+
 export class JobStarter {
   readonly #services: Services
-  /** By owner, the submission that the next one waits for. */
-  readonly #turns = new Map<string, Promise<unknown>>()
 
   constructor(services: Services) {
     this.#services = services
   }
 
-  /** One that is there already stays as it is (`handled` is false then). Throws `quota.exceeded`. */
-  async start(c: Context, job: NewJob): Promise<Answer> {
-    const { owner, pool, actor } = job
+  /** Throws `quota.exceeded`. */
+  async start(c: Context, { owner, pool, actor, input }: NewJob): Promise<Started> {
+    const { client } = this.#services
     const limit = (await this.#services.pool(pool))?.settings.jobsPerOwner ?? null
-    if (limit === null) return this.#spawn(c, job)
-    const before = this.#turns.get(owner) ?? Promise.resolve()
-    const turn = before.then(async () => {
-      if ((await this.#services.client.read(actor)) === null) await this.#checkRoom(owner, pool, limit)
-      const answer = await this.#spawn(c, job)
-      await this.#services.project(actor)
-      return answer
-    })
-    const settled = turn.catch(() => {}) // who submitted it hears of it
-    this.#turns.set(owner, settled)
-    void settled.then(() => this.#turns.get(owner) === settled && this.#turns.delete(owner))
-    return turn
-  }
-
-  #spawn(c: Context, { actor, input }: NewJob): Promise<Answer> {
     const options = { ...traceOf(c.req), signal: c.get('signal'), timeoutMs: LIMITS.askMs }
-    return this.#services.client.spawn(actor, { ...input }, options)
+    const { reply } = await this.#ask(owner, { type: 'admit', job: actor, pool, limit, input }, options)
+    const answer = reply as unknown as Verdict // every `admit` is answered with one
+    if (answer.verdict === 'refused') {
+      const message = `${owner} has ${answer.open} jobs under way or waiting in pool ${pool}, as many as one owner may have: wait for one to end, or cancel one` // prettier-ignore
+      throw new GatewayError('quota.exceeded', message, { headers: { 'Retry-After': '10' } })
+    }
+    // The quota's own message may be on its way yet: with this one the job is there, whichever comes first.
+    await client.spawn(actor, { ...input }, options)
+    return { isNew: answer.verdict === 'admitted' }
   }
 
-  async #checkRoom(owner: string, pool: string, limit: number): Promise<void> {
-    if ((await this.#services.openJobs(owner, pool, limit)) < limit) return
-    const message = `${owner} has ${limit} jobs under way or waiting in pool ${pool}, as many as one owner may have: wait for one to end, or cancel one` // prettier-ignore
-    throw new GatewayError('quota.exceeded', message, { headers: { 'Retry-After': '10' } })
+  /** An owner's first job brings their quota to life: both messages go together, in this order. */
+  async #ask(owner: string, event: AdmitEvent, options: AskOptions): Promise<Answer> {
+    const { client } = this.#services
+    const quota = address('quota', await idOf([owner]))
+    const [, answer] = await Promise.all([
+      client.spawn(quota, { owner } satisfies QuotaInput, options),
+      client.ask(quota, event, options),
+    ])
+    return answer
   }
 }

@@ -18,7 +18,7 @@ import type {
 } from '../machines/views.ts'
 import type { BatchSpec, BatchView } from '../machines/batch-spec.ts'
 import type { SweepSpec, SweepView } from '../machines/sweep-spec.ts'
-import type { ActorAddress, ActorSnapshot, Client, Health } from '../runtime/client.ts'
+import type { ActorSnapshot, Client, Health } from '../runtime/client.ts'
 import type { Blobs, Collection } from '../stores/mod.ts'
 import type { Tokens } from './auth.ts'
 import type { PageFiles } from './page.ts'
@@ -45,10 +45,6 @@ export interface Services {
   /** A pool by its name; null where there is none. */
   pool(name: string): Promise<PoolView | null>
   poolNames(): Promise<readonly string[]>
-  /** How many jobs of an owner have not ended in a pool, by the read model, counted up to `atMost`. */
-  openJobs(owner: string, pool: string, atMost: number): Promise<number>
-  /** Writes a job into the read model as it is now. */
-  project(actor: ActorAddress): Promise<void>
   /** The specification with the exact version of a model that it starts from, where it names one by an alias. */
   pin(spec: JobSpec): Promise<JobSpec>
   /** What speaks against this job, found before it starts: an unknown dataset, shapes that do not fit. */

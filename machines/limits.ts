@@ -94,6 +94,11 @@ export const SWEEP_LIMITS = {
   pausedMs: 30 * 24 * HOUR,
 } as const
 
+export const QUOTA_LIMITS = {
+  /** Jobs of one owner in one pool that have not ended, where the pool sets no lower limit. */
+  jobsMax: 10_000,
+} as const
+
 const relations: [holds: boolean, law: string][] = [
   [TASK_LIMITS.stopMs < JOB_LIMITS.cancelMs, 'a task that is cancelled gives up waiting before its job does'],
   [TASK_LIMITS.withdrawMs < JOB_LIMITS.cancelMs, 'a withdrawn task gives up waiting before its job does'],

@@ -102,9 +102,9 @@ async function submit(c: Context, services: Services, starter: JobStarter): Prom
       return c.json(sameJob(before, spec), 201, { ...locationOf(id), 'Idempotency-Replayed': 'true' })
   }
   const admitted = await admitOrThrow(c, services, spec)
-  const { answer, job } = await spawnJob(c, services, starter, { id, owner, spec: admitted })
-  const headers = { ...locationOf(id), ...(!answer.handled && { 'Idempotency-Replayed': 'true' }) }
-  return c.json(answer.handled ? job : sameJob(job, spec), 201, headers)
+  const { isNew, job } = await spawnJob(c, services, starter, { id, owner, spec: admitted })
+  const headers = { ...locationOf(id), ...(!isNew && { 'Idempotency-Replayed': 'true' }) }
+  return c.json(isNew ? job : sameJob(job, spec), 201, headers)
 }
 
 /** What was sent, as a whole specification. */

@@ -12,7 +12,7 @@ import { jobMachine } from '../../machines/job.ts'
 import type { JobView } from '../../machines/views.ts'
 import { defineActor, SHARDS_DEFAULT } from '../../runtime/mod.ts'
 import { openFileSystemBlobs, openSqliteDocuments } from '../../stores/mod.ts'
-import { fleetCollections } from '../../actors/mod.ts'
+import { fleetCollections, quotaActor } from '../../actors/mod.ts'
 import { Fleet } from '../harness/fleet.ts'
 import { EventStream } from './event-stream.ts'
 import { modelOf, SPEC, untilAborted } from './fleet.ts'
@@ -36,7 +36,7 @@ beforeAll(async () => {
       register: (_, context) => untilAborted(context),
     },
   })
-  const fleet = await Fleet.start('redis', [job])
+  const fleet = await Fleet.start('redis', [job, quotaActor()])
   stops.unshift(() => fleet.stop())
   await fleet.node()
 

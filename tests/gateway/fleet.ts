@@ -16,8 +16,8 @@ import {
   Datasets,
   fleetCollections,
   jobView,
-  openJobs,
   Projector,
+  quotaActor,
   Registry,
   resumePoint,
   sweepActor,
@@ -116,7 +116,12 @@ export async function startFleet(options: FleetOptions = {}): Promise<Fleet> {
     machine: batchMachine,
     effects: { prepare: (_, context) => untilAborted(context), finish: (_, context) => untilAborted(context) },
   })
-  const node = new Node({ transport, actors: [job, batch, sweepActor({ registry })], directory, hosts: 'sharded' })
+  const node = new Node({
+    transport,
+    actors: [job, batch, sweepActor({ registry }), quotaActor()],
+    directory,
+    hosts: 'sharded',
+  })
   await node.start()
   const client = await openClient({ transport, directory })
 
@@ -159,8 +164,6 @@ export async function startFleet(options: FleetOptions = {}): Promise<Fleet> {
     workers: async () => [],
     pool: async () => null,
     poolNames: async () => [],
-    openJobs: (owner, pool, atMost) => openJobs(collections, owner, pool, atMost),
-    project: (actor) => projector.project(actor),
     pin: async (spec) => spec,
     admit: async () => [],
     expand: async () => ({ problems: [] }),

@@ -262,7 +262,9 @@ test.for([
   const failing = async (): Promise<never> => {
     throw new RuntimeError(code, 'It did not work', { remedy: 'retry' })
   }
-  await using broken = await startFleet({ services: { client: { ...fleet.client, spawn: failing, read: failing } } })
+  await using broken = await startFleet({
+    services: { client: { ...fleet.client, spawn: failing, ask: failing, read: failing } },
+  })
 
   const response = await broken.request('/v1/jobs', { method: 'POST', body: JSON.stringify(SPEC), headers: json })
 

@@ -8,6 +8,7 @@ import { relayMachine } from '../../bench/relay.ts'
 import { orderMachine } from '../../examples/order.ts'
 import { jobMachine } from '../../machines/job.ts'
 import type { JobContext } from '../../machines/job-parts.ts'
+import { quotaMachine } from '../../machines/quota.ts'
 import { schedulerMachine } from '../../machines/scheduler.ts'
 import { sweepMachine } from '../../machines/sweep.ts'
 import { taskMachine } from '../../machines/task.ts'
@@ -181,6 +182,22 @@ export const REAL_CHARTS: readonly RealChart[] = [
       told(eventOf('pause', 'resume', 'resume', 'cancel', 'other')),
       effectsOf({ name: 'best', version: 1 }),
       timer,
+    ),
+  },
+  {
+    kind: 'quota',
+    machine: quotaMachine,
+    input: { owner: 'ann' },
+    happenings: told(
+      fc.record({
+        type: fc.constantFrom('admit', 'admit', 'actor.ended', 'child.failed', 'other'),
+        job: fc.constantFrom('job/A', 'job/B', 'job/C'),
+        actor: fc.constantFrom('job/A', 'job/B', 'job/C'),
+        pool: fc.constantFrom('default', 'gpu'),
+        limit: fc.constantFrom(null, 1, 2),
+        input: fc.constant({}),
+        status: fc.constant('done'),
+      }),
     ),
   },
   {

@@ -111,6 +111,9 @@ export async function loadBackend(name: BackendName, place: BackendPlace): Promi
   }
 }
 
+/** Raised whenever what all back ends compute in a step changes: layers (`linear.ts`), losses (`loss.ts`). */
+const STEP = 2
+
 const nowhere: BackendPlace = { backendsDir: undefined }
 
 async function fingerprint(name: BackendName, tf: Tf, traits: BackendTraits): Promise<string> {
@@ -119,7 +122,7 @@ async function fingerprint(name: BackendName, tf: Tf, traits: BackendTraits): Pr
   // that would notice what this list forgets.
   const v8 = process.versions.v8.split('.').slice(0, 2).join('.')
   const { kernelVersion, simd, threads, engine = '' } = traits
-  hash.update(JSON.stringify([name, tf.version_core, kernelVersion, simd, threads, engine, process.arch, v8]))
+  hash.update(JSON.stringify([name, tf.version_core, STEP, kernelVersion, simd, threads, engine, process.arch, v8]))
   for (const values of await probeGradients(tf))
     hash.update(new Uint8Array(values.buffer, values.byteOffset, values.byteLength))
   return `${name}-${tf.version_core}-${hash.digest('hex').slice(0, 16)}`

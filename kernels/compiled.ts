@@ -8,6 +8,7 @@ import type { LayersModel, layers as LayersNamespace } from '@tensorflow/tfjs-la
 import type { Backend } from './backend.ts'
 import type { FeatureSpec } from './data/column.ts'
 import { KernelError } from './errors.ts'
+import { replaceLinearLayers } from './linear.ts'
 import { buildable, requirePlan } from './plan.ts'
 import type { ModelPlan } from './plan.ts'
 import { deriveSeed, dropoutMask } from './random.ts'
@@ -65,6 +66,7 @@ export async function compileModel(
     throw new KernelError('kernel.failed', `tfjs built ${built} weights, the plan has ${weights.length}`)
   const seeds = { step: 0 }
   seedDropoutLayers(backend, model, seeds)
+  replaceLinearLayers(backend.tf, model, plan)
   return {
     backend,
     plan,

@@ -53,17 +53,34 @@ export function rowWeights(targets: Float32Array, { classWeights }: Objective): 
 
 /** The mean loss of a batch; `outputs` and `expected` are [rows, width], `weights` [rows, 1]. */
 export function lossTensor(tf: Tf, loss: LossName, outputs: Tensor, expected: Tensor, weights?: Tensor): Scalar {
+  if (isCrossEntropy(loss)) return crossEntropy(tf, outputs, weights ? tf.mul(expected, weights) : expected)
   const elements = lossElements(tf, loss, outputs, expected)
-  const weighted = weights ? tf.mul(elements, weights) : elements
-  return isCrossEntropy(loss) ? tf.neg(tf.mean(tf.sum(weighted, -1))) : tf.mean(weighted)
+  return tf.mean(weights ? tf.mul(elements, weights) : elements)
 }
 
-/** [rows, width]; of categorical cross-entropies the negated terms, which are summed over a row. */
-function lossElements(tf: Tf, loss: LossName, outputs: Tensor, expected: Tensor): Tensor {
+/**
+ * −Σ expected · log(outputs) over the rows. Its gradient, −expected / outputs, is written out: the one that tfjs composes
+ * takes two dozen operations on tensors so small that each costs more to call than to compute.
+ */
+function crossEntropy(tf: Tf, outputs: Tensor, expected: Tensor): Scalar {
+  const share = tf.mul(expected, -1 / (outputs.shape[0] ?? 1))
+  const entropy = tf.customGrad<Scalar>((_outputs, save) => {
+    const cut = tf.maximum(outputs, EPSILON)
+    // tfjs types the function that it gives like the tensors before it.
+    ;(save as unknown as (tensors: Tensor[]) => void)([outputs, cut, share])
+    return { value: tf.sum(tf.mul(share, tf.log(cut))), gradFunc: entropyGradient }
+  })
+  return entropy(outputs)
+
+  function entropyGradient(dy: Tensor, [p, cut, part]: Tensor[]): Tensor {
+    if (!p || !cut || !part) throw new Error('What was saved for the gradient is gone')
+    return tf.mul(tf.mul(dy, tf.div(part, cut)), tf.cast(tf.greaterEqual(p, EPSILON), 'float32'))
+  }
+}
+
+/** [rows, width]. */
+function lossElements(tf: Tf, loss: Exclude<LossName, CrossEntropy>, outputs: Tensor, expected: Tensor): Tensor {
   switch (loss) {
-    case 'sparseCategoricalCrossentropy':
-    case 'categoricalCrossentropy':
-      return tf.mul(expected, tf.log(tf.clipByValue(outputs, EPSILON, 1)))
     case 'binaryCrossentropy': {
       const clipped = tf.clipByValue(outputs, EPSILON, 1 - EPSILON)
       const hit = tf.mul(expected, tf.log(clipped))
@@ -86,7 +103,9 @@ function lossElements(tf: Tf, loss: LossName, outputs: Tensor, expected: Tensor)
   }
 }
 
-function isCrossEntropy(loss: LossName): boolean {
+type CrossEntropy = 'sparseCategoricalCrossentropy' | 'categoricalCrossentropy'
+
+function isCrossEntropy(loss: LossName): loss is CrossEntropy {
   return loss === 'sparseCategoricalCrossentropy' || loss === 'categoricalCrossentropy'
 }
 

@@ -5,6 +5,7 @@
 import type * as tfjsCore from '@tensorflow/tfjs-core'
 import type * as tfjsLayers from '@tensorflow/tfjs-layers'
 import { mendAveragePool } from './average-pool.ts'
+import { registerConvolutionGradient } from './linear.ts'
 import { mendTile } from './tile.ts'
 
 export type Tf = typeof tfjsCore
@@ -24,6 +25,7 @@ export async function loadTfjs(): Promise<Tfjs> {
     tf.env().set('PROD', true)
     mendAveragePool(tf)
     mendTile(tf)
+    registerConvolutionGradient(tf)
     return { tf, layers }
   })()
   return await loaded

@@ -84,9 +84,9 @@ async function startTensorflow(tf: Tf, name: InstallableName, loaded: Loaded): P
   }
   tf.registerBackend('tensorflow', () => backend)
   await tf.setBackend('tensorflow')
-  const { oneDnnPooling } = replaceKernels(tf, backend)
-  const dnn = `oneDNN ${ONE_DNN}${oneDnnPooling ? ', pooling too' : ''}`
+  const { oneDnn } = replaceKernels(tf, backend)
+  const dnn = `oneDNN ${ONE_DNN}${oneDnn ? ', by name too' : ''}`
   const engine = `TensorFlow ${binding.TF_Version}, ${dnn}, ${cpus()[0]?.model ?? process.arch}`
   const device = name === 'tensorflow-gpu' ? { device: { name: 'CUDA device', isHardware: true } } : {}
-  return { kernelVersion: 3, simd: true, threads: 1, engine, ...device }
+  return { kernelVersion: 4, simd: true, threads: 1, engine, ...device }
 }

@@ -19,7 +19,7 @@ import type { Draw } from './transform.ts'
 
 export interface Batch {
   readonly rows: number
-  /** [rows, ...input.shape], preprocessed. */
+  /** [rows, ...input.shape], preprocessed. The dataset's own memory: the next batch is read into it. */
   readonly features: Float32Array
   /** Class indices [rows], or values [rows, ...target.shape], scaled as the pipeline says. */
   readonly targets: Float32Array
@@ -51,6 +51,9 @@ export function openDataset({ columns, pipeline, shards }: DatasetSlice, cache: 
   const { output } = pipeline
   const { factor, offset } = (output.kind === 'value' ? output.unscale : undefined) ?? { factor: 1, offset: 0 }
 
+  // A batch is most of the memory that a step asks V8 for: new each time, it would be collected every two dozen steps.
+  const memory: Float32Array[] = []
+
   /** Calls `take` for each row with its chunk and its place in it. */
   const visit = (rows: Uint32Array, take: (at: number, chunk: Chunk, local: number) => void): void => {
     // Chunks are looked up once per read: the cache's own lookup per row would cost more than the copy.
@@ -75,7 +78,11 @@ export function openDataset({ columns, pipeline, shards }: DatasetSlice, cache: 
     target: output,
     ...rowsOf(pipeline.shuffle, columns, shards, count),
     read(rows, draw) {
-      const raw = features.map(({ elements }) => new Float32Array(rows.length * elements))
+      const raw = features.map(({ elements }, f) => {
+        const length = rows.length * elements
+        const kept = memory[f]
+        return kept?.length === length ? kept : (memory[f] = new Float32Array(length))
+      })
       const targets = new Float32Array(rows.length * (target?.elements ?? 0))
       visit(rows, (at, chunk, local) => {
         for (const [f, place] of features.entries()) copy(chunk, place, local, raw[f], at)

@@ -1,22 +1,28 @@
 /**
  * What a kernel process takes to train on a dataset that does not fit in its memory: 2 GB of pictures in 32 MB shards,
- * trained on in the windowed order by a real kernel process, sandboxed as a worker's are. The figure is the most memory
- * that the process ever had resident (the kernel's own count, VmHWM), beside how many bytes it read and how quickly.
+ * all of which a real kernel process, sandboxed as a worker's are, trains on in the windowed order, for one epoch in
+ * rounds, and then evaluates on. The figures are the most memory that the process ever had resident (the operating
+ * system's own count, VmHWM) after each quarter of the epoch and at the end, how many bytes it read and how quickly: what
+ * it keeps must not grow with what it has read. What is of files (a back end's library) is there once for all processes.
  */
 import { createHash } from 'node:crypto'
 import { readFileSync } from 'node:fs'
-import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { encodeShard, initialise, KernelProcess, planPipeline, random } from '../kernels/mod.ts'
-import type { BlobFile, Column, DatasetSlice, ModelTopology, Pipeline } from '../kernels/mod.ts'
+import type { BackendChoice, BlobFile, Column, DatasetSlice, ModelTopology, Pipeline } from '../kernels/mod.ts'
 import type { Benchmark } from './bench.ts'
+import { backendsDir } from './plain-training.ts'
 
 const MB = 1_000_000
 const SHARDS = 64
-const SHARD_ROWS = 42_000 // × 785 bytes
+const SHARD_ROWS = 42_000
 const BATCH = 1_000
-const STEPS = 1_000
+const ROW_BYTES = 785
+const STEPS = Math.floor((SHARDS * SHARD_ROWS) / BATCH)
+const ROUNDS = 8
+const loss = 'sparseCategoricalCrossentropy'
 
 const columns: readonly Column[] = [
   { name: 'image', dtype: 'uint8', shape: [28, 28, 1] },
@@ -34,7 +40,7 @@ const model: ModelTopology = {
   },
 }
 
-export const run: Benchmark = async (say) => {
+export const run: Benchmark = async (say, { backend }) => {
   const folder = await mkdtemp(join(tmpdir(), 'tf-bench-streaming-'))
   const cacheDir = join(folder, 'cache')
   await mkdir(cacheDir)
@@ -44,32 +50,63 @@ export const run: Benchmark = async (say) => {
     say(`making ${SHARDS} shards …`)
     const data = await makeShards(cacheDir, pipeline)
     const sizeBytes = data.shards.reduce((sum, shard) => sum + shard.sizeBytes, 0)
-    const weights = await blob(cacheDir, initialise(model, 1, pipeline.input))
-    await using kernel = new KernelProcess({ backend: 'wasm', cacheDir, scratchDir: join(folder, 'scratch') })
-    const { pid } = await kernel.start()
-    const idle = peakBytes(pid)
+    let weights = await blob(cacheDir, initialise(model, 1, pipeline.input))
+    // A name that is none is refused by the kernel itself.
+    await using kernel = new KernelProcess({
+      backend: backend as BackendChoice,
+      backendsDir,
+      cacheDir,
+      scratchDir: join(folder, 'scratch'),
+    })
+    const { pid, backend: started } = await kernel.start()
+    const peaks = [memoryOf(pid, 'VmHWM')]
     say(`training on ${Math.round(sizeBytes / MB)} MB …`)
-    const { metrics, wallMs } = await kernel.run({
-      op: 'round',
+    let [examples, wallMs] = [0, 0]
+    for (let round = 0; round < ROUNDS; round++) {
+      const stepStart = Math.floor((STEPS * round) / ROUNDS)
+      const localSteps = Math.floor((STEPS * (round + 1)) / ROUNDS) - stepStart
+      const done = await kernel.run({
+        op: 'round',
+        model,
+        weights,
+        data,
+        settings: {
+          seed: 1,
+          batchSizes: [BATCH],
+          replica: 0,
+          localSteps,
+          stepStart,
+          loss,
+          optimizer: { kind: 'sgd', learningRate: 0.01 },
+        },
+      })
+      examples += done.metrics.examples
+      wallMs += done.wallMs
+      peaks.push(memoryOf(pid, 'VmHWM'))
+      say(`  ${Math.round((examples * ROW_BYTES) / MB)} MB read, ${Math.round((peaks.at(-1) ?? 0) / MB)} MB at most`)
+      weights = await blob(cacheDir, await readFile(done.weights.path))
+    }
+    say('evaluating …')
+    const { examples: evaluated } = await kernel.run({
+      op: 'evaluate',
       model,
       weights,
       data,
-      settings: {
-        seed: 1,
-        batchSizes: [BATCH],
-        replica: 0,
-        localSteps: STEPS,
-        stepStart: 0,
-        loss: 'sparseCategoricalCrossentropy',
-        optimizer: { kind: 'sgd', learningRate: 0.01 },
-      },
+      slice: { index: 0, of: 1 },
+      batchSize: BATCH,
+      loss,
     })
+    const inMb = (bytes = 0): number => Math.round(bytes / MB)
     return {
-      dataset_mb: Math.round(sizeBytes / MB),
-      read_mb: Math.round((metrics.examples * 785) / MB),
-      rss_idle_mb: Math.round(idle / MB),
-      rss_peak_mb: Math.round(peakBytes(pid) / MB),
-      images_per_s: Math.round((metrics.examples * 1_000) / wallMs),
+      backend: started,
+      dataset_mb: inMb(sizeBytes),
+      read_mb: inMb(examples * ROW_BYTES),
+      evaluated_mb: inMb(evaluated * ROW_BYTES),
+      rss_idle_mb: inMb(peaks[0]),
+      rss_peak_by_quarter_mb: [2, 4, 6, 8].map((round) => inMb(peaks[round])),
+      rss_peak_mb: inMb(memoryOf(pid, 'VmHWM')),
+      rss_library_mb: inMb(memoryOf(pid, 'RssFile')),
+      images_per_s: Math.round((examples * 1_000) / wallMs),
     }
   } finally {
     await rm(folder, { recursive: true, force: true })
@@ -99,8 +136,8 @@ async function blob(folder: string, bytes: Uint8Array): Promise<BlobFile> {
   return { path, sha256 }
 }
 
-/** The most that a process has had in memory, as Linux counts it. */
-function peakBytes(pid: number): number {
-  const kilobytes = /VmHWM:\s+(\d+) kB/.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1]
+/** What Linux counts: `VmHWM` is the most that a process ever had, `RssFile` what is of files, which processes share. */
+function memoryOf(pid: number, what: 'VmHWM' | 'RssFile'): number {
+  const kilobytes = new RegExp(`${what}:\\s+(\\d+) kB`).exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1]
   return Number(kilobytes ?? Number.NaN) * 1_024
 }

@@ -33,6 +33,8 @@ export const COLUMNS_MAX = 4_096
 export const CHUNK_BYTES = 128 * 1024
 /** Bytes of shards that a kernel process keeps in memory between rounds. */
 export const CHUNK_CACHE_BYTES_MAX = 208 * 1024 * 1024
+/** What is kept of a split that does not fit, and is read window by window: nothing of an older window is used again. */
+export const CHUNK_CACHE_STREAMING_BYTES_MAX = 96 * 1024 * 1024
 /** A training split up to this size is shuffled as a whole; a larger one by windows (`data/order.ts`). */
 export const FULL_SHUFFLE_BYTES_MAX = 192 * 1024 * 1024
 
@@ -77,7 +79,8 @@ const relations: [holds: boolean, law: string][] = [
   [SHARD_BYTES_TARGET <= SHARD_BYTES_MAX, 'a shard of the target size is allowed'],
   [SHARD_BYTES_MAX < 2 ** 31, 'a shard fits one ArrayBuffer view'],
   [FULL_SHUFFLE_BYTES_MAX < CHUNK_CACHE_BYTES_MAX, 'what is shuffled as a whole fits the cache'],
-  [256 * 2 * CHUNK_BYTES < CHUNK_CACHE_BYTES_MAX, 'two windows of chunks fit the cache'],
+  [CHUNK_CACHE_STREAMING_BYTES_MAX <= CHUNK_CACHE_BYTES_MAX, 'a split that is streamed takes no more than another'],
+  [256 * 2 * CHUNK_BYTES < CHUNK_CACHE_STREAMING_BYTES_MAX, 'two windows of chunks fit the cache'],
   [CANCEL_GRACE_MS < HANG_LIMIT_MS, 'a cancelled kernel is killed before it counts as hung'],
   [PROGRESS_INTERVAL_MS * 10 < HANG_LIMIT_MS, 'several reports fit into the hang limit'],
 ]

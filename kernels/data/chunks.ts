@@ -45,8 +45,13 @@ export class ChunkCache {
     this.#sizeMaxBytes = sizeMaxBytes
   }
 
-  /** The `index`th chunk of a shard of these columns. */
-  get(ref: ShardRef & { readonly path: string }, columns: readonly Column[], index: number): Chunk {
+  /** The `index`th chunk of a shard of these columns. Afterwards at most `keepBytes` are in memory, whatever they are of. */
+  get(
+    ref: ShardRef & { readonly path: string },
+    columns: readonly Column[],
+    index: number,
+    keepBytes: number = this.#sizeMaxBytes,
+  ): Chunk {
     const key = `${ref.sha256}:${index}`
     const held = this.#held.get(key)
     if (held) {
@@ -67,7 +72,7 @@ export class ChunkCache {
     this.#held.set(key, { chunk, sizeBytes })
     this.#sizeBytes += sizeBytes
     for (const [oldest, { sizeBytes: freed }] of this.#held) {
-      if (this.#sizeBytes <= this.#sizeMaxBytes || oldest === key) break
+      if (this.#sizeBytes <= Math.min(keepBytes, this.#sizeMaxBytes) || oldest === key) break
       this.#held.delete(oldest)
       this.#sizeBytes -= freed
     }

@@ -3,7 +3,7 @@
  * loss compares with. It knows shards and pipelines, and nothing of where bytes come from: a `ChunkCache` brings them.
  */
 import { KernelError } from '../errors.ts'
-import { FULL_SHUFFLE_BYTES_MAX } from '../limits.ts'
+import { CHUNK_CACHE_BYTES_MAX, CHUNK_CACHE_STREAMING_BYTES_MAX, FULL_SHUFFLE_BYTES_MAX } from '../limits.ts'
 import { ChunkCache, chunkRowsOf, shardsInMemory } from './chunks.ts'
 import type { Chunk } from './chunks.ts'
 
@@ -46,6 +46,9 @@ export function openDataset({ columns, pipeline, shards }: DatasetSlice, cache: 
   for (const shard of shards) starts.push((starts.at(-1) ?? 0) + shard.count)
   const count = starts.at(-1) ?? 0
   const chunkRows = chunkRowsOf(columns)
+  const rowsInOrder = rowsOf(pipeline.shuffle, columns, shards, count)
+  const isStreamed = rowsInOrder.order !== 'full' && sizeOf(shards) > FULL_SHUFFLE_BYTES_MAX
+  const keepBytes = isStreamed ? CHUNK_CACHE_STREAMING_BYTES_MAX : CHUNK_CACHE_BYTES_MAX
   const features = pipeline.features.map((column) => placeOf(columns, column))
   const target = pipeline.target === null ? null : placeOf(columns, pipeline.target)
   const { output } = pipeline
@@ -68,7 +71,7 @@ export function openDataset({ columns, pipeline, shards }: DatasetSlice, cache: 
       const local = row - (starts[index] ?? 0)
       const number = Math.floor(local / chunkRows)
       const chunks = (opened[index] ??= [])
-      take(at, (chunks[number] ??= cache.get(shard, columns, number)), local - number * chunkRows)
+      take(at, (chunks[number] ??= cache.get(shard, columns, number, keepBytes)), local - number * chunkRows)
     }
   }
 
@@ -76,7 +79,7 @@ export function openDataset({ columns, pipeline, shards }: DatasetSlice, cache: 
     count,
     input: pipeline.input,
     target: output,
-    ...rowsOf(pipeline.shuffle, columns, shards, count),
+    ...rowsInOrder,
     read(rows, draw) {
       const raw = features.map(({ elements }, f) => {
         const length = rows.length * elements
@@ -115,6 +118,10 @@ function placeOf(columns: readonly Column[], { name }: Column): Place {
   throw new KernelError('request.invalid', `The dataset has no column "${name}"`, { column: name })
 }
 
+function sizeOf(shards: DatasetSlice['shards']): number {
+  return shards.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0)
+}
+
 /** A split that fits in memory is shuffled row by row, a larger one by windows; the same on every machine. */
 function rowsOf(
   shuffle: DatasetSlice['pipeline']['shuffle'],
@@ -122,8 +129,7 @@ function rowsOf(
   shards: DatasetSlice['shards'],
   count: number,
 ): Omit<Rows, 'count'> {
-  const sizeBytes = shards.reduce((sum, shard) => sum + shard.sizeBytes, 0)
-  const order = shuffle === 'auto' ? (sizeBytes <= FULL_SHUFFLE_BYTES_MAX ? 'full' : 'windowed') : shuffle
+  const order = shuffle === 'auto' ? (sizeOf(shards) <= FULL_SHUFFLE_BYTES_MAX ? 'full' : 'windowed') : shuffle
   if (order !== 'windowed') return { order, chunkStarts: new Uint32Array(0) }
   const chunkRows = chunkRowsOf(columns)
   const chunkStarts: number[] = []

@@ -2,10 +2,12 @@ import { createHash } from 'node:crypto'
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { encodeShard } from '../../../kernels/mod.ts'
+import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest'
+import { encodeShard, planPipeline } from '../../../kernels/mod.ts'
 import type { Column } from '../../../kernels/mod.ts'
 import { ChunkCache, chunkRowsOf, shardsInMemory } from '../../../kernels/data/chunks.ts'
+import { openDataset } from '../../../kernels/data/dataset.ts'
+import { CHUNK_CACHE_BYTES_MAX, CHUNK_CACHE_STREAMING_BYTES_MAX } from '../../../kernels/limits.ts'
 import { codeOf } from '../models.ts'
 
 const columns: Column[] = [{ name: 'x', dtype: 'uint8', shape: [1_024] }]
@@ -69,5 +71,30 @@ describe('a cache of chunks', () => {
     expect(reads).toBe(3)
     get(0)
     expect(reads).toBe(4)
+  })
+
+  test('keeps only a few windows of a split that does not fit in memory, and all it may of another', () => {
+    const kept = (sizeBytes: number, shuffle: 'auto' | 'full'): number | undefined => {
+      const cache = new ChunkCache(shardsInMemory(new Map([['p', bytes]])))
+      const get = vi.spyOn(cache, 'get')
+      const { pipeline } = planPipeline({ columns, target: null }, { target: null }, [])
+      if (pipeline === undefined) throw new Error('there is a pipeline')
+      const shards = [{ sha256, sizeBytes, count: ROWS, path: 'p' }]
+      openDataset({ columns, pipeline: { ...pipeline, shuffle }, shards }, cache).read(Uint32Array.of(0))
+      return get.mock.lastCall?.[3]
+    }
+    expect(kept(2e9, 'auto')).toBe(CHUNK_CACHE_STREAMING_BYTES_MAX)
+    expect(kept(2e9, 'full')).toBe(CHUNK_CACHE_BYTES_MAX)
+    expect(kept(bytes.byteLength, 'auto')).toBe(CHUNK_CACHE_BYTES_MAX)
+  })
+
+  test('keeps what a reader asks for, when that is less than it may', () => {
+    let reads = 0
+    const source = shardsInMemory(new Map([['p', bytes]]))
+    const counted = { ...source, read: (...args: Parameters<typeof source.read>) => (reads++, source.read(...args)) }
+    const cache = new ChunkCache(counted)
+    const shard = { sha256, sizeBytes: 0, count: ROWS, path: 'p' }
+    for (const index of [0, 1, 0]) cache.get(shard, columns, index, chunkRows * 1_024)
+    expect(reads).toBe(3)
   })
 })

@@ -147,7 +147,7 @@ function filesOf(format: string, at: string): readonly (readonly [address: strin
 }
 
 const FOLDERS: Readonly<Record<string, readonly string[]>> = {
-  tfjs: ['model.json', 'weights.bin', 'predict.js'],
+  tfjs: ['model.json', 'weights.bin', 'predict.js', 'predict.d.ts'],
   keras: ['model.json', 'model.safetensors', 'load.py'],
 }
 

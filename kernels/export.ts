@@ -8,6 +8,7 @@ import type { FeatureSpec } from './data/column.ts'
 import type { Pipeline } from './data/pipeline.ts'
 import { KernelError } from './errors.ts'
 import { buildable, requirePlan } from './plan.ts'
+import { takeHomeTypes } from './take-home-types.ts'
 import type { TakenHome } from './take-home.ts'
 import type { ModelTopology } from './topology.ts'
 import { weightsOf } from './weights.ts'
@@ -88,7 +89,8 @@ export function exportFiles(
   if (format === 'tfjs') {
     const files = exportLayersModel(topology, pipeline, weights)
     const predict = text('predict.js', 'text/javascript', readFileSync(TAKE_HOME, 'utf8'))
-    return [json('model.json', files.model), binary(LAYERS_MODEL_WEIGHTS, files.weights), predict]
+    const types = text('predict.d.ts', 'application/typescript', takeHomeTypes(pipeline))
+    return [json('model.json', files.model), binary(LAYERS_MODEL_WEIGHTS, files.weights), predict, types]
   }
   const loader = text('load.py', 'text/x-python', KERAS_LOADER)
   return [json('model.json', exportKerasModel(topology, pipeline.input)), binary('model.safetensors', weights), loader]

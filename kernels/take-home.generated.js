@@ -404,9 +404,7 @@ async function predict(tf, model, examples) {
 }
 async function run(tf, model, features, shape) {
 	const inputs = tf.tensor(features, shape);
-	const given = model.predict(inputs);
-	const outputs = Array.isArray(given) ? given[0] : given;
-	if (outputs === void 0) throw new TypeError("The model gives no output");
+	const outputs = model.predict(inputs);
 	const said = Float32Array.from(await outputs.data());
 	inputs.dispose();
 	outputs.dispose();

@@ -22,8 +22,9 @@ export interface TensorLike {
   dispose(): void
 }
 
+/** What `tf.loadLayersModel` gives, whichever package it is of. */
 export interface LoadedModel {
-  predict(inputs: TensorLike): TensorLike | TensorLike[]
+  predict(inputs: never): unknown
   getUserDefinedMetadata(): unknown
 }
 
@@ -63,9 +64,7 @@ export async function predict(tf: TensorFlow, model: LoadedModel, examples: read
 
 async function run(tf: TensorFlow, model: LoadedModel, features: Float32Array, shape: number[]): Promise<Float32Array> {
   const inputs = tf.tensor(features, shape)
-  const given = model.predict(inputs)
-  const outputs = Array.isArray(given) ? given[0] : given
-  if (outputs === undefined) throw new TypeError('The model gives no output')
+  const outputs = model.predict(inputs as never) as TensorLike // our models have one input and one output
   const said = Float32Array.from(await outputs.data())
   inputs.dispose()
   outputs.dispose()

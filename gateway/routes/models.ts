@@ -19,7 +19,7 @@ const FILES = {
 const EXPORTS = [
   [
     'tfjs',
-    'The model as TensorFlow.js loads it: `model.json` (give its address to `tf.loadLayersModel`), `weights.bin`, and `predict.js`, whose `predict(tf, model, examples)` prepares examples as in training.',
+    'The model as TensorFlow.js loads it: `model.json` (give its address to `tf.loadLayersModel`), `weights.bin`, and `predict.js` (with `predict.d.ts`), whose `predict(tf, model, examples)` prepares examples as in training.',
   ],
   [
     'keras',

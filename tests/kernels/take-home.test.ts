@@ -1,10 +1,16 @@
 /** What goes home with a model says there what the model says here. */
+import { mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import ts from 'typescript'
 import { beforeAll, describe, expect, test } from 'vitest'
 import { compileModel, exportFiles, initialise, startBackend, writeWeights } from '../../kernels/mod.ts'
 import type { Backend, ModelTopology, Pipeline } from '../../kernels/mod.ts'
 import { readExamples } from '../../kernels/data/examples.ts'
 import { predictRows } from '../../kernels/predict.ts'
 import { classesOf } from '../../kernels/prediction-text.ts'
+import { takeHomeTypes } from '../../kernels/take-home-types.ts'
 import type { predict as Predict } from '../../kernels/take-home.ts'
 import { layer, seededValues, sequential } from './models.ts'
 
@@ -59,7 +65,7 @@ async function atHome(topology: ModelTopology, pipeline: Pipeline, weights: Uint
   })
   const url = `data:text/javascript,${encodeURIComponent(text(script))}`
   const { predict } = (await import(/* @vite-ignore */ url)) as { predict: typeof Predict } // the file as it is exported
-  return { model, predict: (examples: unknown[]) => predict(backend.tf, model as never, examples) } // its predict has more forms
+  return { model, predict: (examples: unknown[]) => predict(backend.tf, model, examples) }
 }
 
 async function here(topology: ModelTopology, pipeline: Pipeline, weights: Uint8Array, examples: unknown[]) {
@@ -90,6 +96,37 @@ describe('predict at home', () => {
     const { predict } = await atHome(regressor, PICTURES, weights)
     const { outputs } = await here(regressor, PICTURES, weights, examples)
     expect(await predict(examples)).toEqual({ outputs })
+  })
+
+  test('is typed: columns, categories and classes by their names', () => {
+    const folder = mkdtempSync(join(tmpdir(), 'tf-home-'))
+    try {
+      writeFileSync(join(folder, 'predict.d.ts'), takeHomeTypes(TABLE))
+      const use = join(folder, 'use.ts')
+      writeFileSync(join(folder, 'package.json'), '{ "type": "module" }')
+      symlinkSync(fileURLToPath(new URL('../../node_modules', import.meta.url)), join(folder, 'node_modules'))
+      writeFileSync(
+        use,
+        `import { predict } from './predict.js'
+        import * as tf from '@tensorflow/tfjs-core'
+        import type { LayersModel } from '@tensorflow/tfjs-layers'
+        declare const model: LayersModel
+        const { classes } = await predict(tf, model, [{ size: 3, colour: 'blue' }, [null, 1]])
+        const first: 'cat' | 'dog' | 'owl' | undefined = classes[0]
+        // @ts-expect-error
+        await predict(tf, model, [{ size: 3, color: 'blue' }])
+        // @ts-expect-error
+        await predict(tf, model, [{ size: 3, colour: 'green' }])
+        // @ts-expect-error
+        const other: 'cat' | undefined = classes[0]
+        export { first, other }`,
+      )
+      const options = { strict: true, noEmit: true, skipLibCheck: true, module: ts.ModuleKind.NodeNext, target: ts.ScriptTarget.ES2022 } // prettier-ignore
+      const found = ts.getPreEmitDiagnostics(ts.createProgram([use], options))
+      expect(found.map(({ messageText }) => ts.flattenDiagnosticMessageText(messageText, ' '))).toEqual([])
+    } finally {
+      rmSync(folder, { recursive: true })
+    }
   })
 
   test('names what does not fit, and a model that was loaded without its preprocessing', async () => {

@@ -20,7 +20,7 @@ import { originalOf, taskAddress } from './address.ts'
 import { chunkInput, chunkOf, planOf } from './batch-plan.ts'
 import type { BatchPlan } from './batch-plan.ts'
 import type { BatchFile, BatchSpec } from './batch-spec.ts'
-import { afterResult, cancellations, isLast, limitIsOver, mayHaveTwin, otherOf, settled, spawns, stopOfOther, taskOf, taskWasCancelled, twinOf, withTwin } from './control.ts' // prettier-ignore
+import { afterResult, cancellations, isLast, limitIsOver, mayHaveTwin, otherOf, SETTLING, settled, spawns, stopOfOther, taskOf, taskWasCancelled, twinOf, withTwin } from './control.ts' // prettier-ignore
 import { effect } from './effect.ts'
 import { faultOfEvent } from './fault.ts'
 import type { Fault } from './fault.ts'
@@ -197,9 +197,8 @@ export const batchMachine = setup({
     pausing: {
       entry: { type: 'tell', params: ({ context }) => cancellations(context.pending) },
       on: {
+        ...SETTLING,
         'task.done': { guard: 'isPending', actions: ['takeChunk', 'settle'] },
-        'task.failed': { guard: 'isPending', actions: 'settle' },
-        'task.cancelled': { guard: 'isPending', actions: 'settle' },
       },
       always: { guard: 'isNothingPending', target: 'paused' },
       after: { pauseLimit: 'paused' },
@@ -212,10 +211,8 @@ export const batchMachine = setup({
     cancelling: {
       entry: { type: 'tell', params: ({ context }) => cancellations(context.pending) },
       on: {
+        ...SETTLING,
         cancel: {},
-        'task.done': { guard: 'isPending', actions: 'settle' },
-        'task.failed': { guard: 'isPending', actions: 'settle' },
-        'task.cancelled': { guard: 'isPending', actions: 'settle' },
       },
       always: [
         { guard: 'hasFailed', target: 'failed' },

@@ -37,6 +37,13 @@ export function taskWasCancelled({ event }: { readonly event: JobEvent }): Fault
   }
 }
 
+/** The transitions of a state that only waits for tasks to end: what they bring is not asked for. */
+export const SETTLING = {
+  'task.done': { guard: 'isPending', actions: 'settle' },
+  'task.failed': { guard: 'isPending', actions: 'settle' },
+  'task.cancelled': { guard: 'isPending', actions: 'settle' },
+} as const
+
 /** An action of jobs: a state took too long. */
 export function limitIsOver(state: string, limitMs: number): { readonly type: 'fail'; readonly params: Fault } {
   return { type: 'fail', params: timeoutFault(`job.${state}-timeout`, `The job's state "${state}"`, limitMs) }

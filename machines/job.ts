@@ -19,7 +19,7 @@
  * 4. A job ends in completed, failed, cancelled or stopped, when none of its tasks runs or waits any more.
  */
 import { originalOf } from './address.ts'
-import { cancellations, costFault, limitIsOver, spawns, stopOfOther, taskOf, taskWasCancelled, timeFault, twinOf, watches } from './control.ts' // prettier-ignore
+import { cancellations, costFault, limitIsOver, SETTLING, spawns, stopOfOther, taskOf, taskWasCancelled, timeFault, twinOf, watches } from './control.ts' // prettier-ignore
 import type { JobOutcome } from './control.ts'
 import { faultOfEvent } from './fault.ts'
 import type { Fault } from './fault.ts'
@@ -238,11 +238,7 @@ export const jobMachine = jobParts.createMachine({
         /** Nothing of the round that diverged may still run when it begins anew. */
         restarting: {
           entry: { type: 'tell', params: ({ context }) => cancellations(context.pending) },
-          on: {
-            'task.done': { guard: 'isPending', actions: 'settle' },
-            'task.failed': { guard: 'isPending', actions: 'settle' },
-            'task.cancelled': { guard: 'isPending', actions: 'settle' },
-          },
+          on: SETTLING,
           always: { guard: 'isNothingPending', target: 'dispatching', actions: 'restart' },
           after: { restartLimit: { actions: 'stopWaiting' } },
         },
@@ -288,9 +284,8 @@ export const jobMachine = jobParts.createMachine({
     pausing: {
       entry: { type: 'tell', params: ({ context }) => cancellations(context.pending) },
       on: {
+        ...SETTLING,
         'task.done': { guard: 'isPending', actions: ['countCost', 'settle'] },
-        'task.failed': { guard: 'isPending', actions: 'settle' },
-        'task.cancelled': { guard: 'isPending', actions: 'settle' },
       },
       always: { guard: 'isNothingPending', target: 'paused' },
       after: { pauseLimit: 'paused' },
@@ -310,11 +305,9 @@ export const jobMachine = jobParts.createMachine({
     cancelling: {
       entry: { type: 'tell', params: ({ context }) => cancellations(context.pending) },
       on: {
+        ...SETTLING,
         cancel: {},
         'time.over': {},
-        'task.done': { guard: 'isPending', actions: 'settle' },
-        'task.failed': { guard: 'isPending', actions: 'settle' },
-        'task.cancelled': { guard: 'isPending', actions: 'settle' },
       },
       always: [
         { guard: 'hasFailed', target: 'failed' },

@@ -5,7 +5,7 @@ import type { JobView, PoolView } from '../machines/views.ts'
 import { onApi } from './api-command.ts'
 import { isBatchId } from './batches.ts'
 import { changesOf } from './changes.ts'
-import { count } from './count.ts'
+import { countOrNone } from './count.ts'
 import { print, printJson } from './output.ts'
 
 /** Adds the commands to the program, and `drain` to those of workers. */
@@ -49,15 +49,23 @@ export function addSteering(program: Command, workers: Command): void {
       .command('pool')
       .option('--name <pool>', 'which one; all are shown when left out, and default is changed')
       .option('--policy <policy>', 'affinity, least-loaded, round-robin or resource-aware')
-      .option('--slots-per-owner <count>', 'how many slots one owner may hold at once', count)
-      .option('--jobs-per-owner <count>', 'how many jobs one owner may have, under way or waiting', count)
+      .option(
+        '--slots-per-owner <count>',
+        'how many slots one owner may hold at once, or "none" for any number',
+        countOrNone,
+      )
+      .option(
+        '--jobs-per-owner <count>',
+        'how many jobs one owner may have, under way or waiting, or "none"',
+        countOrNone,
+      )
       .description('show pools: their slots, what waits, their settings; or change these of one'),
     async (api, options) => {
       const { name, policy, slotsPerOwner, jobsPerOwner } = options as { name?: string } & Record<string, unknown>
       const settings = {
         ...(policy !== undefined && { policy }),
-        ...(slotsPerOwner !== undefined && { slotsPerOwner }),
-        ...(jobsPerOwner !== undefined && { jobsPerOwner }),
+        ...(slotsPerOwner !== undefined && { slotsPerOwner: slotsPerOwner === 'none' ? null : slotsPerOwner }),
+        ...(jobsPerOwner !== undefined && { jobsPerOwner: jobsPerOwner === 'none' ? null : jobsPerOwner }),
       }
       const isChange = Object.keys(settings).length > 0
       const one = name ?? 'default'

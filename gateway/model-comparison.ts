@@ -29,7 +29,9 @@ const COMPARED = [
 ] as const
 
 export function compareModels(left: ModelVersionView, right: ModelVersionView): Comparison {
-  const differences = COMPARED.flatMap((key) => [...differencesOf(key, left[key], right[key])])
+  const differences = COMPARED.flatMap((key) => [...differencesOf(key, left[key], right[key])]).filter(
+    ({ path }) => !path.startsWith('evaluation.report.'), // the hash of what is compared by itself
+  )
   const reached = (model: ModelVersionView): Readonly<Record<string, unknown>> => ({ ...model.evaluation })
   const gains: Record<string, number> = {}
   for (const [name, before] of Object.entries(reached(left))) {

@@ -110,6 +110,7 @@ async function submit(c: Context, services: Services, starter: JobStarter): Prom
 /** What was sent, as a whole specification. */
 async function specOf(c: Context, services: Services): Promise<JobSpec> {
   const body = await readBody(c, SPEC_TYPES, LIMITS.specBytesMax)
+  refuseOtherKinds(body)
   if (typeof body !== 'object' || body === null || !('preset' in body)) {
     return checkBody(jobSpecSchema, body, 'spec.invalid')
   }
@@ -118,6 +119,26 @@ async function specOf(c: Context, services: Services): Promise<JobSpec> {
   if ('spec' in expanded) return checkBody(jobSpecSchema, expanded.spec, 'spec.invalid')
   const errors = expanded.problems
   throw new GatewayError('spec.not-admitted', `This job cannot run: ${errors[0]?.message ?? ''}`, { errors })
+}
+
+/** Where what is no training is submitted: said by itself, since no other field of such a body would fit either. */
+const ELSEWHERE = new Map<unknown, string>([
+  ['sweep', '/v1/sweeps'],
+  ['kernel', '/v1/batches'],
+  ['evaluate', '/v1/batches'],
+  ['predict', '/v1/batches'],
+])
+
+function refuseOtherKinds(body: unknown): void {
+  const kind = typeof body === 'object' && body !== null && 'kind' in body ? body.kind : undefined
+  const path = ELSEWHERE.get(kind)
+  if (path === undefined) return
+  const expected = `nothing for a job that trains (submit this one to ${path})`
+  const found = JSON.stringify(kind)
+  const message = `kind: expected ${expected}, found ${found}`
+  throw new GatewayError('spec.invalid', `The job specification has an error: ${message}`, {
+    errors: [{ path: 'kind', expected, found, message }],
+  })
 }
 
 function sameJob(job: JobView, spec: JobSpec): JobView {

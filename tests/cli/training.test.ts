@@ -122,6 +122,8 @@ test('a pool of its own has its own workers, and a job runs where it says', { ti
   const api = await fleet.api()
   await expect.poll(async () => (await api.workers()).map(({ pool }) => pool).toSorted()).toEqual(['default', 'spare'])
   expect((await run('pool')).stdout).toMatch(/^default: .*\n[^]*^spare: 0 of 1 slots in use$/m)
+  expect((await run('pool', '--name', 'spare', '--slots-per-owner', '3')).stdout).toMatch(/slots 3, jobs any number/)
+  expect((await run('pool', '--name', 'spare', '--slots-per-owner', 'none')).stdout).toMatch(/slots any number/)
   const { stdout } = await run('clone', job.id, '--set', 'pool=spare', '--set', 'train.epochs=1')
   const ended = await fleet.untilEnded(stdout.trim())
   expect([ended.state, Object.keys(ended.workers)]).toEqual(['completed', [expect.stringMatching(/^worker-spare-1-/)]])

@@ -47,6 +47,17 @@ test('a specification may be written in YAML', async () => {
   expect(spec.train.optimizer).toEqual({ kind: 'sgd', learningRate: 0.1, momentum: 0, nesterov: false })
 })
 
+test.each([
+  ['kernel', '/v1/batches'],
+  ['sweep', '/v1/sweeps'],
+])('a %s among jobs that train is told where it belongs, and nothing else', async (kind, path) => {
+  const body = JSON.stringify({ kind, name: 'x' })
+  const response = await fleet.request('/v1/jobs', { method: 'POST', body, headers: json })
+  expect(response.status).toBe(422)
+  const message = `kind: expected nothing for a job that trains (submit this one to ${path}), found "${kind}"`
+  expect((await problem(response)).errors?.map((error) => error.message)).toEqual([message])
+})
+
 test('all errors of a specification are named at once, and nothing is started', async () => {
   const bad = {
     name: '../etc',

@@ -6,6 +6,7 @@ import { watchBatchToEnd } from './batch-watch.ts'
 import { batchRow, isBatchId, isBatchSpec } from './batches.ts'
 import { count } from './count.ts'
 import { addSteering } from './job-commands.ts'
+import { tellOutlook, wishesOf } from './outlook.ts'
 import { ago, fixed, note, percent, print, printJson, sizeOf, table } from './output.ts'
 import { kindOf, readSpecFile } from './spec-file.ts'
 import { submitSweep } from './sweep-commands.ts'
@@ -30,6 +31,7 @@ export function addCommands(program: Command, signal: AbortSignal): void {
       }
       const { text, type } = spec
       const job = await (isBatchSpec(spec) ? api.submitBatch(text, type, key) : api.submit(text, type, key))
+      await tellOutlook(api, wishesOf(job))
       if (follow) await (isBatchId(job.id) ? watchBatchToEnd : watchToEnd)(api, job.id, options, signal)
       else if (options.json === true) printJson(job)
       else print(job.id)
@@ -53,13 +55,14 @@ export function addCommands(program: Command, signal: AbortSignal): void {
       })
       const others = sweep === undefined ? await api.batches({ limit }) : [] // a trial trains
       const batches = others.filter((job) => state === undefined || job.state === state)
-      if (options.json === true) printJson([...jobs, ...batches])
-      else if (jobs.length + batches.length === 0) note('No jobs. Submit one with "tensorfleet submit FILE".')
+      const all = [...jobs, ...batches].toSorted((a, b) => b.createdAt - a.createdAt).slice(0, limit)
+      if (options.json === true) printJson(all)
+      else if (all.length === 0) note('No jobs. Submit one with "tensorfleet submit FILE".')
       else
         print(
           table(
             ['ID', 'NAME', 'STATE', 'ROUND', 'LOSS', 'ACCURACY', 'MODEL', 'AGE'],
-            [...jobs.map(jobRow), ...batches.map(batchRow)],
+            all.map((job) => ('kind' in job ? batchRow(job) : jobRow(job))),
           ),
         )
     },

@@ -12,6 +12,7 @@ import { count } from './count.ts'
 import { datasetRef } from './dataset-ref.ts'
 import { CliError, EXIT } from './errors.ts'
 import { modelRef } from './model-ref.ts'
+import { tellOutlook, wishesOf } from './outlook.ts'
 import { fixed, note, percent, print, printJson, sizeOf, table } from './output.ts'
 import { watchToEnd } from './watch-command.ts'
 
@@ -48,6 +49,7 @@ export function addTrainCommands(program: Command, signal: AbortSignal): void {
         ...(epochs !== undefined && from === undefined && { train: { epochs: Number(epochs) } }),
       }
       const job = await api.submit(JSON.stringify(spec), 'application/json')
+      await tellOutlook(api, wishesOf(job))
       if (options.json === true && options['watch'] !== true) printJson(job)
       else {
         note(stringify(job.spec).trimEnd())

@@ -44,7 +44,7 @@ describe('IDX files', () => {
     }
     const read = await ingest(files, { format: 'idx', split: { validation: 0.4 } })
     const [train, validation] = [read.values('label'), read.values('label', 'validation')]
-    expect([...train, ...validation].toSorted()).toEqual([0, 0, 1, 1, 2])
+    expect([...train, ...validation].toSorted((a, b) => a - b)).toEqual([0, 0, 1, 1, 2])
     expect(validation.length).toBeGreaterThan(0)
     expect(read.values('label', 'test')).toEqual([2])
     expect(read.split).toEqual({ seed: 1, validation: 0.4, test: 0 })

@@ -278,7 +278,7 @@ export class KernelProcess {
     this.#hangTimer = setTimeout(() => {
       this.#replace(
         child,
-        new KernelError('kernel.hung', `The kernel process showed no sign of life for ${hangLimitMs} ms`, {
+        new KernelError('kernel.hung', `The kernel process showed no sign of life for ${hangLimitMs / 1_000} s`, {
           pid: child.info.pid,
           hangLimitMs,
         }),

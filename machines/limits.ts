@@ -44,6 +44,8 @@ export const TASK_LIMITS = {
   slowMinMs: 1_000,
   /** Runs that end in an error worth retrying. */
   failuresMax: 4,
+  /** A run that hung counts for so many: it has taken a slot for minutes, and a loop without end hangs at the next try too. */
+  hangWeight: 2,
   /** Workers that may vanish under one task before it counts as what kills them. */
   lossesMax: 16,
   backoffBaseMs: 250,

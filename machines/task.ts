@@ -81,7 +81,7 @@ export const taskMachine = setup({
     takeOutput: assign({ output: ({ event }) => (event.type === 'done' ? event.output : null) }),
     takeFault: assign({ fault: ({ event }) => (event.type === 'failed' ? event.fault : null) }),
     countFailure: assign({
-      failures: ({ context }) => context.failures + 1,
+      failures: ({ context }) => context.failures + weightOf(context.fault),
       shun: ({ context }) => (context.fault?.remedy === 'retry-elsewhere' ? context.worker : context.shun),
     }),
     countLoss: assign({ losses: ({ context }) => context.losses + 1, shun: ({ context }) => context.worker }),
@@ -93,7 +93,9 @@ export const taskMachine = setup({
     hasOutput: ({ context }) => context.output !== null,
     hasWaitedTooLong: ({ context }) => context.fault?.code === QUEUE_TIMEOUT.code,
     canRetry: ({ context }) =>
-      context.fault !== null && isWorthRetrying(context.fault) && context.failures + 1 < TASK_LIMITS.failuresMax,
+      context.fault !== null &&
+      isWorthRetrying(context.fault) &&
+      context.failures + weightOf(context.fault) < TASK_LIMITS.failuresMax,
     canLoseMore: ({ context }) => context.losses + 1 < TASK_LIMITS.lossesMax,
     isLostAgain: ({ context }) => context.losses + 1 < TASK_LIMITS.lossesMax && context.worker === context.shun,
   },
@@ -344,6 +346,10 @@ function done({ context }: Args): readonly Tell[] {
   if (output === null) return []
   const event = { type: 'task.done', task: taskAddress(id), worker: worker ?? '', fingerprint: ranOn ?? '', output } as const // prettier-ignore
   return [toJob(context, event)]
+}
+
+function weightOf(fault: Fault | null): number {
+  return fault?.code === 'kernel.hung' ? TASK_LIMITS.hangWeight : 1
 }
 
 function failed({ context }: Args): readonly Tell[] {

@@ -83,6 +83,13 @@ describe('errors', () => {
     expect(task.told[0]?.event).toMatchObject({ type: 'task.failed', fault: { code: 'kernel.busy' } })
   })
 
+  test('what hangs twice is not tried a third time', () => {
+    const hung = { code: 'kernel.hung', message: 'no sign of life', remedy: 'retry-elsewhere' } as const
+    const task = say(running(), 'failed', { fault: hung }).after('backoff')
+    expect(task.value).toBe('queued')
+    expect(say(running(A, task), 'failed', { fault: hung }).value).toBe('failed')
+  })
+
   test('a run that takes too long is stopped and tried elsewhere', () => {
     const task = running().after('runLimit')
     expect(typesTold(task)).toEqual(['worker/a cancel'])

@@ -4,6 +4,9 @@
  * same back end and machine. A fleet's figure is taken between the ends of its first and of its last round, so that
  * starting up is left out; the job is cancelled then. In the same time, `kernel_share` is the part of the slots' time in
  * which steps were computed. With `--backend tensorflow` TensorFlow in Python stands beside them.
+ *
+ * `plain2_to_plain` is what two plain loops at once do beside one: more than that no fleet of two workers can, since the
+ * cores share their caches and memory, and a process's own collector and compiler want a part of the second core.
  */
 import { execFile } from 'node:child_process'
 import { mkdtemp, rm, writeFile } from 'node:fs/promises'
@@ -14,6 +17,7 @@ import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import type { Api } from '../cli/api.ts'
 import type { JobView } from '../machines/views.ts'
+import { LARGE_PAGES } from '../kernels/mod.ts'
 import type { Benchmark } from './bench.ts'
 import { startFleet, viewsOf } from './fleet.ts'
 import { backendsDir, CNN } from './plain-training.ts'
@@ -38,9 +42,15 @@ export const run: Benchmark = async (say, { backend }) => {
   // On both sides of what it is compared with, because a shared machine's speed moves by the minute.
   const plain = { ...before, plainPerS: (before.plainPerS + after.plainPerS) / 2 }
   const two = await fleetOf(2, backend, say)
+  say('two plain loops at once …')
+  const both = await Promise.all([plainLoop(backend), plainLoop(backend)])
+  const plain2PerS = both.reduce((sum, { plainPerS }) => sum + plainPerS, 0)
+  say(`  ${Math.round(plain2PerS)} images/s`)
   return {
     backend: plain.backend,
     plain_per_s: Math.round(plain.plainPerS),
+    plain2_per_s: Math.round(plain2PerS),
+    plain2_to_plain: hundredths(plain2PerS / plain.plainPerS),
     round_per_s: Math.round(plain.roundPerS),
     ...python,
     ...figuresOf('', plain.plainPerS, one.diloco, two.diloco),
@@ -64,10 +74,12 @@ function figuresOf(prefix: string, plainPerS: number, one: Throughput, two: Thro
   }
 }
 
-/** In a process of its own, as the kernels are in theirs. */
+/** In a process of its own with the kernels' memory, as the kernels are in theirs. */
 async function plainLoop(backend: string): Promise<{ backend: string; plainPerS: number; roundPerS: number }> {
   const script = fileURLToPath(new URL('./plain-training.ts', import.meta.url))
-  const { stdout } = await promisify(execFile)(process.execPath, [script, backend, String(PLAIN_STEPS)])
+  const { stdout } = await promisify(execFile)(process.execPath, [script, backend, String(PLAIN_STEPS)], {
+    env: { ...process.env, ...LARGE_PAGES },
+  })
   return JSON.parse(stdout.trim().split('\n').at(-1) ?? '') as Awaited<ReturnType<typeof plainLoop>> // our own script
 }
 

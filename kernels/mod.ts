@@ -80,7 +80,7 @@ export type { Progress, RoundMetrics, RoundResult, StepReport } from './round.ts
 export { decodeTensors, encodeTensors } from './safetensors.ts'
 export type { NamedTensor, TensorDtype, TensorFile } from './safetensors.ts'
 export { KERNEL_INPUT_ELEMENTS_MAX, KERNEL_OUTPUT_ELEMENTS_MAX } from './limits.ts'
-export { candidates } from './launch.ts'
+export { candidates, LARGE_PAGES } from './launch.ts'
 export { decodeNpy, npyHeader } from './npy.ts'
 export { learningRateAt, SCHEDULES } from './schedule.ts'
 export type { Schedule } from './schedule.ts'

@@ -9,6 +9,7 @@ import type { BatchSpec } from '../machines/batch-spec.ts'
 import { defineActor } from '../runtime/mod.ts'
 import type { Actor } from '../runtime/mod.ts'
 import { exactModel } from './basis.ts'
+import { withStoredArrays } from './batches/arrays.ts'
 import { finishEvaluation, planEvaluation } from './batches/evaluate.ts'
 import { finishKernel, planKernel } from './batches/kernel.ts'
 import type { BatchPlanServices, Planned } from './batches/plan.ts'
@@ -47,9 +48,13 @@ export function planBatch(
   }
 }
 
-/** The specification with the exact version of its model; as it is where that is not to be found. */
-export async function pinnedBatch(services: Pick<BatchPlanServices, 'registry'>, spec: BatchSpec): Promise<BatchSpec> {
-  return spec.kind === 'kernel' ? spec : { ...spec, model: await exactModel(services, spec.model) }
+/** The specification as the job keeps it: with the exact version of its model, where that is found, and values as files. */
+export async function pinnedBatch(
+  services: Pick<BatchPlanServices, 'registry' | 'blobs' | 'kernels'>,
+  spec: BatchSpec,
+): Promise<BatchSpec> {
+  if (spec.kind === 'kernel') return withStoredArrays(services, spec)
+  return { ...spec, model: await exactModel(services, spec.model) }
 }
 
 async function prepare(

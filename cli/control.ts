@@ -212,7 +212,7 @@ function servicesOf(parts: Parts): Services {
     batches: {
       stored: collections.batches,
       view: batchView,
-      pin: (spec) => pinnedBatch({ registry }, spec),
+      pin: (spec) => pinnedBatch(parts.batches, spec),
       admit: async (spec, owner, signal) => {
         const planned = await planBatch(parts.batches, spec, owner, signal)
         return 'problems' in planned ? planned.problems : []

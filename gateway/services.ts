@@ -142,7 +142,10 @@ export interface Batches {
   /** The read model. Searched by `owner`, ordered by `createdAt`. */
   readonly stored: Pick<Collection<BatchView>, 'get' | 'find'>
   view(snapshot: ActorSnapshot): BatchView
-  /** The specification with the exact version of its model, where it names one by an alias. */
+  /**
+   * The specification as the job keeps it: with the exact version of its model, where it names one by an alias, and with
+   * values as files. The same specification gives the same, but for where its alias points.
+   */
   pin(spec: BatchSpec): Promise<BatchSpec>
   /** What speaks against this job: its function, its model, its inputs, or how they fit together. */
   admit(spec: BatchSpec, owner: string, signal: AbortSignal): Promise<readonly FieldError[]>

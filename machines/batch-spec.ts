@@ -35,6 +35,8 @@ export interface KernelSpec extends CommonSpec {
 export type KernelInputSpec = { readonly name: string; readonly map: boolean } & (
   | { readonly dataset: string; readonly version?: number; readonly split: SplitName; readonly column?: string } // prettier-ignore
   | { readonly values: NestedNumbers }
+  /** Values that were sent, as the job keeps them: a file (NPY), by content. A job's record is written at each chunk. */
+  | { readonly array: { readonly sha256: string; readonly shape: readonly number[] } }
   /** The output of another batch job, an array. */
   | { readonly job: string }
 )

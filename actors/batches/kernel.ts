@@ -5,7 +5,7 @@
  */
 import type { Pipeline, Problem, SplitName } from '../../kernels/mod.ts'
 import type { BatchResult, FinishInput } from '../../machines/batch.ts'
-import type { KernelInputSpec, KernelSpec, NestedNumbers } from '../../machines/batch-spec.ts'
+import type { KernelInputSpec, KernelSpec } from '../../machines/batch-spec.ts'
 import { checkPool } from '../pools.ts'
 import { assemble, chunksOf } from './plan.ts'
 import type { BatchPlanServices, Planned } from './plan.ts'
@@ -123,16 +123,12 @@ async function findInput(
   signal: AbortSignal,
 ): Promise<Found | Problem> {
   const { name, map: mapped } = spec
+  // Those that make an array have become one (arrays.ts).
   if ('values' in spec) {
-    const array = arrayOf(spec.values)
-    if (array === null)
-      return problem(`${path}.values`, 'numbers, in lists of equal length', 'lists of different lengths')
-    const header = services.kernels.npyHeader(array.shape)
-    const bytes = new Uint8Array(header.length + array.values.byteLength)
-    bytes.set(header)
-    bytes.set(new Uint8Array(array.values.buffer), header.length)
-    const { sha256 } = await services.blobs.put(bytes, { signal })
-    return { input: { name, mapped, from: 'npy', sha256 }, shape: array.shape }
+    return problem(`${path}.values`, 'numbers, in lists of equal length', 'lists of different lengths')
+  }
+  if ('array' in spec) {
+    return { input: { name, mapped, from: 'npy', sha256: spec.array.sha256 }, shape: spec.array.shape }
   }
   if ('job' in spec) {
     const output = await services.outputOf(spec.job, owner)
@@ -165,18 +161,6 @@ async function findRows(
     if (!(error instanceof FleetError) || error.remedy !== 'fix-request') throw error
     return problem(`${path}.dataset`, String(error.data['expected']), String(error.data['found']))
   }
-}
-
-/** Nested lists of numbers as an array, or null when they are ragged. */
-function arrayOf(values: NestedNumbers): { shape: number[]; values: Float32Array } | null {
-  const shape: number[] = []
-  for (let level: unknown = values; Array.isArray(level); level = level[0]) shape.push(level.length)
-  const flat: number[] = []
-  const isWhole = (level: unknown, depth: number): boolean => {
-    if (depth === shape.length) return typeof level === 'number' && flat.push(level) > 0
-    return Array.isArray(level) && level.length === shape[depth] && level.every((each) => isWhole(each, depth + 1))
-  }
-  return isWhole(values, 0) ? { shape, values: Float32Array.from(flat) } : null
 }
 
 function elements(shape: readonly number[]): number {

@@ -127,8 +127,9 @@ async function submit(c: Context, services: Services, starter: JobStarter): Prom
   const key = c.req.header('idempotency-key')
   const id = `${spec.kind}-${key === undefined ? services.newJobId() : await jobIdOf(owner, key)}`
   const before = key === undefined ? null : await findBatch(services, id)
-  if (before !== null) return c.json(same(before, spec), 201, { Location: `/v1/batches/${id}`, 'Idempotency-Replayed': 'true' }) // prettier-ignore
   const admitted = await services.batches.pin(spec)
+  const asked = 'model' in spec ? spec : admitted // an alias may have moved since
+  if (before !== null) return c.json(same(before, asked), 201, { Location: `/v1/batches/${id}`, 'Idempotency-Replayed': 'true' }) // prettier-ignore
   const errors = await services.batches.admit(admitted, owner, c.get('signal'))
   if (errors.length > 0) {
     throw new GatewayError('spec.not-admitted', `This job cannot run: ${errors[0]?.message ?? ''}`, { errors })
@@ -137,7 +138,7 @@ async function submit(c: Context, services: Services, starter: JobStarter): Prom
   await starter.start(c, { actor: jobAddress(id), owner, pool: admitted.pool, input })
   const job = await findBatch(services, id)
   if (job === null) throw new Error(`Job ${id} was brought to life and is not there`)
-  return c.json(same(job, spec), 201, { Location: `/v1/batches/${id}` })
+  return c.json(same(job, asked), 201, { Location: `/v1/batches/${id}` })
 }
 
 function same(job: BatchView, spec: BatchSpec): BatchView {

@@ -31,47 +31,61 @@ const modelUse = {
   split: split.default('test'),
 }
 
-const input = z.union([
-  z.strictObject({
-    name: identifier,
-    map: z
-      .boolean()
-      .default(false)
-      .describe('Whether it is cut along with the output: a chunk has its own rows alone.'),
-    dataset: name,
-    version: z.int().min(1).exactOptional(),
-    split: split.default('train'),
-    column: z.string().min(1).max(200).exactOptional().describe("All but the dataset's target when left out."),
-  }),
-  z.strictObject({
-    name: identifier,
-    map: z.boolean().default(false),
-    values: z.union([numbers, z.array(numbers).min(1), z.array(z.array(numbers).min(1)).min(1)]),
-  }),
-  z.strictObject({
-    name: identifier,
-    map: z.boolean().default(false),
-    job: z
-      .string()
-      .regex(/^[A-Za-z0-9_-]{1,64}$/)
-      .describe('A batch job that gave an array: that is the input.'),
-  }),
-])
+const fromDataset = z.strictObject({
+  name: identifier,
+  map: z.boolean().default(false).describe('Whether it is cut along with the output: a chunk has its own rows alone.'),
+  dataset: name,
+  version: z.int().min(1).exactOptional(),
+  split: split.default('train'),
+  column: z.string().min(1).max(200).exactOptional().describe("All but the dataset's target when left out."),
+})
+const fromJob = z.strictObject({
+  name: identifier,
+  map: z.boolean().default(false),
+  job: z
+    .string()
+    .regex(/^[A-Za-z0-9_-]{1,64}$/)
+    .describe('A batch job that gave an array: that is the input.'),
+})
+const fromValues = z.strictObject({
+  name: identifier,
+  map: z.boolean().default(false),
+  values: z.union([numbers, z.array(numbers).min(1), z.array(z.array(numbers).min(1)).min(1)]),
+})
+const fromArray = z.strictObject({
+  name: identifier,
+  map: z.boolean(),
+  array: z
+    .object({ sha256: z.string(), shape: z.array(z.int()) })
+    .describe('The values that were sent, as the job keeps them: a file (NPY), by content.'),
+})
+
+const kernelFields = {
+  kind: z.literal('kernel'),
+  source: z.string().min(1).max(65_536).describe("A function in the part of JavaScript that gpu.js compiles; its parameters are the inputs."), // prettier-ignore
+  constants: z.record(identifier, z.number()).default({}),
+  ...common,
+  output: z
+    .array(z.union([length, z.literal('rows')]))
+    .min(1)
+    .max(3)
+    .describe('Lengths x, y, z; the last may be "rows": as many as the mapped inputs have.'),
+}
 
 export const kernelSpecSchema = z
   .strictObject({
-    kind: z.literal('kernel'),
-    source: z.string().min(1).max(65_536).describe("A function in the part of JavaScript that gpu.js compiles; its parameters are the inputs."), // prettier-ignore
-    constants: z.record(identifier, z.number()).default({}),
-    ...common,
-    output: z
-      .array(z.union([length, z.literal('rows')]))
-      .min(1)
-      .max(3)
-      .describe('Lengths x, y, z; the last may be "rows": as many as the mapped inputs have.'),
-    inputs: z.array(input).max(16).default([]),
+    ...kernelFields,
+    inputs: z
+      .array(z.union([fromDataset, fromValues, fromJob]))
+      .max(16)
+      .default([]),
   })
   .meta({ id: 'KernelSpec' }) satisfies z.ZodType<KernelSpec>
+
+/** As a job keeps it. */
+const keptKernelSpecSchema = z
+  .strictObject({ ...kernelFields, inputs: z.array(z.union([fromDataset, fromArray, fromJob])) })
+  .meta({ id: 'KeptKernelSpec' }) satisfies z.ZodType<KernelSpec>
 
 /** A name of its own, or what it is about. */
 const named = <Spec extends { name?: string; model: string; kind: string }>(spec: Spec): Spec & { name: string } => ({
@@ -98,6 +112,8 @@ export const predictSpecSchema = z
 
 export const batchSpecSchema = z.discriminatedUnion('kind', [kernelSpecSchema, evaluateSpecSchema, predictSpecSchema])
 
+const keptSpecSchema = z.discriminatedUnion('kind', [keptKernelSpecSchema, evaluateSpecSchema, predictSpecSchema])
+
 const batchStates = [
   'submitted',
   'preparing',
@@ -121,7 +137,7 @@ export const batchSchema = z
     name: z.string(),
     state: z.enum(batchStates),
     owner: z.string(),
-    spec: batchSpecSchema,
+    spec: keptSpecSchema,
     createdAt: time,
     changedAt: time,
     endedAt: time.exactOptional(),

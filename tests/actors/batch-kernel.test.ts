@@ -6,7 +6,7 @@ import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { parse } from 'yaml'
-import { batchView, planBatch } from '../../actors/mod.ts'
+import { batchView, pinnedBatch, planBatch } from '../../actors/mod.ts'
 import { kernelSpecSchema } from '../../gateway/schemas/batch-spec.ts'
 import { decodeNpy } from '../../kernels/mod.ts'
 import type { BatchView, KernelSpec } from '../../machines/batch-spec.ts'
@@ -66,6 +66,18 @@ describe('a kernel job', () => {
       const expected = haversine(places[Math.floor(i / 8)] ?? [0, 0], places[i % 8] ?? [0, 0])
       expect(Math.abs(value - expected)).toBeLessThan(2)
     }
+  })
+
+  it('keeps its values by content: its record, which each chunk writes anew, does not grow with them', async () => {
+    const values = Array.from({ length: 5_000 }, (_, i) => i + 0.5)
+    const inputs = [{ name: 'a', map: true, values }]
+    const source = 'function (a) { return a[this.thread.x] * 2; }'
+    const view = await running.batch('kernel-values', { ...SMALL, source, inputs, output: ['rows'], chunkRows: 1_000 })
+    expect([...(await outputOf(view)).values]).toEqual(values.map((value) => value * 2))
+    expect(JSON.stringify(await running.snapshot(address('batch', 'kernel-values'))).length).toBeLessThan(5_000)
+    const [kept] = view.spec.kind === 'kernel' ? view.spec.inputs : []
+    expect(kept).toMatchObject({ name: 'a', map: true, array: { shape: [5_000] } })
+    expect(await house.blobs.head((kept as { array: { sha256: string } }).array.sha256)).toBeDefined()
   })
 
   it('of a dataset equalises its images as plain JavaScript does', async () => {
@@ -148,7 +160,8 @@ describe('a kernel job is not admitted', () => {
   const problems = async (change: Partial<KernelSpec>): Promise<string[]> => {
     const services = house.batchPlan(running.client)
     const { signal } = new AbortController()
-    const planned = await planBatch(services, { ...SMALL, ...change }, 'ann', signal)
+    const spec = await pinnedBatch(services, { ...SMALL, ...change })
+    const planned = await planBatch(services, spec, 'ann', signal)
     return 'problems' in planned ? planned.problems.map(({ message }) => message) : []
   }
   const rows = { name: 'a', map: true, values: [[1], [2], [3]] }

@@ -144,5 +144,7 @@ describe('a batch that cannot run is refused before it starts', () => {
 })
 
 test('a batch keeps the version that an alias means when it is submitted', async () => {
-  expect(await pinnedBatch(house, predict({ model: 'stripes@champion' }))).toMatchObject({ model: 'stripes@1' })
+  expect(await pinnedBatch(house.batchPlan(running.client), predict({ model: 'stripes@champion' }))).toMatchObject({
+    model: 'stripes@1',
+  })
 })

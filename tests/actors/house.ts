@@ -12,6 +12,7 @@ import {
   fleetCollections,
   jobActor,
   pageActor,
+  pinnedBatch,
   Registry,
   schedulerActor,
   sweepActor,
@@ -217,7 +218,8 @@ export class RunningHouse {
 
   /** Runs a batch job to its end. */
   async batch(id: string, spec: BatchSpec): Promise<BatchView> {
-    await this.client.spawn(address('batch', id), { id, owner: 'ann', spec })
+    const kept = await pinnedBatch(this.house.batchPlan(this.client), spec)
+    await this.client.spawn(address('batch', id), { id, owner: 'ann', spec: kept })
     await this.until(id, 'completed', 'failed', 'cancelled')
     return batchView(await this.snapshot(address('batch', id)))
   }

@@ -1,6 +1,8 @@
 import { afterEach, beforeEach, expect, test } from 'vitest'
+import { withStoredArrays } from '../../actors/batches/arrays.ts'
 import type { Problem } from '../../gateway/problems.ts'
 import { batchSchema } from '../../gateway/schemas/batch-spec.ts'
+import * as kernels from '../../kernels/mod.ts'
 import type { BatchView } from '../../machines/batch-spec.ts'
 import { address } from '../../runtime/mod.ts'
 import { EventStream } from './event-stream.ts'
@@ -60,6 +62,35 @@ test('a batch keeps the version that its alias meant, also when the same key is 
     'true',
   ])
   expect((await problem(await send({ ...EVALUATE, split: 'train' }))).code).toBe('idempotency.mismatch')
+})
+
+test('values that were sent are kept by content, and the same key gives the same job for the same values alone', async () => {
+  const spec = (...values: number[]): object => ({
+    kind: 'kernel',
+    name: 'twice',
+    source: 'function (a) { return a[this.thread.x] * 2; }',
+    output: ['rows'],
+    inputs: [{ name: 'a', map: true, values }],
+  })
+  await using other = await startFleet({
+    services: {
+      batches: {
+        ...fleet.services.batches,
+        pin: async (each) => (each.kind === 'kernel' ? withStoredArrays({ blobs: fleet.blobs, kernels }, each) : each),
+      },
+    },
+  })
+  const send = (body: object): Promise<Response> =>
+    other.request('/v1/batches', {
+      method: 'POST',
+      body: JSON.stringify(body),
+      headers: { 'content-type': 'application/json', 'idempotency-key': 'once' },
+    })
+  const first = batchSchema.parse(await (await send(spec(1, 2, 3))).json())
+  expect(first.spec).toMatchObject({ inputs: [{ name: 'a', array: { sha256: expect.any(String), shape: [3] } }] })
+  const second = await send(spec(1, 2, 3))
+  expect([((await second.json()) as BatchView).id, second.headers.get('idempotency-replayed')]).toEqual([first.id, 'true']) // prettier-ignore
+  expect((await problem(await send(spec(1, 2, 4)))).code).toBe('idempotency.mismatch')
 })
 
 test('what is wrong with a specification is named by its field', async () => {

@@ -1,6 +1,7 @@
 /**
  * Removes blobs to which nothing refers any more: checkpoints that were not kept, optimiser states of jobs that have
- * ended, data of versions that were removed, what a crash left. Marking is generous, removing is not:
+ * ended, data of versions that were removed, what a crash left; and, where it is asked for, what is left of jobs that
+ * ended long ago (old-jobs.ts). Marking is generous, removing is not:
  *
  * 1. Whatever looks like a hash, anywhere in a record of a running (or remembered) job, in a document, or in a blob of
  *    JSON that is itself referred to (a manifest, a recipe), marks the blob of that name.
@@ -14,6 +15,8 @@ import type { Clock, Client } from '../runtime/mod.ts'
 import type { Blobs, Collection } from '../stores/mod.ts'
 import { each } from './collections.ts'
 import type { FleetCollections } from './collections.ts'
+import { oldJobs } from './old-jobs.ts'
+import type { Departure } from './old-jobs.ts'
 import type { Trouble } from './streams.ts'
 
 export interface BlobSweepServices {
@@ -26,6 +29,8 @@ export interface BlobSweepServices {
 export interface BlobSweepOptions {
   /** Longer than anybody takes from storing a blob to the record that refers to it. */
   readonly minAgeMs: number
+  /** How long ago a job ended of which nothing stays; without it, jobs stay. */
+  readonly jobsAgeMs?: number
   readonly isDryRun?: boolean
   readonly signal?: AbortSignal
 }
@@ -37,6 +42,14 @@ export interface BlobSweepReport {
   readonly kept: number
   /** Not referred to, but too young to be sure. */
   readonly young: number
+  /** What went of jobs that ended long ago. */
+  readonly jobs: {
+    readonly removed: number
+    /** Those that a model or a sweep rests on, which lost their older checkpoints. */
+    readonly trimmed: number
+    /** Of those that were removed; a hundred at most. */
+    readonly ids: readonly string[]
+  }
 }
 
 /** The actors whose records refer to blobs. */
@@ -49,13 +62,21 @@ const SWEEP_EVERY_MS = 6 * 3_600_000
 
 export async function sweepBlobs(services: BlobSweepServices, options: BlobSweepOptions): Promise<BlobSweepReport> {
   const { blobs, clock } = services
-  const { minAgeMs, isDryRun = false, signal } = options
+  const { minAgeMs, jobsAgeMs, isDryRun = false, signal } = options
   const storedBeforeMs = clock.now() - minAgeMs
+  const departures = jobsAgeMs === undefined ? [] : await oldJobs(services, clock.now() - jobsAgeMs, signal)
+  const gone: Departure[] = []
+  for (const departure of departures) if (isDryRun || (await departure.carryOut())) gone.push(departure)
   const marked = new Set<string>()
   await markActors(services, marked, signal)
   // Each is a collection of documents of some kind, of which only the text is looked at.
   for (const collection of Object.values(services.collections) as Pick<Collection<object>, 'find'>[]) {
-    for await (const { value } of each(collection)) mark(JSON.stringify(value), marked)
+    const leaving = new Map(gone.filter((each) => each.collection === collection).map((each) => [each.id, each]))
+    for await (const { id, value } of each(collection)) {
+      const departure = isDryRun ? leaving.get(id) : undefined
+      const stays = departure === undefined ? value : departure.rest
+      if (stays !== null) mark(JSON.stringify(stays), marked)
+    }
   }
   // A set is walked in the order of its entries, those included that are added on the way.
   for (const sha256 of marked) await markWithin(services, sha256, marked, signal)
@@ -69,7 +90,13 @@ export async function sweepBlobs(services: BlobSweepServices, options: BlobSweep
       removedBytes += sizeBytes
     }
   }
-  return { removed, removedBytes, kept, young }
+  const removedJobs = gone.filter(({ rest }) => rest === null).map(({ id }) => id)
+  const jobs = {
+    removed: removedJobs.length,
+    trimmed: gone.length - removedJobs.length,
+    ids: removedJobs.slice(0, 100),
+  }
+  return { removed, removedBytes, kept, young, jobs }
 }
 
 /** Sweeps now and then, until the signal aborts. */

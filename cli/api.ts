@@ -225,7 +225,7 @@ export class Api {
     return this.#json('POST', `/v1/jobs/${encodeURIComponent(id)}/clone`, { body, headers })
   }
 
-  gc(body: { dryRun: boolean; olderThanHours: number }): Promise<BlobSweepReport> {
+  gc(body: { dryRun: boolean; olderThanHours: number; jobsOlderThanHours?: number }): Promise<BlobSweepReport> {
     const headers = { 'content-type': 'application/json' }
     return this.#json('POST', '/v1/system/gc', { body: JSON.stringify(body), headers })
   }

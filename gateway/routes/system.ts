@@ -23,6 +23,8 @@ const systemSchema = z
   })
   .meta({ id: 'System' })
 
+const HOUR_MS = 3_600_000
+
 const gcBody = z
   .strictObject({
     dryRun: z.boolean().default(false).describe('Only say what would be removed.'),
@@ -32,6 +34,14 @@ const gcBody = z
       .max(24 * 365)
       .default(24)
       .describe('What was stored since stays: a job or an upload may not have told of it yet.'),
+    jobsOlderThanHours: z
+      .number()
+      .min(24)
+      .max(24 * 365 * 10)
+      .optional()
+      .describe(
+        'Jobs that ended before go too, with the checkpoints and outputs that no model and no sweep rests on. Without it jobs stay.',
+      ),
   })
   .meta({ id: 'GcRequest' })
 
@@ -41,6 +51,13 @@ const gcAnswer = z
     removedBytes: z.int(),
     kept: z.int().describe('Blobs that something refers to.'),
     young: z.int().describe('Blobs that nothing refers to, too young to be sure.'),
+    jobs: z
+      .object({
+        removed: z.int().describe('Jobs that ended long ago and are gone.'),
+        trimmed: z.int().describe('Jobs that a model or a sweep rests on: their newest and best checkpoints stay.'),
+        ids: z.array(z.string()).describe('Of those that are gone, a hundred at most.'),
+      })
+      .describe('What went of jobs that ended long ago.'),
   })
   .meta({ id: 'GcReport' })
 
@@ -91,8 +108,10 @@ export function systemRoutes(api: Api, services: Services): void {
         const message = 'The documents of this fleet do not outlive it, so nobody can say what refers to the blobs in its folder' // prettier-ignore
         throw new GatewayError('gc.impossible', message)
       }
-      const minAgeMs = body.olderThanHours * 3_600_000
-      return c.json(await services.sweepBlobs({ minAgeMs, isDryRun: body.dryRun, signal: c.req.raw.signal }))
+      const { olderThanHours, jobsOlderThanHours, dryRun: isDryRun } = body
+      const minAgeMs = olderThanHours * HOUR_MS
+      const jobsAgeMs = jobsOlderThanHours === undefined ? {} : { jobsAgeMs: jobsOlderThanHours * HOUR_MS }
+      return c.json(await services.sweepBlobs({ minAgeMs, ...jobsAgeMs, isDryRun, signal: c.req.raw.signal }))
     },
   )
 

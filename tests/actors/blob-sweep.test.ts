@@ -4,6 +4,8 @@ import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { jobView, sweepBlobs } from '../../actors/mod.ts'
 import type { BlobSweepReport } from '../../actors/mod.ts'
+import type { SweepView } from '../../machines/sweep-spec.ts'
+import type { JobView } from '../../machines/views.ts'
 import { predictSpecSchema } from '../../gateway/schemas/batch-spec.ts'
 import { address, systemClock } from '../../runtime/mod.ts'
 import { House, STRIPES } from './house.ts'
@@ -22,9 +24,11 @@ beforeAll(async () => {
 })
 afterAll(() => house.stop())
 
+const NO_JOBS = { removed: 0, trimmed: 0, ids: [] }
+
 const SPEC = { ...STRIPES, train: { ...STRIPES.train, checkpoints: { everyRounds: 1, keepLast: 1 } } }
 
-function sweep(more: { readonly isDryRun?: boolean } = {}): Promise<BlobSweepReport> {
+function sweep(more: { readonly isDryRun?: boolean; readonly jobsAgeMs?: number } = {}): Promise<BlobSweepReport> {
   const { blobs, collections } = house
   const services = { blobs, collections, client: running.client, clock: systemClock }
   return sweepBlobs(services, { minAgeMs: HOUR_MS, ...more })
@@ -39,6 +43,10 @@ async function age(): Promise<void> {
   }
 }
 
+/** A sweep's document, of which only what the sweep of blobs looks at is there. */
+const sweepOf = (id: string, more: Partial<SweepView>): SweepView =>
+  ({ id, kind: 'sweep', createdAt: 0, ...more }) as SweepView // see above
+
 const put = async (text: string): Promise<string> => (await house.blobs.put(new TextEncoder().encode(text))).sha256
 
 describe('a sweep', () => {
@@ -52,7 +60,7 @@ describe('a sweep', () => {
     const report = await sweep()
     expect(report).toMatchObject({ young: 0, removed: expect.toSatisfy((count: number) => count > 5) })
     expect(await house.blobs.has(lost)).toBe(false)
-    expect(await sweep()).toEqual({ removed: 0, removedBytes: 0, kept: report.kept, young: 0 })
+    expect(await sweep()).toEqual({ removed: 0, removedBytes: 0, kept: report.kept, young: 0, jobs: NO_JOBS })
     // All that there was can still be used: data, the model, its report, an output.
     expect(jobView(await running.train('second', SPEC)).state).toBe('completed')
     const model = await house.registry.find('stripes', '1')
@@ -115,6 +123,55 @@ describe('a sweep', () => {
     await house.datasets.remove('sharing', 1)
     await sweep()
     expect(await there()).toEqual([false, false])
+  })
+
+  test('takes jobs that ended long ago where it is asked to, but nothing on which a model, a sweep or a running job rests', async () => {
+    const { jobs, models, sweeps } = house.collections
+    const first = jobView(await running.snapshot(address('job', 'first')))
+    const model = (await models.get('stripes@1'))?.value
+    if (model === undefined) throw new Error('there is a model')
+    const weights = new Map<string, string[]>()
+    const remember = async (id: string, more: Partial<JobView> = {}): Promise<void> => {
+      const stored = await Promise.all(
+        [1, 2, 3].map((round) => house.blobs.put(new TextEncoder().encode(`${id} ${round}`))),
+      )
+      weights.set(id, stored.map(({ sha256 }) => sha256)) // prettier-ignore
+      const checkpoints = stored.map((blob, i) => ({ round: i + 1, step: i + 1, weights: blob }))
+      const { weights: _newest, sweep: _none, ...rest } = first
+      await jobs.insert(id, { ...rest, id, endedAt: Date.now() - 40 * DAY_MS, checkpoints, ...more })
+    }
+    await remember('old')
+    await remember('recent', { endedAt: Date.now() - 20 * DAY_MS })
+    await remember('registered')
+    await models.insert('other@1', { ...model, name: 'other', job: 'registered' })
+    await sweeps.insert('ended', sweepOf('ended', { best: { trial: 0, job: 'winner' }, endedAt: Date.now() - 39 * DAY_MS })) // prettier-ignore
+    await remember('winner', { sweep: { id: 'ended', trial: 0 } })
+    await remember('loser', { sweep: { id: 'ended', trial: 1 } })
+    await sweeps.insert('under-way', sweepOf('under-way', {}))
+    await remember('trial', { sweep: { id: 'under-way', trial: 0 } })
+    await remember('first') // whose record the runtime still has: a projector may write its document anew
+    await age()
+    const left = async (): Promise<Record<string, string>> => {
+      const there = [...weights].map(async ([id, blobs]) => {
+        const stays = await Promise.all(blobs.map((sha256) => house.blobs.has(sha256)))
+        return [id, `${(await jobs.get(id))?.value.checkpoints.length ?? 'gone'}: ${stays.map(Number).join('')}`]
+      })
+      return Object.fromEntries(await Promise.all(there)) as Record<string, string>
+    }
+    const before = await left()
+    const dry = await sweep({ jobsAgeMs: 30 * DAY_MS, isDryRun: true })
+    expect(dry.jobs).toEqual({ removed: 2, trimmed: 2, ids: expect.arrayContaining(['old', 'loser']) as string[] })
+    expect(await left()).toEqual(before)
+    expect(await sweep({ jobsAgeMs: 30 * DAY_MS })).toEqual(dry)
+    expect(await left()).toEqual({
+      old: 'gone: 000',
+      loser: 'gone: 000',
+      recent: '3: 111',
+      registered: '1: 001',
+      winner: '1: 001',
+      trial: '3: 111',
+      first: '3: 111',
+    })
   })
 
   test('removes nothing where a list of what is referred to cannot be read', async () => {

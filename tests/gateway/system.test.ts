@@ -113,7 +113,7 @@ test('requests are observed by the pattern of their route, never by an id', asyn
 })
 
 test('blobs are swept by admins alone, and not at all where documents do not last', async () => {
-  const report = { removed: 2, removedBytes: 20, kept: 3, young: 1 }
+  const report = { removed: 2, removedBytes: 20, kept: 3, young: 1, jobs: { removed: 1, trimmed: 0, ids: ['OLD'] } }
   const asked: object[] = []
   await using lasting = await startFleet({
     services: {
@@ -133,7 +133,12 @@ test('blobs are swept by admins alone, and not at all where documents do not las
   expect((await gc(lasting)).status).toBe(403)
   const admin = await lasting.token('admin')
   expect(await (await gc(lasting, admin)).json()).toEqual(report)
-  expect(asked).toEqual([{ minAgeMs: 24 * 3_600_000, isDryRun: true }])
+  await gc(lasting, admin, { olderThanHours: 2, jobsOlderThanHours: 48 })
+  expect(asked).toEqual([
+    { minAgeMs: 24 * 3_600_000, isDryRun: true },
+    { minAgeMs: 2 * 3_600_000, jobsAgeMs: 48 * 3_600_000, isDryRun: false },
+  ])
+  expect((await gc(lasting, admin, { jobsOlderThanHours: 1 })).status).toBe(422)
   expect((await gc(lasting, admin, { olderThanHours: 0 })).status).toBe(422)
   await using passing = await startFleet()
   expect((await gc(passing, await passing.token('admin'))).status).toBe(409)

@@ -49,6 +49,25 @@ export class DataDir {
     return new Uint8Array(Buffer.from((await readFile(path, 'utf8')).trim(), 'base64'))
   }
 
+  /**
+   * A folder is one fleet's: another would take its checkpoints for what nobody refers to. Which one is written into it by
+   * the first control process.
+   */
+  async belongTo(fleetId: string): Promise<void> {
+    const path = this.file('fleet')
+    await writeFile(path, `${fleetId}\n`, { flag: 'wx' }).catch((error: unknown) => {
+      if (!isCode(error, 'EEXIST')) throw error
+    })
+    const found = (await readFile(path, 'utf8')).trim()
+    if (found === fleetId) return
+    throw new CliError(`The data folder ${this.path} belongs to a fleet with another Redis`, {
+      details: [
+        `Expected the fleet ${fleetId} of this Redis, found ${found} in ${path}.`,
+        'Give this fleet a folder of its own (--data). If the other Redis is gone for good, or has lost what it kept, remove that file.',
+      ],
+    })
+  }
+
   async writeAccess(access: ApiAccess): Promise<void> {
     const path = this.file('api.json')
     const fresh = `${path}.${process.pid}`

@@ -28,10 +28,11 @@ export function tellOfTransport(events: RuntimeEvents, trouble: Trouble): void {
   })
 }
 
-export async function connectRedis(url: string): Promise<Transport & AsyncDisposable> {
+/** `fleetId` is what Redis tells this fleet from others by. */
+export async function connectRedis(url: string): Promise<Transport & AsyncDisposable & { readonly fleetId: string }> {
   const transport = redisTransport({ url })
-  await transport.start({ shards: directory.shards })
-  return Object.assign(transport, { [Symbol.asyncDispose]: () => transport.stop() })
+  const { id } = await transport.start({ shards: directory.shards })
+  return Object.assign(transport, { fleetId: id, [Symbol.asyncDispose]: () => transport.stop() })
 }
 
 export interface Stores {

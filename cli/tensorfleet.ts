@@ -98,8 +98,10 @@ async function program(): Promise<Command> {
     .action(async (options) => {
       const [{ connectRedis }, { startControl }] = await Promise.all([import('./fleet.ts'), import('./control.ts')])
       await using transport = await connectRedis(options.redis)
+      const data = await DataDir.open(options.data)
+      await data.belongTo(transport.fleetId)
       await using control = await startControl({
-        data: await DataDir.open(options.data),
+        data,
         transport,
         port: options.port,
         hostname: options.host,

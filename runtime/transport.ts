@@ -192,8 +192,11 @@ export interface Transport {
    * Cluster a script reaches its own shard only, and sends to others go through the outbox and a courier.
    */
   readonly reach: 'every shard' | 'own shard'
-  /** Connects, checks versions, makes sure that the namespace has this number of shards. Throws `redis.*`. */
-  start(namespace: { readonly shards: number }): Promise<void>
+  /**
+   * Connects, checks versions, makes sure that the namespace has this number of shards. Throws `redis.*`. The id that the
+   * namespace got at its first start, and keeps as long as its server keeps anything, tells it from all others.
+   */
+  start(namespace: { readonly shards: number }): Promise<{ readonly id: string }>
   stop(): Promise<void>
   /** What is amiss though the server answers, in words, or null. Throws when it does not answer. */
   probe(): Promise<string | null>

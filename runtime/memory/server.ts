@@ -3,6 +3,7 @@
  * (`transports/memory.ts`); nothing in it outlives the process. Simulations throw it back to an earlier moment, as a
  * failover to a replica that lagged behind does.
  */
+import { randomUUID } from 'node:crypto'
 import type { ShardName } from '../address.ts'
 import { systemClock } from '../clock.ts'
 import type { Clock } from '../clock.ts'
@@ -23,6 +24,7 @@ export class MemoryServer {
   readonly needs = new Map<string, Need>()
   readonly listeners = new Map<string, Set<(body: string) => void>>()
   readonly reach: Transport['reach']
+  readonly id = randomUUID()
   shardCount: number | null = null
 
   /** `reach: 'own shard'` behaves as a Redis Cluster does. */

@@ -42,9 +42,10 @@ export class MemoryTransport implements Transport {
     this.reach = server.reach
   }
 
-  async start({ shards }: { readonly shards: number }): Promise<void> {
+  async start({ shards }: { readonly shards: number }): Promise<{ readonly id: string }> {
     this.#server.shardCount ??= shards
     if (this.#server.shardCount !== shards) throw shardsDiffer(this.#server.shardCount, shards)
+    return { id: this.#server.id }
   }
 
   async stop(): Promise<void> {

@@ -6,6 +6,7 @@
  * Nothing blocks on a stream: an idle owner *parks*, which makes the next delivery publish on its doorbell, and looks
  * again by itself within `watchdogMs`. A lost signal costs a moment, never a stop.
  */
+import { randomUUID } from 'node:crypto'
 import { readFileSync } from 'node:fs'
 import { kindOf, parseAddress } from '../address.ts'
 import type { ActorAddress, ShardName } from '../address.ts'
@@ -89,7 +90,7 @@ class RedisTransport implements Transport {
     this.#redis = this.#connection.commands
   }
 
-  async start({ shards }: { readonly shards: number }): Promise<void> {
+  async start({ shards }: { readonly shards: number }): Promise<{ readonly id: string }> {
     try {
       await this.#connection.start()
       checkVersions(await this.#connection.reports())
@@ -97,6 +98,8 @@ class RedisTransport implements Transport {
       await this.#redis.hsetnx(key, 'shards', shards)
       const found = Number(await this.#redis.hget(key, 'shards'))
       if (found !== shards) throw shardsDiffer(found, shards)
+      await this.#redis.hsetnx(key, 'id', randomUUID())
+      return { id: (await this.#redis.hget(key, 'id')) ?? '' }
     } catch (error) {
       await this.stop()
       throw error instanceof RuntimeError ? error : unreachable(this.#connection.lastError ?? error)

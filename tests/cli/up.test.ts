@@ -1,12 +1,14 @@
 /** What `tensorfleet up` says when it cannot start: a sentence that helps, an exit code, and nothing left running. */
-import { writeFile } from 'node:fs/promises'
+import { readdir, writeFile } from 'node:fs/promises'
 import { createServer } from 'node:net'
 import type { AddressInfo, Server } from 'node:net'
 import { join } from 'node:path'
 import { once } from 'node:events'
-import { expect, test } from 'vitest'
+import { expect, onTestFinished, test } from 'vitest'
+import { has } from '../harness/parts.ts'
 import { processesOf, ProcessFleet, temporaryFolder, tensorfleet } from '../harness/processes.ts'
 import type { Ran, RunOptions } from '../harness/processes.ts'
+import { TestRedis } from '../harness/redis.ts'
 
 const LIMIT_MS = 120_000
 
@@ -89,6 +91,17 @@ test('a second fleet on the same folder is refused, and the first goes on', { ti
     stderr: expect.stringMatching(/another TensorFleet \(pid \d+\) uses this data folder/),
   })
   expect(await fleet.workers()).toHaveLength(1)
+})
+
+test.skipIf(!has('redis'))('a data folder of a fleet with another Redis is refused, and stays as it is', async () => {
+  const redis = await TestRedis.start()
+  onTestFinished(() => redis.stop())
+  await using folder = await temporaryFolder()
+  await writeFile(join(folder.path, 'fleet'), 'the-other\n')
+  const ran = await tensorfleet(['control', '--data', folder.path, '--redis', redis.url, '--port', '0'])
+  expect(ran).toMatchObject({ code: 1, stderr: expect.stringContaining('belongs to a fleet with another Redis') })
+  expect(ran.stderr).toContain('found the-other in')
+  expect(await readdir(folder.path)).toEqual(['fleet'])
 })
 
 /** Runs `up` in a folder of its own, to an end that it must come to by itself. */

@@ -9,7 +9,7 @@ import type { Claim, ClaimRequest, Commit, Delivery, Member, Transport } from '.
 
 export interface TransportFixture {
   /** A new, started connection to the same server. */
-  connect(shards?: number): Promise<Transport>
+  connect(shards?: number): Promise<Transport & { readonly id: string }>
   stop(): Promise<void>
 }
 
@@ -22,7 +22,7 @@ let shardsUsed = 0
 export function transportContract(name: string, available: boolean, start: () => Promise<TransportFixture>): void {
   describe.skipIf(!available)(`the ${name} transport`, () => {
     let fixture: TransportFixture
-    let transport: Transport
+    let transport: Awaited<ReturnType<TransportFixture['connect']>>
     beforeAll(async () => {
       fixture = await start()
       transport = await fixture.connect()
@@ -691,6 +691,13 @@ export function transportContract(name: string, available: boolean, start: () =>
 
     test('a namespace keeps the number of shards it began with', async () => {
       await expect(fixture.connect(63)).rejects.toThrow(/has 64 shards/)
+    })
+
+    test('a namespace keeps the id that it got at its first start', async () => {
+      const other = await fixture.connect()
+      expect(other.id).toMatch(/^[0-9a-f-]{36}$/)
+      expect(other.id).toBe(transport.id)
+      await other.stop()
     })
 
     test('what one connection publishes, another hears', async () => {

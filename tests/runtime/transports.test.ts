@@ -126,8 +126,8 @@ function fixtureOf(connect: () => Transport, stop: () => Promise<void>): Transpo
   return {
     async connect(shards = SHARDS_DEFAULT) {
       const transport = connect()
-      await transport.start({ shards })
-      return transport
+      const { id } = await transport.start({ shards })
+      return Object.assign(transport, { id })
     },
     stop,
   }

@@ -164,8 +164,8 @@ export class SimConnection implements Transport {
     }
   }
 
-  async start(namespace: { readonly shards: number }): Promise<void> {
-    await this.#inner.start(namespace)
+  start(namespace: { readonly shards: number }): Promise<{ readonly id: string }> {
+    return this.#inner.start(namespace)
   }
   async stop(): Promise<void> {
     await this.#inner.stop()

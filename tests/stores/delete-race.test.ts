@@ -1,5 +1,6 @@
 /** A put of the same bytes in the very moment in which a sweep deletes them: whoever has put them has them. */
 import { mkdtemp, rm, utimes } from 'node:fs/promises'
+import type * as Files from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, expect, test, vi } from 'vitest'
@@ -10,7 +11,7 @@ import type { Blobs } from '../../stores/mod.ts'
 const moment = vi.hoisted(() => ({ path: '', before: async () => {}, after: async () => {} }))
 
 vi.mock('node:fs/promises', async (original) => {
-  const real = await original<typeof import('node:fs/promises')>()
+  const real = await original<typeof Files>()
   const around = async (path: unknown, call: () => Promise<void>): Promise<void> => {
     if (path !== moment.path) return call()
     moment.path = ''

@@ -79,8 +79,9 @@ export class Connection<S extends string> {
       ...(endpoint.kind === 'cluster'
         ? { ...accessOf(endpoint), ...SERVER, Connector: anyOf(nodes, endpoint.tls) }
         : optionsOf(endpoint)),
-      autoResubscribe: true,
+      autoResubscribe: false, // the library leaves nobody to hear that it failed; `#listenAnew`
     })
+    this.#listening.on('ready', () => this.#listenAnew())
     for (const [name, { lua, keys }] of Object.entries<Script>(scripts)) {
       client.defineCommand(`tf_${name}`, { lua, ...(keys !== null && { numberOfKeys: keys }) })
     }
@@ -140,6 +141,18 @@ export class Connection<S extends string> {
   /** Rejects when the listening connection hears nothing. */
   async hears(): Promise<void> {
     await this.#listening.ping()
+  }
+
+  /**
+   * A new connection listens to what the last one did. Where that fails on a connection that stands, it is hung up on: it
+   * would be deaf, and nobody would know.
+   */
+  #listenAnew(): void {
+    const channels = [...this.#listeners.keys()]
+    if (channels.length === 0) return
+    this.#listening.subscribe(...channels).catch(() => {
+      if (this.#listening.status === 'ready') this.#listening.disconnect(true)
+    })
   }
 
   async subscribe(channel: string, listener: (body: string) => void): Promise<() => Promise<void>> {

@@ -156,6 +156,12 @@ describe('a chunk that takes too long', () => {
     expect(failed(batch, 'task/predict-B.2-twin').value).toBe('cancelling')
   })
 
+  test('counts once when both are done before the order to stop has come', () => {
+    const batch = slow().send({ type: 'pause' })
+    done(done(batch, 2, 'task/predict-B.2-twin'), 2)
+    expect(contextOf(batch)).toMatchObject({ results: ['c0', null, 'c2', null], workers: { 'worker/a': 2 } })
+  })
+
   test('is stopped with its twin by a pause', () => {
     const batch = slow().send({ type: 'pause' })
     expect(told(batch)).toContain('task/predict-B.2-twin cancel')

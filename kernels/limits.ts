@@ -44,6 +44,8 @@ export const UNPACKED_RATIO_MAX = 400
 export const ARCHIVE_ENTRIES_MAX = 2_000_000
 /** A row group of Parquet is read whole. */
 export const ROW_GROUP_BYTES_MAX = 1024 ** 3
+/** An array that is stored column by column is read whole, to be turned. */
+export const COLUMN_MAJOR_BYTES_MAX = 1024 ** 3
 /** Names of one category. */
 export const CATEGORIES_MAX = 10_000
 /** A line of a text format, a quoted field with line ends in it included. */

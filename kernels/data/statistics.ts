@@ -90,6 +90,12 @@ export class SplitStatistics {
     return this.#gathering[column]?.seen()
   }
 
+  /** The first column in which there was an infinite number. */
+  infinite(): number | undefined {
+    const index = this.#gathering.findIndex((gathering) => gathering.isInfinite())
+    return index < 0 ? undefined : index
+  }
+
   /** From now on the target's values are classes. */
   countAsClasses(column: number): void {
     this.#gathering[column]?.countAsClasses()
@@ -159,6 +165,10 @@ class Gathering {
 
   seen(): Iterable<number> | undefined {
     return this.#times === undefined || this.#times.size > DISTINCT_MAX ? undefined : this.#times.keys()
+  }
+
+  isInfinite(): boolean {
+    return this.#min.some((min, g) => (this.#counts[g] ?? 0) > 0 && (min === -Infinity || this.#max[g] === Infinity))
   }
 
   countAsClasses(): void {

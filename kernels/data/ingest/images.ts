@@ -94,6 +94,10 @@ export async function readImages(
       if (image === undefined && (picture.height !== size[0] || picture.width !== size[1])) {
         throw malformed(each.name, `${size[0]} × ${size[1]} pixels as the first picture has (or say a size: image)`, `${picture.height} × ${picture.width}`) // prettier-ignore
       }
+      // To make it grey without being told would be to lose what it shows.
+      if (image?.channels === undefined && size[2] === 1 && picture.channels >= 3) {
+        throw malformed(each.name, 'a grey picture as the first one is (or say how many channels: image)', 'one in colour') // prettier-ignore
+      }
       fit(picture, size, pixels.subarray(filled * elements, (filled + 1) * elements))
       labels[filled++] = names.indexOf(each.label)
       read += each.entry.packedBytes
@@ -110,28 +114,38 @@ async function decoded({ zip, entry, name }: Labelled): Promise<Picture> {
   await using bytes = await zip.read(entry)
   const data = new Uint8Array(entry.sizeBytes)
   await bytes.read(data)
-  const { height, width } = sizeInHeader(data) ?? { height: 0, width: 0 }
+  const { height, width, components } = sizeInHeader(data) ?? { height: 0, width: 0, components: 0 }
   if (height < 1 || width < 1) throw malformed(name, 'a PNG or JPEG file', 'something else')
   if (height * width > PICTURE_PIXELS_MAX)
     throw malformed(name, `at most ${PICTURE_PIXELS_MAX} pixels`, `${height} × ${width}`)
+  if (components > 3) throw malformed(name, 'a JPEG file in grey or RGB', 'one of four inks (CMYK)')
   try {
     return data[0] === 0x89 ? fromPng(data) : await fromJpeg(data)
   } catch (error) {
-    throw malformed(name, 'a picture that can be decoded', error instanceof Error ? error.message : String(error))
+    const reason = error instanceof Error ? error.message : 'one that its decoder does not take'
+    throw malformed(name, 'a picture that can be decoded', reason)
   }
 }
 
-/** The size that the header claims: PNG's first chunk, JPEG's frame. */
-function sizeInHeader(data: Uint8Array): { readonly height: number; readonly width: number } | undefined {
+interface Header {
+  readonly height: number
+  readonly width: number
+  /** Of a JPEG's pixel; 0 of a PNG, which says it otherwise. */
+  readonly components: number
+}
+
+/** What the header claims: PNG's first chunk, JPEG's frame. */
+function sizeInHeader(data: Uint8Array): Header | undefined {
   const view = new DataView(data.buffer, data.byteOffset, data.byteLength)
   if (data.byteLength > 24 && view.getUint32(0) === 0x89504e47)
-    return { width: view.getUint32(16), height: view.getUint32(20) }
+    return { width: view.getUint32(16), height: view.getUint32(20), components: 0 }
   if (data.byteLength < 4 || view.getUint16(0) !== 0xffd8) return undefined
   for (let at = 2; at + 9 < data.byteLength;) {
     if (data[at] !== 0xff) return undefined
     const marker = data[at + 1] ?? 0
     const isFrame = marker >= 0xc0 && marker <= 0xcf && ![0xc4, 0xc8, 0xcc].includes(marker)
-    if (isFrame) return { height: view.getUint16(at + 5), width: view.getUint16(at + 7) }
+    if (isFrame)
+      return { height: view.getUint16(at + 5), width: view.getUint16(at + 7), components: view.getUint8(at + 9) }
     at += 2 + view.getUint16(at + 2)
   }
   return undefined

@@ -4,12 +4,15 @@
  * a split, and the column is what is left of the name.
  */
 import { KernelError } from '../../errors.ts'
+import { COLUMN_MAJOR_BYTES_MAX } from '../../limits.ts'
+import { elementCount } from '../../safetensors.ts'
 import type { Column } from '../column.ts'
 import { SPLITS } from '../manifest.ts'
 import type { SplitName } from '../manifest.ts'
 import { openBytes } from './bytes.ts'
 import type { ByteReader } from './bytes.ts'
 import { FILE_TYPE_BYTES } from './numbers.ts'
+import { TurnedBytes } from './turned.ts'
 import type { FileType } from './numbers.ts'
 import type { IngestFile, IngestOptions } from './request.ts'
 import type { RowSink } from './sink.ts'
@@ -31,7 +34,7 @@ export async function readNpy(
   for (const { path, name, split } of files) {
     arrays.push(await readHeader(opened.use(await openBytes(path, name)), name.replace(/^.*\//, ''), split))
   }
-  return await readArrays(arrays, sink, onBytes)
+  return await readArrays(files[0]?.name ?? '', arrays, sink, onBytes)
 }
 
 export async function readNpz(
@@ -49,7 +52,7 @@ export async function readNpz(
       arrays.push(await readHeader(opened.use(await zip.read(entry)), entry.name, split))
     }
   }
-  return await readArrays(arrays, sink, onBytes)
+  return await readArrays(files[0]?.name ?? '', arrays, sink, onBytes)
 }
 
 interface NamedArray extends TensorSource {
@@ -57,10 +60,12 @@ interface NamedArray extends TensorSource {
 }
 
 async function readArrays(
+  file: string,
   arrays: readonly NamedArray[],
   sink: RowSink,
   onBytes: (bytes: number) => void,
 ): Promise<readonly Column[]> {
+  if (arrays.length === 0) throw malformed(file, 'it holds no arrays')
   // Where some names say a split and others don't, no name does: `test` may be what a column is called.
   const isSplit = arrays.every(({ split }) => split !== undefined) && arrays.some(({ split }) => split === 'train')
   const sets = isSplit ? SPLITS.map((split) => arrays.filter((array) => array.split === split)) : [arrays]
@@ -100,9 +105,6 @@ async function readHeader(bytes: ByteReader, file: string, split: SplitName | un
   if (shapeText === undefined) throw malformed(name, 'its header has no shape')
   const shape = shapeText.split(',').flatMap((part) => (part.trim() === '' ? [] : [Number(part)]))
   checkShape(name, shape)
-  if (/'fortran_order':\s*True/.test(text) && shape.length > 1) {
-    throw malformed(name, 'it is stored column by column; save numpy.ascontiguousarray of it')
-  }
   const type = descr?.slice(1)
   if (type === undefined || !isFileType(type)) {
     const known = Object.keys(FILE_TYPE_BYTES).join(', ')
@@ -111,7 +113,21 @@ async function readHeader(bytes: ByteReader, file: string, split: SplitName | un
   const base = file.replace(/\.npy$/, '')
   const part = split ?? splitOfName(base)
   const column = part === undefined ? base : withoutSplit(base)
-  return { bytes, type, isLittle: descr?.[0] !== '>', shape, column, split: part }
+  const isByColumn = /'fortran_order':\s*True/.test(text) && shape.length > 1
+  const rows = isByColumn ? rowsOfColumns(bytes, shape, FILE_TYPE_BYTES[type]) : bytes
+  return { bytes: rows, type, isLittle: descr?.[0] !== '>', shape, column, split: part }
+}
+
+/** Rows of an array that is stored column by column (as pandas gives them): turned in memory, so of bounded size. */
+function rowsOfColumns(bytes: ByteReader, shape: readonly number[], valueBytes: number): ByteReader {
+  const sizeBytes = elementCount(shape) * valueBytes
+  if (sizeBytes > COLUMN_MAJOR_BYTES_MAX) {
+    throw malformed(
+      bytes.name,
+      `it is stored column by column, and of its ${sizeBytes} bytes at most ${COLUMN_MAJOR_BYTES_MAX} are turned; save numpy.ascontiguousarray of it`,
+    )
+  }
+  return new TurnedBytes(bytes, shape, valueBytes)
 }
 
 /** `x_train` → `x`; a name that is nothing but a split stays. */

@@ -34,6 +34,7 @@ export async function readParquet(
       },
     }
     const metadata = await readable(name, () => parquetMetadataAsync(file))
+    if (Number(metadata.num_rows) === 0) throw malformed(name, 'it has no rows')
     let first = 0
     if (table !== undefined) table.source = `${name}, row `
     for (const group of metadata.row_groups) {

@@ -37,6 +37,7 @@ export class RecordTable {
     const names = [...new Set(sample.flatMap((row) => Object.keys(row)))]
     const shapes = new Map(names.map((name) => [name, shapeOf(sample, name)]))
     const scalars = names.filter((name) => shapes.get(name) === undefined)
+    for (const name of scalars) checkValues(sample, name, options, file)
     const texts = sample.map((row) => scalars.map((name) => textOf(valueOf(row, name))))
     const types = inferTypes(scalars, texts, options, file)
     this.#fields = names.flatMap((name): Field[] => {
@@ -140,6 +141,25 @@ export function isFloats(list: ArrayLike<unknown> | undefined): list is Float32A
   return list instanceof Float64Array || list instanceof Float32Array
 }
 
+/** Values of which nothing can be made unless it is said what, or nothing at all. */
+function checkValues(sample: readonly Row[], name: string, { types = {} }: IngestOptions, file: string): void {
+  if (Object.hasOwn(types, name)) return // then it is the value that is wrong, and has a place
+  for (const row of sample) {
+    const value = valueOf(row, name)
+    if (typeof value === 'object' && value !== null && !(value instanceof Date)) {
+      throw invalidType(name, `skip, since ${file} has objects in it`)
+    }
+    if (typeof value === 'bigint' && !Number.isSafeInteger(Number(value))) {
+      throw invalidType(name, `number (rounded), category or skip, since ${file} has whole numbers beyond 2^53 in it`)
+    }
+  }
+}
+
+function invalidType(name: string, expected: string): KernelError {
+  const [path, found] = [`types.${name}`, 'nothing']
+  return new KernelError('request.invalid', `${path}: expected ${expected}, found ${found}`, { path, expected, found })
+}
+
 /** The shape of a field that holds lists; undefined for one that holds single values. */
 function shapeOf(sample: readonly Row[], name: string): readonly number[] | undefined {
   let value = sample.find((row) => isList(row[name]))?.[name]
@@ -161,7 +181,7 @@ function textOf(value: unknown): string {
   if (value === null || value === undefined) return ''
   if (value instanceof Date) return value.toISOString()
   if (typeof value === 'string') return value.trim()
-  return typeof value === 'object' ? JSON.stringify(value) : String(value as number | bigint | boolean) // what is left
+  return typeof value === 'object' ? jsonOf(value) : String(value as number | bigint | boolean) // what is left
 }
 
 function scalarOf(typed: TypedColumn, value: unknown, place: () => string): number {
@@ -216,8 +236,13 @@ function fillNested(into: Values, at: number, shape: readonly number[], value: u
 
 function describe(value: unknown): string {
   if (value === undefined) return 'nothing'
-  const text = typeof value === 'bigint' ? String(value) : JSON.stringify(value)
+  const text = jsonOf(value)
   return text.length > 60 ? `${text.slice(0, 57)}...` : text
+}
+
+/** Parquet has numbers that JSON knows nothing of. */
+function jsonOf(value: unknown): string {
+  return JSON.stringify(value, (_, inner: unknown) => (typeof inner === 'bigint' ? Number(inner) : inner))
 }
 
 function malformed(place: string, expected: string, found: string): KernelError {

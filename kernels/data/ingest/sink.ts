@@ -240,6 +240,11 @@ class Building {
     this.#filled = 0
     const { bytes, ...whole } = count === this.#capacity ? shard : cut(shard, this.#columns, count)
     this.statistics.take(whole)
+    const infinite = this.#columns[this.statistics.infinite() ?? -1]
+    if (infinite !== undefined) {
+      const expected = 'finite numbers, up to 3.4e38'
+      throw malformed(`column "${infinite.name}": expected ${expected}, found an infinite one`, { column: infinite.name, expected }) // prettier-ignore
+    }
     await this.#emit({ split: this.#split, bytes, count })
   }
 
@@ -300,6 +305,6 @@ function cut(
   return smaller
 }
 
-function malformed(reason: string): KernelError {
-  return new KernelError('data.malformed', `Cannot make a dataset of this: ${reason}`)
+function malformed(reason: string, data: Readonly<Record<string, string>> = {}): KernelError {
+  return new KernelError('data.malformed', `Cannot make a dataset of this: ${reason}`, data)
 }

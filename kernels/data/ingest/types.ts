@@ -127,7 +127,7 @@ export function inferTypes(
 }
 
 function inferType(name: string, texts: readonly string[], rows: number, file: string, isTarget: boolean): ColumnType {
-  if (texts.every((text) => Number.isFinite(Number(text)))) return 'number'
+  if (texts.every((text) => !Number.isNaN(Number(text)) || INFINITE.test(text))) return 'number'
   if (texts.every((text) => DATE.test(text))) {
     throw invalid(`types.${name}`, `date (days since 1970) or skip, since ${file} has dates in it`, 'nothing')
   }
@@ -139,6 +139,9 @@ function inferType(name: string, texts: readonly string[], rows: number, file: s
   }
   return 'category'
 }
+
+/** A number, too, though no reader takes it: a column of numbers must not become names because of one. */
+const INFINITE = /^[+-]?inf(inity)?$/i
 
 /** Fewer rows than this say little about how many different texts there will be. */
 const FREE_TEXT_ROWS = 50

@@ -78,7 +78,8 @@ function listed(zip: ZipFile, name: string): Promise<ZipEntry[]> {
         return reject(malformed(name, `its entry ${inside} is a link`))
       }
       if (entry.isEncrypted()) return reject(malformed(name, `its entry ${inside} is encrypted`))
-      const isHidden = /(^|\/)(\.|__MACOSX\/)/.test(inside)
+      // What systems leave in folders by themselves.
+      const isHidden = /(^|\/)(\.|__MACOSX\/|Thumbs\.db$|desktop\.ini$)/i.test(inside)
       if (!inside.endsWith('/') && !isHidden) {
         entries.push({ name: inside, sizeBytes: entry.uncompressedSize, packedBytes: entry.compressedSize, entry })
       }

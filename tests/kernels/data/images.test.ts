@@ -45,8 +45,30 @@ describe('a zip of pictures', () => {
     expect(read.values('image', 'test')).toEqual([30, 30, 30, 30])
   })
 
+  test('may have what systems leave in folders, and pictures of every kind of PNG and JPEG', async () => {
+    const leftover = Buffer.from('x')
+    const zip = await zipOf({
+      '__MACOSX/d/cat/._1.png': leftover,
+      'd/.DS_Store': leftover,
+      'd/cat/.DS_Store': leftover,
+      'd/cat/Thumbs.db': leftover,
+      'd/dog/desktop.ini': leftover,
+      'd/cat/1.png': png(8, 8, 3, 60),
+      'd/cat/2.png': png(8, 8, 1, 60),
+      'd/cat/3.PNG': png(8, 8, 4, 60),
+      'd/dog/4.png': png(8, 8, 2, 60),
+      'd/dog/5.JPEG': jpg(8, 8, 60),
+    })
+    const read = await ingest({ 'd.zip': zip })
+    expect(read.columns.map(({ name, shape }) => [name, shape])).toEqual([['image', [8, 8, 3]], ['label', []]]) // prettier-ignore
+    expect(read.values('label')).toEqual([0, 0, 0, 1, 1])
+    for (const value of read.values('image')) expect(Math.abs(value - 60)).toBeLessThan(4)
+  })
+
   test.each<[string, Record<string, Uint8Array>, string]>([
     ['another size', { 'a/1.png': png(2, 2, 1, 0), 'b/2.png': png(3, 2, 1, 0) }, 'd.zip/b/2.png: expected 2 × 2 pixels as the first picture has (or say a size: image), found 3 × 2'],
+    ['colour after grey', { 'a/1.png': png(2, 2, 1, 0), 'b/2.png': png(2, 2, 4, 0) }, 'd.zip/b/2.png: expected a grey picture as the first one is (or say how many channels: image), found one in colour'],
+    ['four inks', { 'a/1.jpg': inks(jpg(8, 8, 90)) }, 'd.zip/a/1.jpg: expected a JPEG file in grey or RGB, found one of four inks (CMYK)'],
     ['no picture', { 'a/1.png': Buffer.from('hello, this is no picture at all') }, 'd.zip/a/1.png: expected a PNG or JPEG file'],
     ['another file', { 'a/1.png': png(2, 2, 1, 0), 'a/notes.txt': Buffer.from('x') }, 'd.zip/a/notes.txt: expected a picture that ends in .png, .jpg or .jpeg'],
     ['more pixels than fit', { 'a/1.png': claiming(100_000, 100_000) }, 'd.zip/a/1.png: expected at most 67108864 pixels, found 100000 × 100000'],
@@ -55,6 +77,12 @@ describe('a zip of pictures', () => {
     await expect(ingest({ 'd.zip': await zipOf(files) })).rejects.toThrow(message)
   }) // prettier-ignore
 })
+
+/** A JPEG whose frame claims four components. */
+function inks(bytes: Uint8Array): Uint8Array {
+  const frame = bytes.findIndex((byte, i) => byte === 0xff && bytes[i + 1] === 0xc0)
+  return bytes.with(frame + 9, 4)
+}
 
 /** A small PNG whose header claims another size. */
 function claiming(height: number, width: number): Uint8Array {

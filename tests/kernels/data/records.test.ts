@@ -83,6 +83,25 @@ describe('Parquet', () => {
     )
   })
 
+  const parquet = (data: unknown[], type?: 'DOUBLE' | 'INT64' | 'JSON'): Uint8Array =>
+    new Uint8Array(parquetWriteBuffer({ columnData: [{ name: 'a', data, ...(type !== undefined && { type }) }] }))
+
+  test.each<[string, Uint8Array, string]>([
+    ['objects', parquet([{ u: 1 }, { u: 2 }], 'JSON'), 'types.a: expected skip, since d.parquet has objects in it'],
+    ['whole numbers beyond 2^53', parquet([2n ** 60n, 2n ** 60n + 1n], 'INT64'), 'types.a: expected number (rounded), category or skip'],
+    ['an infinite number', parquet([1, Infinity, 2], 'DOUBLE'), 'column "a": expected finite numbers'],
+    ['no rows', parquet([], 'DOUBLE'), 'Cannot read d.parquet as Parquet: it has no rows'],
+  ])('with %s is refused', async (_, bytes, message) => {
+    await expect(ingest({ 'd.parquet': bytes })).rejects.toThrow(message)
+  }) // prettier-ignore
+
+  test('with whole numbers beyond 2^53 is taken as it is said: rounded, or as names', async () => {
+    const bytes = parquet([2n ** 60n, 2n ** 60n + 1n], 'INT64')
+    expect((await ingest({ 'd.parquet': bytes }, { types: { a: 'number' } })).values('a')).toEqual([2 ** 60, 2 ** 60])
+    const { columns } = await ingest({ 'd.parquet': bytes }, { types: { a: 'category' } })
+    expect(columns[0]?.categories?.names).toEqual(['1152921504606846976', '1152921504606846977'])
+  })
+
   test('that is none is refused', async () => {
     await expect(ingest({ 'd.parquet': 'PAR1 and then nothing' })).rejects.toThrow(/Cannot read d.parquet as Parquet/)
   })

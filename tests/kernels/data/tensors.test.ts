@@ -65,9 +65,44 @@ describe('NPY files', () => {
     expect(found.map((value) => Math.round(value * 1e8) / 1e8)).toEqual([1, -2, 0.33325195, 0.00000006])
   })
 
+  test('stored column by column, as pandas gives them, come row by row', async () => {
+    const shape = fc.tuple(
+      fc.integer({ min: 1, max: 9 }),
+      fc.array(fc.integer({ min: 1, max: 4 }), { minLength: 1, maxLength: 3 }),
+    )
+    const type = fc.constantFrom<NpyType>('|u1', '<i2', '<f4', '<f8')
+    await fc.assert(
+      fc.asyncProperty(type, shape, async (of_, [rows, row]) => {
+        const dims = [rows, ...row]
+        const count = dims.reduce((a, b) => a * b, 1)
+        // The value of each place is its number in the order of rows; it is stored with the first index fastest.
+        const stored = Array.from({ length: count }, (_, place) => {
+          let [rest, number] = [place, 0]
+          for (const [d, dimension] of dims.entries()) {
+            number += (rest % dimension) * dims.slice(d + 1).reduce((a, b) => a * b, 1)
+            rest = Math.floor(rest / dimension)
+          }
+          return number % 251
+        })
+        const { buffer } = TYPES[of_].make(stored)
+        const read = await ingest({ 'x.npy': npy(of_, dims, new Uint8Array(buffer), 'True') })
+        expect(read.values('x')).toEqual(Array.from({ length: count }, (_, i) => i % 251))
+      }),
+      { numRuns: 40 },
+    )
+  })
+
   test.each<[string, Uint8Array, string]>([
     ['of text', npy('<U4', [1], new Uint8Array(16)), 'its values are <U4, expected numbers'],
-    ['stored column by column', npy('<f4', [2, 2], new Uint8Array(16), 'True'), 'save numpy.ascontiguousarray of it'],
+    ['stored column by column and too large to be turned', npy('<f4', [2 ** 20, 300], new Uint8Array(16), 'True'), 'save numpy.ascontiguousarray of it'],
+    ['stored column by column and cut short', npy('<f4', [2, 2], new Uint8Array(12), 'True'), 'cut short: [2, 2] needs 2 rows, it has 0'],
+    ['stored column by column and too long', npy('<f4', [2, 2], new Uint8Array(20), 'True'), 'too long: [2, 2] needs 2 rows'],
+    ['with an infinite number', of('<f4', [2], [1, Infinity]), 'column "x": expected finite numbers, up to 3.4e38, found an infinite one'],
+    ['with a number that float32 does not hold', of('<f8', [2], [-1e300, 1]), 'column "x": expected finite numbers'],
+    ['of one number', npy('<f4', [], new Uint8Array(4)), 'it holds one number, expected rows'],
+    ['of complex numbers', npy('<c8', [1], new Uint8Array(8)), 'its values are <c8, expected numbers'],
+    ['of fields', Buffer.from(Buffer.from(npy('<f4', [1], new Uint8Array(4))).toString('latin1').replace("'<f4'", "[('a', '<f4')]"), 'latin1'), 'its values are structured'],
+    ['without rows', npy('<f4', [0, 3], new Uint8Array(0)), 'it has no rows'],
     ['cut short', of('<f4', [2], [1, 2]).subarray(0, -4), 'cut short: [2] needs 2 rows, it has 1'],
     ['too large a number', npy('<i8', [1], new Uint8Array(BigInt64Array.of(2n ** 40n).buffer)), 'expected whole numbers of 32 bits, found 1099511627776'],
     ['another file', Buffer.from('hello, world'), 'it does not start as one'],

@@ -16,7 +16,7 @@ export class ModelsCard {
   #chosen = null
 
   constructor(element) {
-    element.replaceChildren(this.#table.element, this.#title, this.#origin, this.#results)
+    element.replaceChildren(this.#title, this.#origin, this.#results, this.#table.element)
   }
 
   /** How many there are, as far as they are listed. */

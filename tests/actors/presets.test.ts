@@ -7,6 +7,8 @@ import type { JobSpec } from '../../machines/spec.ts'
 import type { JobView } from '../../machines/views.ts'
 import { House } from './house.ts'
 import type { RunningHouse } from './house.ts'
+import { leastSquaresR2 } from './least-squares.ts'
+import type { TableRow } from './least-squares.ts'
 
 /** Iris, with another fifth held back in each. */
 const irises = [1, 2, 3, 4].map((seed) => ({
@@ -15,10 +17,16 @@ const irises = [1, 2, 3, 4].map((seed) => ({
   options: { ...iris().options, split: { seed, validation: 0, test: 0.2 } },
 }))
 
+const carses = [1, 2, 3, 4].map((seed) => ({
+  ...cars(),
+  name: `cars-${seed}`,
+  options: { ...cars().options, split: { seed, validation: 0, test: 0.2 } },
+}))
+
 let house: House
 let fleet: RunningHouse
 beforeAll(async () => {
-  house = await House.stores(iris(), cars(), ...irises)
+  house = await House.stores(iris(), cars(), ...irises, ...carses)
   fleet = await house.start()
   await house.worker(fleet, 1)
 })
@@ -32,6 +40,14 @@ async function whole(preset: PresetSpec): Promise<JobSpec> {
 
 async function trained(preset: PresetSpec): Promise<JobView> {
   return jobView(await fleet.train(`${preset.dataset.name}-${preset.preset}`, await whole(preset)))
+}
+
+/** The R² of least squares on the rows that a split of the cars holds back. */
+async function leastSquaresOf(name: string): Promise<number> {
+  const rowsOf = async (split: 'train' | 'test'): Promise<TableRow[]> => {
+    return (await house.datasets.rows({ name }, { split, offset: 0, limit: 1_000 })).rows
+  }
+  return leastSquaresR2(await rowsOf('train'), await rowsOf('test'), 'mpg')
 }
 
 const problemsOf = async (preset: PresetSpec): Promise<string[]> => {
@@ -53,17 +69,27 @@ describe('a preset', () => {
     expect(right / examples).toBeGreaterThanOrEqual(0.95)
   })
 
-  test.each([
-    // What a linear fit reaches on the fifth that the split holds back; a network is better by some points.
-    ['linear', 0.74],
-    ['mlp', 0.8],
-  ] as const)('%s says how far cars go, though some horsepowers are missing', async (preset, r2) => {
-    const view = await trained({ preset, dataset: { name: 'cars' } })
-    expect(view).toMatchObject({ state: 'completed' })
-    expect(view.evaluation?.r2).toBeGreaterThan(r2)
-    // In miles a gallon, although the target was scaled.
-    expect(view.evaluation?.rmse).toBeGreaterThan(1.5)
-    expect(view.evaluation?.rmse).toBeLessThan(4)
+  // On the fifths that seeds 1 to 8 hold back, least squares reach an R² of 0.74 to 0.86, 0.805 in the mean; the network
+  // 0.86. So a figure is held against what least squares reach on the same rows, never against one number for all.
+  test('linear says how far cars go as well as least squares do, though some horsepowers are missing', async () => {
+    for (const { name } of carses) {
+      const view = await trained({ preset: 'linear', dataset: { name } })
+      expect(view).toMatchObject({ state: 'completed' })
+      expect(Math.abs((view.evaluation?.r2 ?? 0) - (await leastSquaresOf(name)))).toBeLessThan(0.01)
+      // In miles a gallon, although the target was scaled.
+      expect(view.evaluation?.rmse).toBeGreaterThan(2.5)
+      expect(view.evaluation?.rmse).toBeLessThan(4.5)
+    }
+  })
+
+  test('mlp says it better than least squares do, over fifths that it has not seen', async () => {
+    let better = 0
+    for (const { name } of carses) {
+      const view = await trained({ preset: 'mlp', dataset: { name } })
+      expect(view).toMatchObject({ state: 'completed' })
+      better += ((view.evaluation?.r2 ?? 0) - (await leastSquaresOf(name))) / carses.length
+    }
+    expect(better).toBeGreaterThan(0.02)
   })
 
   test('autoencoder gives back what it was given', async () => {

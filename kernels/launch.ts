@@ -13,6 +13,7 @@ import { fileURLToPath } from 'node:url'
 import { BACKENDS } from './backend.ts'
 import type { BackendChoice, BackendName } from './backend.ts'
 import { INSTALLABLE, INSTALLED_FILE } from './backends/installed.ts'
+import { DRIVER_FOLDER } from './backends/nvidia.ts'
 
 export interface LaunchOptions {
   cacheDir: string
@@ -48,6 +49,7 @@ export function launchOf(backend: BackendName, { cacheDir, scratchDir, backendsD
     join(cacheDir, '*'),
     join(scratchDir, '*'),
     ...(native && backendsDir !== undefined ? [join(backendsDir, '*')] : []),
+    ...(backend === 'tensorflow-gpu' ? [join(DRIVER_FOLDER, '*')] : []),
   ]
   return {
     settings: { backend, native, scratchDir, ...(backendsDir !== undefined && { backendsDir }) },

@@ -4,7 +4,8 @@
  * (`install.ts`), and this driver takes from there the add-on and the package's kernels, nothing else of it.
  *
  * One thread a process: that scales better than threads do, and a CNN's gradients are the same on every run.
- * oneDNN chooses its loops by the processor, so the processor is part of the fingerprint.
+ * oneDNN chooses its loops by the processor, so the processor is part of the fingerprint; a GPU's libraries choose theirs by
+ * the GPU, whose model is part of it too.
  *
  * Two things of the package are mended without touching its files. It calls `util.isNullOrUndefined`, which Node 23
  * removed; and it asks for the package `@tensorflow/tfjs`, for which it gets our own tfjs-core: one engine, one registry.
@@ -14,9 +15,11 @@ import { cpus } from 'node:os'
 import util from 'node:util'
 import type { BackendDriver, BackendTraits } from '../backend.ts'
 import { KernelError } from '../errors.ts'
+import { driverModels } from './nvidia.ts'
 import type { Tf } from '../tfjs.ts'
 import { installedBackend } from './installed.ts'
 import type { InstallableName } from './installed.ts'
+import { DETERMINISTIC } from './tensorflow/deterministic.ts'
 import { replaceKernels } from './tensorflow/kernels.ts'
 import type { Binding, NodeBackend } from './tensorflow/kernels.ts'
 
@@ -53,6 +56,7 @@ async function loadPackage(name: InstallableName, backendsDir: string | undefine
     TF_ENABLE_ONEDNN_OPTS: ONE_DNN,
     TF_CPP_MIN_LOG_LEVEL: '2',
     TF_FORCE_GPU_ALLOW_GROWTH: 'true',
+    ...(name === 'tensorflow-gpu' && DETERMINISTIC),
   })
   ;(util as { isNullOrUndefined?: (value: unknown) => boolean }).isNullOrUndefined ??= (value) => value == null // see the head
   const ours = createRequire(import.meta.url).resolve('@tensorflow/tfjs-core')
@@ -80,13 +84,19 @@ async function startTensorflow(tf: Tf, name: InstallableName, loaded: Loaded): P
   const { binding, packageName, NodeJSKernelBackend } = loaded
   const backend = new NodeJSKernelBackend(binding, packageName)
   if (name === 'tensorflow-gpu' && !backend.isUsingGpuDevice) {
-    throw new KernelError('backend.unavailable', 'TensorFlow sees no CUDA device: it needs a driver, CUDA and cuDNN')
+    const [model] = driverModels()
+    const why = model
+      ? `the driver has ${model}, so CUDA or cuDNN is missing or too old`
+      : 'it needs a driver, CUDA and cuDNN'
+    throw new KernelError('backend.unavailable', `TensorFlow sees no CUDA device: ${why}`)
   }
   tf.registerBackend('tensorflow', () => backend)
   await tf.setBackend('tensorflow')
   const { oneDnn } = replaceKernels(tf, backend)
   const dnn = `oneDNN ${ONE_DNN}${oneDnn ? ', by name too' : ''}`
-  const engine = `TensorFlow ${binding.TF_Version}, ${dnn}, ${cpus()[0]?.model ?? process.arch}`
-  const device = name === 'tensorflow-gpu' ? { device: { name: 'CUDA device', isHardware: true } } : {}
+  const gpu = name === 'tensorflow-gpu' ? driverModels().join(', ') || 'CUDA device' : undefined
+  const processors = [cpus()[0]?.model ?? process.arch, ...(gpu === undefined ? [] : [gpu])].join(', ')
+  const engine = `TensorFlow ${binding.TF_Version}, ${dnn}, ${processors}`
+  const device = gpu === undefined ? {} : { device: { name: gpu, isHardware: true } }
   return { kernelVersion: 4, simd: true, threads: 1, engine, ...device }
 }

@@ -1,7 +1,8 @@
-import { chmodSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { chmodSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { delimiter, join } from 'node:path'
 import { afterAll, afterEach, expect, it, vi } from 'vitest'
+import { driverModels } from '../../kernels/backends/nvidia.ts'
 import { parseGpus, readGpus } from '../../kernels/gpus.ts'
 
 const folder = mkdtempSync(join(tmpdir(), 'tf-gpus-'))
@@ -31,3 +32,17 @@ it.skipIf(process.platform === 'win32')(
     ])
   },
 )
+
+it('the models of GPUs are read from their driver, each once, and none where there is no driver', () => {
+  const bus = join(folder, 'bus')
+  expect(driverModels(bus)).toEqual([])
+  for (const [place, model] of Object.entries({
+    '0000:01:00.0': 'NVIDIA L4',
+    '0000:02:00.0': 'NVIDIA L4',
+    '0000:03:00.0': 'NVIDIA H100 80GB HBM3',
+  })) {
+    mkdirSync(join(bus, place), { recursive: true })
+    writeFileSync(join(bus, place, 'information'), `Model: \t\t ${model}\nIRQ:   \t\t 42\n`)
+  }
+  expect(driverModels(bus)).toEqual(['NVIDIA H100 80GB HBM3', 'NVIDIA L4'])
+})

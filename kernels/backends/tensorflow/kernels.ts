@@ -14,6 +14,7 @@
  */
 import type { KernelBackend, KernelConfig, NamedAttrMap, Tensor, TensorInfo } from '@tensorflow/tfjs-core'
 import type { Tf } from '../../tfjs.ts'
+import { depthwiseFilterGradient, repeatGradient } from './deterministic.ts'
 
 /** The parts of the add-on and of the package's back end that are used here; the rest is between the two. */
 export interface Binding {
@@ -62,7 +63,20 @@ export function replaceKernels(tf: Tf, backend: NodeBackend): { readonly oneDnn:
     replaceMaxPooling(tf, backend)
     replaceFusedConvolution(tf, backend)
   }
+  if (backend.isUsingGpuDevice) replaceUnordered(tf)
   return { oneDnn }
+}
+
+/** Gradients that a GPU has no order for; see `deterministic.ts`. */
+function replaceUnordered(tf: Tf): void {
+  replace(tf, 'DepthwiseConv2dNativeBackpropFilter', () => ({ inputs, attrs }) => {
+    const { x, dy } = inputs as { x: TensorInfo; dy: TensorInfo } // what the operation gives its kernel
+    return depthwiseFilterGradient(tf, x, dy, attrs ?? {})
+  })
+  replace(tf, 'ResizeNearestNeighborGrad', (usual) => (args) => {
+    const { images, dy } = args.inputs as { images: TensorInfo; dy: TensorInfo } // as above
+    return (args.attrs?.['alignCorners'] === true ? null : repeatGradient(tf, images, dy)) ?? usual(args)
+  })
 }
 
 /** The package's own calls methods that tensors have in the whole of tfjs, and not with its core alone. */

@@ -224,19 +224,19 @@ describe.skipIf(!has('chromium'))('the page in Chromium', () => {
     await fleet.project(id, 'batch')
 
     const page = await signedIn()
-    await expect.poll(() => page.text('#batches')).toMatch(/cat-evaluate\s*evaluate · ada · \w+/)
+    await expect.poll(() => page.text('#batches'), { timeout: 10_000 }).toMatch(/cat-evaluate\s*evaluate · ada · \w+/)
     const press = async (word: string): Promise<void> => {
-      await expect.poll(() => page.text('#batches tbody')).toContain(word)
+      await expect.poll(() => page.text('#batches tbody'), { timeout: 10_000 }).toContain(word)
       await page.evaluate(
         `[...document.querySelectorAll('#batches button')].find((button) => button.textContent === '${word}').click()`,
       )
     }
     const state = async (): Promise<unknown> => (await fleet.client.read(address('batch', id)))?.value
     await press('Pause')
-    await expect.poll(state).toBe('paused')
+    await expect.poll(state, { timeout: 10_000 }).toBe('paused')
     await fleet.project(id, 'batch')
     await press('Resume')
-    await expect.poll(state).not.toBe('paused')
+    await expect.poll(state, { timeout: 10_000 }).not.toBe('paused')
   })
 
   test('without a session the page asks for a token, takes one, and signs out', async () => {

@@ -52,7 +52,7 @@ test('who asks again for a job that is there gets it, and a job that ended makes
   expect((await submit()).status).toBe(429)
   const { id } = (await second.json()) as { id: string }
   await fleet.request(`/v1/jobs/${id}/cancel`, { method: 'POST' })
-  await expect.poll(async () => (await submit()).status).toBe(201)
+  await expect.poll(async () => (await submit()).status, { timeout: 10_000 }).toBe(201)
 })
 
 test('a submission that is sent again through another gateway counts once', async () => {

@@ -33,10 +33,13 @@ interface Speaker {
 
 type Note = Speaker & ({ readonly kind: 'join' } | { readonly kind: 'end'; readonly end: WindowEnd })
 
-type Saying = Speaker & { readonly kind: 'leaf' | 'state'; readonly step: number } & (
-    | { readonly base64: string }
-    | { readonly sha256: string }
-  )
+type WithoutBytes<Message> = Message extends unknown ? Omit<Message, 'bytes'> : never
+
+interface Saying {
+  readonly window: string
+  readonly said: WithoutBytes<Exclude<SyncMessage, { kind: 'join' }>>
+  readonly content: { readonly base64: string } | { readonly sha256: string }
+}
 
 /** What is more goes by the blob store: Redis cuts off a subscriber that is behind by some megabytes. */
 const PUBLISHED_MAX_BYTES = 256 * 1024
@@ -145,23 +148,22 @@ export class WindowExchange implements AsyncDisposable {
   async #tell(message: SyncMessage): Promise<void> {
     if (this.#stop.signal.aborted) return
     const { window, job } = this.#options
-    const { member, replica, kind } = message
     try {
-      if (kind === 'join') {
-        await this.#append({ window, member, replica, kind })
+      if (message.kind === 'join') {
+        await this.#append({ window, ...message })
         return
       }
-      const { step, bytes } = message
+      const { bytes, ...said } = message
       const content = await this.#contentOf(bytes)
       this.#options.moved.exchangeBytes += bytes.byteLength
-      const saying: Saying = { window, member, replica, kind, step, ...content }
+      const saying: Saying = { window, said, content }
       await this.#services.client.publish(exchangeStream(job), saying as unknown as Json) // plain data
     } catch (error) {
       this.#trouble(error)
     }
   }
 
-  async #contentOf(bytes: Uint8Array): Promise<{ readonly base64: string } | { readonly sha256: string }> {
+  async #contentOf(bytes: Uint8Array): Promise<Saying['content']> {
     if (bytes.byteLength <= PUBLISHED_MAX_BYTES) return { base64: Buffer.from(bytes).toString('base64') }
     const { sha256 } = await this.#services.blobs.put(bytes)
     this.#told.add(sha256)
@@ -190,12 +192,11 @@ export class WindowExchange implements AsyncDisposable {
     }
   }
 
-  async #hear(saying: Saying, hear: (message: SyncMessage) => void): Promise<void> {
-    const { kind, member, replica, step } = saying
-    const bytes = 'base64' in saying ? Buffer.from(saying.base64, 'base64') : await this.#bytesOf(saying.sha256)
+  async #hear({ said, content }: Saying, hear: (message: SyncMessage) => void): Promise<void> {
+    const bytes = 'base64' in content ? Buffer.from(content.base64, 'base64') : await this.#bytesOf(content.sha256)
     if (bytes === null || this.#stop.signal.aborted) return
     this.#options.moved.exchangeBytes += bytes.byteLength
-    hear({ kind, member, replica, step, bytes })
+    hear({ ...said, bytes })
   }
 
   /** Null when they are gone already: their member has ended, and this one computes for itself. */
@@ -227,6 +228,6 @@ export class WindowExchange implements AsyncDisposable {
   }
 }
 
-function isOfOther({ window, member }: Saying, own: WindowOptions): boolean {
-  return window === own.window && member !== own.member
+function isOfOther({ window, said }: Saying, own: WindowOptions): boolean {
+  return window === own.window && said.member !== own.member
 }

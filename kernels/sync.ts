@@ -34,10 +34,13 @@ import type { NamedTensor } from './safetensors.ts'
 import { checkSettings, leafOf } from './step.ts'
 import type { Leaf, TrainSettings } from './step.ts'
 
-/** What members tell each other. `step` counts from the window's start. */
+/**
+ * What members tell each other. `replica` is the speaker's own, so that whichever message of it comes first says who it is;
+ * a leaf is `of` any replica. `step` counts from the window's start.
+ */
 export type SyncMessage =
   | { kind: 'join'; member: string; replica: number }
-  | { kind: 'leaf'; member: string; replica: number; step: number; bytes: Uint8Array }
+  | { kind: 'leaf'; member: string; replica: number; of: number; step: number; bytes: Uint8Array }
   | { kind: 'state'; member: string; replica: number; step: number; bytes: Uint8Array }
 
 export interface Exchange {
@@ -222,8 +225,7 @@ class Window {
     this.#leafMs = Math.max(this.#leafMs, tookMs)
     this.#leaves.set(keyOf(step, replica), full)
     if (this.#members.size > 1) {
-      const { member } = this.#exchange
-      this.#exchange.tell({ kind: 'leaf', member, replica, step, bytes: this.#encodeLeaf(full) })
+      this.#tellLeaf(replica, step, full)
     }
     this.#options.onStep?.({
       step: step + 1,
@@ -299,10 +301,10 @@ class Window {
   }
 
   /** Says whether the one who sent it must be told where we are. */
-  #takeLeaf({ step, replica, bytes }: Extract<SyncMessage, { kind: 'leaf' }>, member: Member): boolean {
+  #takeLeaf({ step, of, bytes }: Extract<SyncMessage, { kind: 'leaf' }>, member: Member): boolean {
     if (step >= this.#done) {
       member.absent = false
-      if (!this.#leaves.has(keyOf(step, replica))) this.#leaves.set(keyOf(step, replica), this.#decodeLeaf(bytes))
+      if (!this.#leaves.has(keyOf(step, of))) this.#leaves.set(keyOf(step, of), this.#decodeLeaf(bytes))
       return false
     }
     if (!member.absent || member.rescues >= SYNC_RESCUES_MAX) return false
@@ -314,13 +316,18 @@ class Window {
 
   /** Tells who has come, or was left behind, where we are: the state before the present step, and its leaves so far. */
   async #welcome(): Promise<void> {
-    const { member } = this.#exchange
     if (this.#done > 0) this.#tellState()
     for (const [key, leaf] of this.#leaves) {
-      const [step = 0, replica = 0] = key.split('.').map(Number)
-      this.#exchange.tell({ kind: 'leaf', member, replica, step, bytes: this.#encodeLeaf(leaf) })
+      const [step = 0, of = 0] = key.split('.').map(Number)
+      this.#tellLeaf(of, step, leaf)
     }
     await nextTurn()
+  }
+
+  #tellLeaf(of: number, step: number, leaf: FullLeaf): void {
+    const { member } = this.#exchange
+    const { replica } = this.#settings
+    this.#exchange.tell({ kind: 'leaf', member, replica, of, step, bytes: this.#encodeLeaf(leaf) })
   }
 
   async #readStatistics(): Promise<Float32Array[]> {

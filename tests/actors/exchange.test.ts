@@ -55,7 +55,9 @@ describe.each(transports)('members of a window on %s', (transport) => {
   ])('hear leaves of %s bytes, whole and counted on both sides', async (_, bytes) => {
     const { a, b } = await pair()
     a.exchange.tell(a.leaf(3, bytes))
-    await expect.poll(() => b.heard.at(-1)).toMatchObject({ kind: 'leaf', member: 'member-0', step: 3 })
+    await expect
+      .poll(() => b.heard.at(-1))
+      .toMatchObject({ kind: 'leaf', member: 'member-0', replica: 0, of: 2, step: 3 })
     const last = b.heard.at(-1)
     expect(last?.kind === 'leaf' && Buffer.compare(last.bytes, bytes)).toBe(0)
     expect([a.moved.exchangeBytes, b.moved.exchangeBytes]).toEqual([bytes.length, bytes.length])
@@ -100,5 +102,5 @@ describe.each(transports)('members of a window on %s', (transport) => {
 })
 
 function leafOf(member: string, replica: number): (step: number, bytes: Uint8Array) => SyncMessage {
-  return (step, bytes) => ({ kind: 'leaf', member, replica, step, bytes })
+  return (step, bytes) => ({ kind: 'leaf', member, replica, of: 2, step, bytes })
 }

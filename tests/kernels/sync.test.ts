@@ -23,6 +23,10 @@ function scripted(answers: (told: SyncMessage) => SyncMessage[] = () => []): Exc
   }
 }
 
+function byItsOwner(leaf: Extract<SyncMessage, { kind: 'leaf' }>): SyncMessage {
+  return { ...leaf, member: `of ${leaf.of}`, replica: leaf.of }
+}
+
 describe('replicas that go together', () => {
   let compiled: CompiledModel
   let alone: RoundResult
@@ -52,19 +56,35 @@ describe('replicas that go together', () => {
   })
 
   it('take the leaves of others as their own, and do not compute those', async () => {
-    const others = told.filter((message) => message.kind === 'leaf' && message.replica !== 0)
-    const exchange = scripted((message) =>
-      message.kind === 'join' ? others.map((leaf) => ({ ...leaf, member: `of ${leaf.replica}` })) : [],
-    )
+    const others = told.filter((message) => message.kind === 'leaf').filter(({ of }) => of !== 0)
+    const exchange = scripted((message) => (message.kind === 'join' ? others.map(byItsOwner) : []))
     const helped = await window({}, exchange)
     expect(helped.weights).toEqual(alone.weights)
-    expect(exchange.told.flatMap((message) => (message.kind === 'leaf' ? message.replica : []))).toEqual([0, 0, 0, 0, 0, 0]) // prettier-ignore
+    expect(exchange.told.flatMap((message) => (message.kind === 'leaf' ? message.of : []))).toEqual([0, 0, 0, 0, 0, 0]) // prettier-ignore
+  })
+
+  it('know each other by whichever message comes first, also by a leaf of somebody else', async () => {
+    const pair = { batchSizes: [8, 16] }
+    const source = scripted((message) => (message.kind === 'join' ? [{ kind: 'join', member: 'mute', replica: 1 }] : [])) // prettier-ignore
+    const expected = await window(pair, source)
+    const leaves = source.told.filter((message) => message.kind === 'leaf')
+    const heard: SyncMessage[] = leaves.filter(({ of }) => of === 0).slice(0, 1).map((leaf) => ({ ...leaf, member: 'one', replica: 1 })) // prettier-ignore
+    const told: SyncMessage[] = []
+    const its = leaves.filter(({ of }) => of === 1).map(byItsOwner)
+    const exchange: Exchange = {
+      member: 'me',
+      tell: (message) => void told.push(message),
+      heard: () => heard.splice(0),
+      wait: async () => void heard.push(...its.splice(0, 1)),
+    }
+    expect((await window(pair, exchange)).weights).toEqual(expected.weights)
+    expect(told.flatMap((message) => (message.kind === 'leaf' ? message.of : []))).toEqual([0, 0, 0, 0, 0])
   })
 
   it('go on from the state of another, with the same end and the same sums', async () => {
     // Who joins in the middle is told the state of the step that the others are at.
     const first = scripted((message) =>
-      message.kind === 'leaf' && message.step === 3 && message.replica === 0
+      message.kind === 'leaf' && message.step === 3 && message.of === 0
         ? [{ kind: 'join', member: 'late', replica: 1 }]
         : message.kind === 'join'
           ? [{ kind: 'join', member: 'mute', replica: 2 }]
@@ -137,7 +157,7 @@ describe('replicas that go together', () => {
         const onTell = (message: SyncMessage): void => {
           for (const other of processes) if (other !== processes[replica]) other.hear(message)
           // The third one's process is gone after a while.
-          if (message.kind === 'leaf' && message.replica === 2 && ++leaves === 20) void processes[2]?.stop()
+          if (message.kind === 'leaf' && message.of === 2 && ++leaves === 20) void processes[2]?.stop()
         }
         return processes[replica]!.run(request, { onTell })
       }

@@ -25,13 +25,10 @@ export interface ExchangeServices extends Pick<Telemetry, 'trouble'> {
 /** What a window came to, as one member tells the rest. Plain data. */
 export type WindowEnd = Readonly<Record<string, Json>>
 
-interface Speaker {
-  readonly window: string
-  readonly member: string
-  readonly replica: number
-}
-
-type Note = Speaker & ({ readonly kind: 'join' } | { readonly kind: 'end'; readonly end: WindowEnd })
+type Note = { readonly window: string; readonly member: string; readonly replica: number } & (
+  | { readonly kind: 'join' }
+  | { readonly kind: 'end'; readonly end: WindowEnd }
+)
 
 type WithoutBytes<Message> = Message extends unknown ? Omit<Message, 'bytes'> : never
 

@@ -11,7 +11,7 @@ import type { CommonOptions } from './api-command.ts'
 import { barOf } from './bar.ts'
 import { summaryOf } from './batches.ts'
 import { CliError, EXIT } from './errors.ts'
-import { duration, print } from './output.ts'
+import { duration, print, printEvent } from './output.ts'
 import { failureOf } from './watch.ts'
 
 /** Follows a batch job to its end, and throws when that is not a good one. */
@@ -59,9 +59,7 @@ interface Display {
 }
 
 function jsonDisplay(): Display {
-  const write = (type: string, value: object): boolean =>
-    process.stdout.write(`${JSON.stringify({ type, ...value })}\n`)
-  return { job: (job) => void write('state', { job }), log: (line) => void write('log', line), end: () => {} }
+  return { job: (job) => printEvent('state', { job }), log: (line) => printEvent('log', line), end: () => {} }
 }
 
 function liveDisplay(): Display {

@@ -17,6 +17,11 @@ export function printJson(value: unknown): void {
   print(JSON.stringify(value, null, 2))
 }
 
+/** An event of something that is watched, as a line of JSON. */
+export function printEvent(type: string, value: object): void {
+  print(JSON.stringify({ type, ...value }))
+}
+
 /** For what is not the result: progress, warnings, errors. */
 export function note(text: string): void {
   process.stderr.write(`${text}\n`)

@@ -8,7 +8,7 @@ import type { SweepView } from '../machines/sweep-spec.ts'
 import type { Api } from './api.ts'
 import { barOf } from './bar.ts'
 import { CliError, EXIT } from './errors.ts'
-import { duration, fixed, print, table } from './output.ts'
+import { duration, fixed, print, printEvent, table } from './output.ts'
 
 /** Of a live display: more would not stand still. */
 const LEADERS = 5
@@ -76,7 +76,7 @@ interface Display {
 
 function jsonDisplay(): Display {
   return {
-    sweep: (sweep) => void process.stdout.write(`${JSON.stringify({ type: 'state', sweep })}\n`),
+    sweep: (sweep) => printEvent('state', { sweep }),
     end: () => {},
   }
 }

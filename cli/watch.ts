@@ -9,7 +9,7 @@ import type { JobView, LogLine, MetricLine } from '../machines/views.ts'
 import type { Api } from './api.ts'
 import { barOf } from './bar.ts'
 import { CliError, EXIT } from './errors.ts'
-import { duration, fixed, percent } from './output.ts'
+import { duration, fixed, percent, printEvent } from './output.ts'
 
 export interface WatchOptions {
   readonly signal: AbortSignal
@@ -60,12 +60,10 @@ interface Display {
 }
 
 function jsonDisplay(): Display {
-  const write = (type: string, value: object): boolean =>
-    process.stdout.write(`${JSON.stringify({ type, ...value })}\n`)
   return {
-    job: (job) => write('state', { job }),
-    metric: (line) => write('metrics', line),
-    log: (line) => write('log', line),
+    job: (job) => printEvent('state', { job }),
+    metric: (line) => printEvent('metrics', line),
+    log: (line) => printEvent('log', line),
     end: () => {},
   }
 }

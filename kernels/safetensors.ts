@@ -163,13 +163,7 @@ function view(bytes: Uint8Array, bodyStart: number, entry: Entry): NamedTensor {
   const { name, shape, dtype } = entry
   const element = ELEMENT_BYTES[dtype]
   const length = (entry.end - entry.start) / element
-  let { buffer } = bytes
-  let offset = bytes.byteOffset + bodyStart + entry.start
-  if (offset % element !== 0) {
-    // A copy, and not by `slice`, which on a Buffer gives a view.
-    buffer = new Uint8Array(bytes.subarray(bodyStart + entry.start, bodyStart + entry.end)).buffer
-    offset = 0
-  }
+  const { buffer, offset } = alignedAt(bytes, bodyStart + entry.start, entry.end - entry.start, element)
   switch (dtype) {
     case 'F32':
       return { name, shape, dtype, data: new Float32Array(buffer, offset, length) }
@@ -187,6 +181,19 @@ function view(bytes: Uint8Array, bodyStart: number, entry: Entry): NamedTensor {
     case 'U8':
       return { name, shape, dtype, data: new Uint8Array(buffer, offset, length) }
   }
+}
+
+/** Where a typed array of elements of this size may look at bytes: where they are, or in a copy when they lie odd. */
+export function alignedAt(
+  bytes: Uint8Array,
+  start: number,
+  sizeBytes: number,
+  elementBytes: number,
+): { readonly buffer: ArrayBufferLike; readonly offset: number } {
+  const offset = bytes.byteOffset + start
+  if (offset % elementBytes === 0) return { buffer: bytes.buffer, offset }
+  // Not by `slice`, which on a Buffer gives a view.
+  return { buffer: new Uint8Array(bytes.subarray(start, start + sizeBytes)).buffer, offset: 0 }
 }
 
 export function elementCount(shape: readonly number[]): number {

@@ -6,6 +6,15 @@
  *     const { outputs, classes } = await predict(tf, model, [{ column: value, ... }])
  */
 // kernels/layer.ts
+function problem(path, expected, found) {
+	const shown = describe(found);
+	return {
+		path,
+		expected,
+		found: shown,
+		message: `${path}: expected ${expected}, found ${shown}`
+	};
+}
 function describe(value) {
 	if (value === void 0) return "nothing";
 	const text = typeof value === "string" ? value : JSON.stringify(value);
@@ -112,15 +121,8 @@ var Filling = class {
 		}), value);
 		return 0;
 	}
-	#complain(path, expected, value) {
-		if (this.problems.length >= PROBLEMS_MAX) return;
-		const found = describe(value);
-		this.problems.push({
-			path,
-			expected,
-			found,
-			message: `${path}: expected ${expected}, found ${found}`
-		});
+	#complain(path, expected, found) {
+		if (this.problems.length < PROBLEMS_MAX) this.problems.push(problem(path, expected, found));
 	}
 };
 function onlyOf(value) {

@@ -5,7 +5,7 @@
  * with the names that the source used for them where it used names; a missing one is −1, so it is int32 wherever one
  * may be missing.
  */
-import { elementCount } from '../safetensors.ts'
+import { alignedAt, elementCount } from '../safetensors.ts'
 
 export type Dtype = 'uint8' | 'int32' | 'float32'
 export type Values = Uint8Array | Int32Array | Float32Array
@@ -60,9 +60,7 @@ export function newValues(dtype: Dtype, length: number): Values {
 /** A view of bytes as values; copied where an odd slice is misaligned. */
 export function valuesAt(bytes: Uint8Array, dtype: Dtype, offset: number, length: number): Values {
   const size = ELEMENT_BYTES[dtype]
-  const isAligned = (bytes.byteOffset + offset) % size === 0
-  const { buffer } = isAligned ? bytes : bytes.slice(offset, offset + length * size)
-  const at = isAligned ? bytes.byteOffset + offset : 0
+  const { buffer, offset: at } = alignedAt(bytes, offset, length * size, size)
   if (dtype === 'uint8') return new Uint8Array(buffer, at, length)
   return dtype === 'int32' ? new Int32Array(buffer, at, length) : new Float32Array(buffer, at, length)
 }

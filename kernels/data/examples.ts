@@ -3,7 +3,7 @@
  * is an object that names the columns, or a list of them in the model's order; a column with a shape is nested as the
  * shape says, or flat, all its numbers in one list. A category is given by its name, or by its code. Null is a missing value.
  */
-import { describe } from '../layer.ts'
+import { problem } from '../layer.ts'
 import type { Problem } from '../layer.ts'
 import { elementsOf, MISSING_CATEGORY } from './column.ts'
 import type { Column } from './column.ts'
@@ -115,10 +115,8 @@ class Filling {
     return 0
   }
 
-  #complain(path: string, expected: string, value: unknown): void {
-    if (this.problems.length >= PROBLEMS_MAX) return
-    const found = describe(value)
-    this.problems.push({ path, expected, found, message: `${path}: expected ${expected}, found ${found}` })
+  #complain(path: string, expected: string, found: unknown): void {
+    if (this.problems.length < PROBLEMS_MAX) this.problems.push(problem(path, expected, found))
   }
 }
 

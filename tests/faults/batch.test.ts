@@ -2,9 +2,9 @@
  * Whatever dies or stands still while a batch job runs, its output is the one of an undisturbed run, bit for bit; and
  * it is cancelled at once, whatever a chunk is doing. Real processes, as in training.test.ts.
  */
-import { beforeAll, describe, expect, test, vi } from 'vitest'
+import { beforeAll, describe, expect, test } from 'vitest'
 import type { BatchView } from '../../machines/batch-spec.ts'
-import { JOB_MS, ProcessFleet, WAIT } from '../harness/processes.ts'
+import { JOB_MS, ProcessFleet } from '../harness/processes.ts'
 
 const LIMIT_MS = 2 * JOB_MS
 const CHUNKS = 150
@@ -63,10 +63,7 @@ describe('a batch job', () => {
     await fleet.untilBatch(id, underWay)
     const frozen = await fleet.busyWorker()
     fleet.freeze(frozen)
-    await vi.waitUntil(
-      async () => (await fleet.workers()).some((it) => it.id === frozen.id && it.state === 'gone'),
-      WAIT,
-    )
+    await fleet.untilGone(frozen)
     fleet.thaw(frozen)
     const job = await fleet.untilBatch(id, isEnded)
     expect(resultOf(job)).toEqual(undisturbed)

@@ -45,10 +45,7 @@ test(
     await fleet.untilRound(id, 3)
     const frozen = await fleet.busyWorker()
     fleet.freeze(frozen)
-    await vi.waitUntil(
-      async () => (await fleet.workers()).some((it) => it.id === frozen.id && it.state === 'gone'),
-      WAIT,
-    )
+    await fleet.untilGone(frozen)
     fleet.thaw(frozen)
     const isBack = (it: WorkerView): boolean => it.pid === frozen.pid && it.id !== frozen.id && it.state !== 'gone'
     await vi.waitUntil(async () => (await fleet.workers()).some(isBack), WAIT)

@@ -198,6 +198,11 @@ export class ProcessFleet {
     return found
   }
 
+  /** Until the fleet has given a worker up: its lease is over. */
+  async untilGone({ id }: Pick<WorkerView, 'id'>): Promise<void> {
+    await vi.waitUntil(async () => (await this.workers()).some((it) => it.id === id && it.state === 'gone'), WAIT)
+  }
+
   kill({ pid }: Pick<Running, 'pid'>): void {
     process.kill(pid, 'SIGKILL')
   }

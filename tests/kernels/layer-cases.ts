@@ -3,7 +3,7 @@
  * its own through a back end.
  */
 import type { ModelTopology } from '../../kernels/mod.ts'
-import { layer, sequential } from './models.ts'
+import { functional, layer, node, sequential } from './models.ts'
 import type { LayerJson } from './models.ts'
 
 export const ROWS = 5
@@ -123,30 +123,17 @@ export const CASES: Record<string, Case[]> = {
 
 /** Two different branches from one input, merged. */
 function branches(merge: LayerJson, shape: number[] = [6]): ModelTopology {
-  const node = (name: string, json: LayerJson, ...from: string[]): unknown => ({
-    class_name: json.class_name,
-    name,
-    config: { ...json.config, name },
-    inbound_nodes: from.length === 0 ? [] : [from.map((source) => [source, 0, 0, {}])],
-  })
-  return {
-    class_name: 'Functional',
-    config: {
-      name: 'branches',
-      layers: [
-        node('in', layer('InputLayer', { batch_input_shape: [null, 6] })),
-        node('a', layer('Dense', { units: 6, activation: 'tanh' }), 'in'),
-        node('b', layer('Dense', { units: 6, activation: 'sigmoid' }), 'in'),
-        node('c', layer('Reshape', { target_shape: shape }), 'a'),
-        node('d', layer('Reshape', { target_shape: shape }), 'b'),
-        node('merged', merge, 'c', 'd'),
-        node('flat', layer('Flatten'), 'merged'),
-        node('out', layer('Dense', { units: CLASSES, activation: 'softmax' }), 'flat'),
-      ],
-      input_layers: [['in', 0, 0]],
-      output_layers: [['out', 0, 0]],
-    },
-  }
+  return functional(
+    'branches',
+    node('in', layer('InputLayer', { batch_input_shape: [null, 6] })),
+    node('a', layer('Dense', { units: 6, activation: 'tanh' }), 'in'),
+    node('b', layer('Dense', { units: 6, activation: 'sigmoid' }), 'in'),
+    node('c', layer('Reshape', { target_shape: shape }), 'a'),
+    node('d', layer('Reshape', { target_shape: shape }), 'b'),
+    node('merged', merge, 'c', 'd'),
+    node('flat', layer('Flatten'), 'merged'),
+    node('out', layer('Dense', { units: CLASSES, activation: 'softmax' }), 'flat'),
+  )
 }
 
 /** PReLU before the layer has a weight per input, so the layer's input gradient is compared too. */

@@ -8,7 +8,7 @@ import type { Backend, BackendName, CompiledModel, FeatureSpec, ModelTopology, T
 import { buildable } from '../../kernels/plan.ts'
 import { gradientsOf } from '../../kernels/step.ts'
 import { backendsDir, has } from '../harness/parts.ts'
-import { layer, seededValues, sequential } from './models.ts'
+import { functional, layer, node, seededValues, sequential } from './models.ts'
 import type { LayerJson } from './models.ts'
 import { difference } from './numerics.ts'
 
@@ -138,26 +138,13 @@ async function usual(
 
 /** A rectified convolution whose output goes through a pooling and beside it. */
 function branches(): ModelTopology {
-  const node = (name: string, made: LayerJson, ...from: string[]): object => ({
-    ...made,
-    name,
-    config: { ...(made['config'] as object), name },
-    inbound_nodes: from.length === 0 ? [] : [from.map((source) => [source, 0, 0, {}])],
-  })
-  return {
-    class_name: 'Functional',
-    config: {
-      name: 'branches',
-      layers: [
-        node('in', layer('InputLayer', { batch_input_shape: [null, 9, 7, 3] })),
-        node('conv', conv({ ...relu, padding: 'same' }), 'in'),
-        node('pooled', layer('MaxPooling2D', { pool_size: 2, strides: 1, padding: 'same' }), 'conv'),
-        node('sum', layer('Add'), 'conv', 'pooled'),
-        node('flat', layer('Flatten'), 'sum'),
-        node('out', layer('Dense', { units: CLASSES, activation: 'softmax' }), 'flat'),
-      ],
-      input_layers: [['in', 0, 0]],
-      output_layers: [['out', 0, 0]],
-    },
-  }
+  return functional(
+    'branches',
+    node('in', layer('InputLayer', { batch_input_shape: [null, 9, 7, 3] })),
+    node('conv', conv({ ...relu, padding: 'same' }), 'in'),
+    node('pooled', layer('MaxPooling2D', { pool_size: 2, strides: 1, padding: 'same' }), 'conv'),
+    node('sum', layer('Add'), 'conv', 'pooled'),
+    node('flat', layer('Flatten'), 'sum'),
+    node('out', layer('Dense', { units: CLASSES, activation: 'softmax' }), 'flat'),
+  )
 }

@@ -20,6 +20,20 @@ export function sequential(...layers: LayerJson[]): ModelTopology {
   return { class_name: 'Sequential', config: { name: 'tested', layers } }
 }
 
+/** A model that branches: its layers with their inputs, by name. The first is its input, the last its output. */
+export function functional(name: string, ...layers: { readonly name: string }[]): ModelTopology {
+  const [input, output] = [layers.at(0)?.name, layers.at(-1)?.name]
+  return {
+    class_name: 'Functional',
+    config: { name, layers, input_layers: [[input, 0, 0]], output_layers: [[output, 0, 0]] },
+  }
+}
+
+export function node(name: string, { class_name, config }: LayerJson, ...from: string[]) {
+  const inbound_nodes = from.length === 0 ? [] : [from.map((source) => [source, 0, 0, {}])]
+  return { class_name, name, config: { ...config, name }, inbound_nodes }
+}
+
 export const IMAGES: FeatureSpec = { shape: [8, 8, 1], dtype: 'float32' }
 export const CLASSES: TargetSpec = { kind: 'class', classes: 3 }
 export const COLUMNS: Column[] = [

@@ -4,7 +4,7 @@
 import { open } from 'node:fs/promises'
 import { KernelError } from '../../errors.ts'
 import type { Column } from '../column.ts'
-import { FORMATS } from './request.ts'
+import { FORMATS, invalid } from './request.ts'
 import type { Format, IngestedShard, IngestFile, IngestOptions, IngestProgress, IngestRequest, IngestSummary } from './request.ts' // prettier-ignore
 import { RowSink } from './sink.ts'
 
@@ -77,11 +77,7 @@ async function formatOf(files: readonly IngestFile[]): Promise<Format> {
   }
   const [first, ...others] = formats
   if (first !== undefined && others.length === 0) return first
-  throw new KernelError(
-    'request.invalid',
-    `files: expected files of one format, found ${[...formats].join(' and ') || 'none'}`,
-    { path: 'files', expected: 'files of one format', found: [...formats].join(' and ') || 'none' },
-  )
+  throw invalid('files', 'files of one format', [...formats].join(' and ') || 'none')
 }
 
 async function formatOfBytes(path: string): Promise<Format | undefined> {

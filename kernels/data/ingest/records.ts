@@ -8,6 +8,7 @@ import { elementCount } from '../../safetensors.ts'
 import { newValues } from '../column.ts'
 import type { Column, Values } from '../column.ts'
 import type { SplitName } from '../manifest.ts'
+import { invalid } from './request.ts'
 import type { IngestOptions } from './request.ts'
 import type { RowSink } from './sink.ts'
 import { columnOf, dateToDays, inferTypes, isMissing } from './types.ts'
@@ -156,8 +157,7 @@ function checkValues(sample: readonly Row[], name: string, { types = {} }: Inges
 }
 
 function invalidType(name: string, expected: string): KernelError {
-  const [path, found] = [`types.${name}`, 'nothing']
-  return new KernelError('request.invalid', `${path}: expected ${expected}, found ${found}`, { path, expected, found })
+  return invalid(`types.${name}`, expected, 'nothing')
 }
 
 /** The shape of a field that holds lists; undefined for one that holds single values. */

@@ -2,6 +2,7 @@
  * What an ingest is asked for, what it tells on its way and what it gives: plain data, since it crosses into a thread
  * and back. The files lie on this host; whoever received them put them there.
  */
+import { KernelError } from '../../errors.ts'
 import type { Column } from '../column.ts'
 import type { SplitManifest, SplitName, SplitOptions } from '../manifest.ts'
 
@@ -74,4 +75,9 @@ export interface IngestSummary {
   readonly splits: Readonly<Partial<Record<SplitName, Omit<SplitManifest, 'shards'>>>>
   readonly split: SplitOptions | null
   readonly skipped: number
+}
+
+/** What is wrong with a request, by its field. */
+export function invalid(path: string, expected: string, found: string): KernelError {
+  return new KernelError('request.invalid', `${path}: expected ${expected}, found ${found}`, { path, expected, found })
 }

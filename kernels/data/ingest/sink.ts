@@ -11,7 +11,7 @@ import { SPLITS } from '../manifest.ts'
 import type { SplitName, SplitOptions } from '../manifest.ts'
 import { newShard, rowsPerShard } from '../shard.ts'
 import { SplitStatistics } from '../statistics.ts'
-import { SPLIT_DEFAULT } from './request.ts'
+import { invalid, SPLIT_DEFAULT } from './request.ts'
 import type { IngestedShard, IngestSummary } from './request.ts'
 import { Dealer } from './split.ts'
 
@@ -60,11 +60,7 @@ export class RowSink {
     this.#columns = columns
     this.#target = columns.find(({ name }) => name === target)
     if (target !== undefined && this.#target === undefined) {
-      throw new KernelError(
-        'request.invalid',
-        `target: expected one of the columns ${columns.map(({ name }) => name).join(', ')}, found ${target}`,
-        { path: 'target', expected: `one of ${columns.map(({ name }) => name).join(', ')}`, found: target },
-      )
+      throw invalid('target', `one of the columns ${columns.map(({ name }) => name).join(', ')}`, target)
     }
   }
 
@@ -119,13 +115,7 @@ export class RowSink {
     if (split === 'validation' || split === 'test') {
       if ((said?.[split] ?? 0) === 0) return null
       const expected = `nothing: the files have rows for ${split} already`
-      const found = String(said?.[split])
-      const path = `split.${split}`
-      throw new KernelError('request.invalid', `${path}: expected ${expected}, found ${found}`, {
-        path,
-        expected,
-        found,
-      })
+      throw invalid(`split.${split}`, expected, String(said?.[split]))
     }
     if (split === 'train' && (said?.validation ?? 0) + (said?.test ?? 0) === 0) return null
     if (this.#dealt === null) {

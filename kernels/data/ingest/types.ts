@@ -6,7 +6,7 @@ import { KernelError } from '../../errors.ts'
 import { CATEGORIES_MAX } from '../../limits.ts'
 import { MISSING_CATEGORY } from '../column.ts'
 import type { Column, Dtype } from '../column.ts'
-import { COLUMN_TYPES } from './request.ts'
+import { COLUMN_TYPES, invalid } from './request.ts'
 import type { ColumnType, IngestOptions } from './request.ts'
 
 export const NUMBER = 1
@@ -145,7 +145,3 @@ const INFINITE = /^[+-]?inf(inity)?$/i
 
 /** Fewer rows than this say little about how many different texts there will be. */
 const FREE_TEXT_ROWS = 50
-
-function invalid(path: string, expected: string, found: string): KernelError {
-  return new KernelError('request.invalid', `${path}: expected ${expected}, found ${found}`, { path, expected, found })
-}

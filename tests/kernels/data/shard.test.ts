@@ -27,6 +27,14 @@ describe('a shard', () => {
     expect(blocks.every((block) => block.buffer === bytes.buffer)).toBe(true)
   })
 
+  test('is read wherever it lies in a Buffer', () => {
+    const { blocks } = decodeShard(bytes)
+    for (let offset = 0; offset < 8; offset++) {
+      const buffer = Buffer.concat([Buffer.alloc(offset), bytes]).subarray(offset)
+      expect(decodeShard(buffer).blocks).toEqual(blocks)
+    }
+  })
+
   test('is refused with an error when any byte of it is damaged or missing', () => {
     fc.assert(
       fc.property(fc.nat(bytes.length), fc.nat(160), fc.nat(255), (length, at, value) => {

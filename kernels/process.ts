@@ -66,7 +66,6 @@ interface Pending {
 interface Child {
   process: ChildProcess
   info: KernelInfo
-  exited: Promise<void>
 }
 
 export class KernelProcess {
@@ -77,6 +76,8 @@ export class KernelProcess {
   #child: Promise<Child> | undefined
   /** The process behind #child, also while it starts. */
   #process: ChildProcess | undefined
+  /** The end of each process that was forked, also of one that was replaced and is still dying. */
+  readonly #exits = new Set<Promise<void>>()
   #pending: Pending | undefined
   #hangTimer: NodeJS.Timeout | undefined
   #requestId = 0
@@ -142,16 +143,15 @@ export class KernelProcess {
     if (id !== undefined) this.#process?.send({ type: 'hear', id, message } satisfies ToKernel)
   }
 
-  /** Ends the child and everything it runs; the handle is of no use afterwards. */
+  /** Ends the child and everything it runs, and waits until its files are nobody's; the handle is of no use afterwards. */
   async stop(): Promise<void> {
     this.#stopped = true
     const starting = this.#child
     this.#child = undefined
     this.#pending?.settle({ error: new KernelError('kernel.cancelled', 'The kernel process was stopped') })
     const child = await starting?.catch(() => undefined)
-    if (!child) return
-    child.process.kill('SIGKILL')
-    await child.exited
+    child?.process.kill('SIGKILL')
+    await Promise.all(this.#exits)
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -213,6 +213,7 @@ export class KernelProcess {
     })
     const started = Promise.withResolvers<Child>()
     const exited = Promise.withResolvers<void>()
+    this.#exits.add(exited.promise)
     const timer = setTimeout(() => {
       started.reject(new KernelError('kernel.start', `The kernel process did not start within ${startLimitMs} ms`))
       child.kill('SIGKILL')
@@ -221,7 +222,7 @@ export class KernelProcess {
       if (message.type === 'ready') {
         clearTimeout(timer)
         const { type: _type, ...what } = message
-        started.resolve({ process: child, info: { ...what, pid: child.pid ?? 0 }, exited: exited.promise })
+        started.resolve({ process: child, info: { ...what, pid: child.pid ?? 0 } })
       } else if (message.type === 'error' && message.id === undefined) {
         clearTimeout(timer)
         started.reject(KernelError.fromJSON(message.error))
@@ -232,6 +233,7 @@ export class KernelProcess {
     const died = (code: number | null, signal: string | null, cause?: Error): void => {
       clearTimeout(timer)
       exited.resolve()
+      this.#exits.delete(exited.promise)
       const how = cause ? cause.message : signal ? `signal ${signal}` : `exit code ${code}`
       const error = new KernelError('kernel.died', `The kernel process died (${how})`, {
         exitCode: code,

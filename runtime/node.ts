@@ -137,7 +137,7 @@ export class Node {
     this.events.emit({ type: 'node.started', node: this.id })
   }
 
-  /** Hands its shards over, each after the batch under way, and leaves. */
+  /** Hands its shards over, each after the batch under way, and leaves. Nothing of an effect runs on after it, also of a shard it has lost. */
   async stop(): Promise<void> {
     this.#stopped = true
     // What a start under way has still to claim would belong to nobody who renews it.
@@ -230,7 +230,10 @@ export class Node {
         readElsewhere: (kind, version) =>
           this.#members.some(({ id, reads }) => id !== this.id && (reads[kind] ?? 0) >= version),
         onNeed: (need) => this.#need(need),
-        onEnd: (ended) => this.#forget(ended),
+        onEnd: (ended) => {
+          this.#forget(ended)
+          this.#track(ended.ended())
+        },
       },
       claim,
       adopted,

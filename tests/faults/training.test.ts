@@ -4,7 +4,6 @@
  */
 import { beforeAll, expect, onTestFinished, test, vi } from 'vitest'
 import { TestRedis } from '../harness/redis.ts'
-import type { WorkerView } from '../../machines/views.ts'
 import { JOB_MS, ProcessFleet, temporaryFolder, tensorfleet, WAIT } from '../harness/processes.ts'
 import { resultOf, ROUNDS, smallJob } from '../harness/jobs.ts'
 
@@ -47,8 +46,7 @@ test(
     fleet.freeze(frozen)
     await fleet.untilGone(frozen)
     fleet.thaw(frozen)
-    const isBack = (it: WorkerView): boolean => it.pid === frozen.pid && it.id !== frozen.id && it.state !== 'gone'
-    await vi.waitUntil(async () => (await fleet.workers()).some(isBack), WAIT)
+    await fleet.untilWorker(({ id, pid, state }) => pid === frozen.pid && id !== frozen.id && state !== 'gone')
     const job = await fleet.untilEnded(id)
     expect(resultOf(job)).toEqual(undisturbed)
     const roundsCounted = Object.values(job.workers).reduce((sum, rounds) => sum + rounds, 0)

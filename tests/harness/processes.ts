@@ -171,12 +171,18 @@ export class ProcessFleet {
 
   /** A living worker that has a task at this moment: one just killed is listed as busy until its lease has ended. */
   async busyWorker(): Promise<WorkerView> {
-    const look = async (): Promise<WorkerView | undefined> => {
-      const workers = await this.workers()
-      const living = new Set(this.processes().map(({ pid }) => pid))
-      return workers.find(({ pid, state }) => state === 'busy' && living.has(pid))
+    return this.untilWorker(({ pid, state }) => state === 'busy' && this.processes().some((it) => it.pid === pid))
+  }
+
+  /** The first worker that meets the condition, as soon as there is one. */
+  async untilWorker(condition: (worker: WorkerView) => boolean): Promise<WorkerView> {
+    let last: readonly WorkerView[] = []
+    const look = async (): Promise<WorkerView | undefined> => (last = await this.workers()).find(condition)
+    try {
+      return await vi.waitUntil(look, WAIT)
+    } catch (cause) {
+      throw new Error(`Waited in vain, last for ${JSON.stringify(last)}\n${await this.#story()}`, { cause })
     }
-    return vi.waitUntil(look, WAIT)
   }
 
   /** The kernel process of a worker with one slot. */
@@ -200,7 +206,7 @@ export class ProcessFleet {
 
   /** Until the fleet has given a worker up: its lease is over. */
   async untilGone({ id }: Pick<WorkerView, 'id'>): Promise<void> {
-    await vi.waitUntil(async () => (await this.workers()).some((it) => it.id === id && it.state === 'gone'), WAIT)
+    await this.untilWorker((it) => it.id === id && it.state === 'gone')
   }
 
   kill({ pid }: Pick<Running, 'pid'>): void {

@@ -44,6 +44,20 @@ function mortal(transport: Transport): { readonly transport: Transport; readonly
   return { transport: new Proxy(transport, handler), kill: () => void (dead = true) }
 }
 
+/** Cut off, it is refused whatever it asks for. */
+function severable(transport: Transport): { transport: Transport; cut: () => void; mend: () => void } {
+  let isCut = false
+  const handler: ProxyHandler<Transport> = {
+    get(target, key) {
+      const value: unknown = Reflect.get(target, key)
+      if (typeof value !== 'function') return value
+      return (...args: unknown[]): unknown =>
+        isCut ? Promise.reject(new Error('cut off')) : Reflect.apply(value, target, args)
+    },
+  }
+  return { transport: new Proxy(transport, handler), cut: () => void (isCut = true), mend: () => void (isCut = false) }
+}
+
 test.each([0, 137, 490])(
   'the shards of a node that dies %i ms after a look around are taken over within two seconds',
   async (laterMs) => {
@@ -119,4 +133,35 @@ test('a node that leaves gives its shards back at once, whatever their effects d
   await clock.advanceTo(clock.now() + LIMITS.effectStopMs)
   expect(stopped).toBe(true)
   expect(troubles).toContainEqual(expect.stringMatching(/^effect worker\/.\|work$/))
+})
+
+test('a node that lost a shard, and then stops, waits for the effects that it had there', async () => {
+  const clock = new VirtualClock()
+  const server = new MemoryServer({ clock })
+  const directory = { shards: 1, pinned: new Set<string>() }
+  const { transport, cut, mend } = severable(server.connect())
+  const make = (own: Transport, seed: number): Node =>
+    new Node({ transport: own, actors: [worker], directory, hosts: 'sharded', clock, random: new SeededRandom(seed) })
+  const [losing, heir] = [make(transport, 1), make(server.connect(), 2)]
+  await losing.start()
+  const client = await openClient({ transport: server.connect(), directory, clock, random: new SeededRandom(3) })
+  const born = client.spawn(address('worker', 'a'), null)
+  await clock.advanceTo(clock.now())
+  await born
+  cut()
+  await heir.start()
+  await clock.advanceTo(clock.now() + 2 * LIMITS.leaseMs)
+  expect(heir.shards).toHaveLength(1)
+
+  const lost: ShardName[] = []
+  losing.events.on('lease.lost', ({ shard }) => lost.push(shard))
+  mend()
+  await clock.advanceTo(clock.now() + LIMITS.leaseRenewMs)
+  expect(lost).toEqual(heir.shards)
+  let stopped = false
+  void losing.stop().then(() => (stopped = true))
+  await clock.advanceTo(clock.now())
+  expect(stopped).toBe(false)
+  await clock.advanceTo(clock.now() + LIMITS.effectStopMs)
+  expect(stopped).toBe(true)
 })

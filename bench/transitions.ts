@@ -57,11 +57,11 @@ const task: Life = {
   } satisfies TaskInput,
   events: [
     { type: 'assigned', worker: 'worker/a', attempt: 1, fingerprint: 'f' },
-    { type: 'accepted', worker: 'worker/a', attempt: 1 },
+    { type: 'accepted', worker: 'worker/a', attempt: 1, isWarm: true },
     { type: 'failed', worker: 'worker/a', attempt: 1, fault: { code: 'x', message: 'x', remedy: 'retry' } },
     { type: 'xstate.after.backoff.task.backoff' } as never, // as XState names it
     { type: 'assigned', worker: 'worker/b', attempt: 2, fingerprint: 'f' },
-    { type: 'accepted', worker: 'worker/b', attempt: 2 },
+    { type: 'accepted', worker: 'worker/b', attempt: 2, isWarm: true },
     { type: 'done', worker: 'worker/b', attempt: 2, output: {} as never },
   ] satisfies TaskEvent[],
   end: 'succeeded',

@@ -59,6 +59,8 @@ export const WORKER_LIMITS = {
   drainMs: 10 * MINUTE,
   /** Runs that should take less than this say nothing about a worker's pace: chance is too large a part of them. */
   paceFromMs: 250,
+  /** Jobs whose runs a worker counts. */
+  jobsKept: 16,
   /** How long a worker that is gone still answers those who have not heard. */
   lingerMs: 10 * MINUTE,
 } as const

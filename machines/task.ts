@@ -36,6 +36,8 @@ export interface TaskContext extends TaskInput {
   readonly losses: number
   /** The address of the worker that has it, or had it last. */
   readonly worker: string | null
+  /** Whether it has run enough of the job before for its time to say how fast it is. */
+  readonly isWarm: boolean
   /** The numerics fingerprint of that worker. */
   readonly ranOn: string | null
   /** The worker that the next attempt should not go to. */
@@ -54,7 +56,7 @@ export type TaskEvent =
   | { readonly type: 'parked'; readonly attempt: number; readonly page: string }
   | { readonly type: 'preempted'; readonly attempt: number }
   | { readonly type: 'withdrawn' }
-  | { readonly type: 'accepted'; readonly worker: string; readonly attempt: number }
+  | { readonly type: 'accepted'; readonly worker: string; readonly attempt: number; readonly isWarm: boolean }
   | { readonly type: 'rejected'; readonly worker: string; readonly attempt: number }
   | { readonly type: 'done'; readonly worker: string; readonly attempt: number; readonly output: WorkOutput }
   | { readonly type: 'failed'; readonly worker: string; readonly attempt: number; readonly fault: Fault }
@@ -74,6 +76,7 @@ export const taskMachine = setup({
     takeAssignment: assign(({ event }) =>
       event.type === 'assigned' ? { worker: event.worker, ranOn: event.fingerprint } : {},
     ),
+    takeWarmth: assign({ isWarm: ({ event }) => event.type === 'accepted' && event.isWarm }),
     takePage: assign({ page: ({ context, event }) => (event.type === 'parked' ? event.page : context.page) }),
     comeBack: assign({ isBack: true }),
     beBack: assign({ isBack: false }),
@@ -90,6 +93,7 @@ export const taskMachine = setup({
   guards: {
     isCurrent: ({ context, event }) => 'attempt' in event && event.attempt === context.attempt,
     isStale: ({ context, event }) => 'attempt' in event && event.attempt !== context.attempt,
+    isWarm: ({ context }) => context.isWarm,
     hasOutput: ({ context }) => context.output !== null,
     hasWaitedTooLong: ({ context }) => context.fault?.code === QUEUE_TIMEOUT.code,
     canRetry: ({ context }) =>
@@ -117,6 +121,7 @@ export const taskMachine = setup({
     failures: 0,
     losses: 0,
     worker: null,
+    isWarm: false,
     ranOn: null,
     shun: input.avoid ?? null,
     page: null,
@@ -142,7 +147,7 @@ export const taskMachine = setup({
     assigned: {
       entry: { type: 'tell', params: runOrder },
       on: {
-        accepted: { guard: 'isCurrent', target: 'running' },
+        accepted: { guard: 'isCurrent', target: 'running', actions: 'takeWarmth' },
         rejected: { guard: 'isCurrent', target: 'backoff' },
         'worker.lost': { guard: 'isCurrent', target: 'lost' },
         done: { target: 'succeeded', actions: [{ type: 'tell', params: stopOfOther }, 'takeWorker', 'takeOutput'] },
@@ -171,7 +176,7 @@ export const taskMachine = setup({
       },
       after: {
         slowLimit: { actions: { type: 'tell', params: slow } },
-        slowerLimit: { actions: { type: 'tell', params: slowWorker } },
+        slowerLimit: { guard: 'isWarm', actions: { type: 'tell', params: slowWorker } },
         runLimit: {
           target: 'erred',
           actions: [

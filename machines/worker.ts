@@ -44,11 +44,14 @@ export interface WorkerContext extends WorkerInput {
   readonly fingerprint: string
   readonly gpus: readonly Gpu[]
   readonly running: Readonly<Record<string, Run>>
+  /** How many runs of its last jobs were done here, the latest job last. */
+  readonly ran: Readonly<Record<string, number>>
 }
 
 /** A task that runs here. */
 export interface Run {
   readonly attempt: number
+  readonly job: string
   readonly expectedMs: number
 }
 
@@ -111,7 +114,7 @@ export const workerMachine = base
       begin: base.enqueueActions(({ context, event, enqueue }) => {
         if (event.type !== 'run') return
         const { task, attempt, job, work, expectedMs } = event
-        enqueue.assign({ running: { ...context.running, [task]: { attempt, expectedMs } } })
+        enqueue.assign({ running: { ...context.running, [task]: { attempt, job, expectedMs } } })
         if (task in context.running) return
         enqueue.spawnChild('runTask', { id: task, input: { task, attempt, job, work, expectedMs } })
       }),
@@ -121,13 +124,14 @@ export const workerMachine = base
       stopAll: base.enqueueActions(({ context, enqueue }) => {
         for (const task of Object.keys(context.running)) enqueue.stopChild(task)
       }),
+      countRun: base.assign({ ran: ({ context, event }) => counted(context.ran, context.running[taskOf(event)]?.job) }),
       endTask: base.assign({ running: ({ context, event }) => without(context.running, taskOf(event)) }),
       endAll: base.assign({ running: {} }),
     },
   })
   .createMachine({
     id: 'worker',
-    context: ({ input }) => ({ ...input, backend: '', fingerprint: '', gpus: [], running: {} }),
+    context: ({ input }) => ({ ...input, backend: '', fingerprint: '', gpus: [], running: {}, ran: {} }),
     initial: 'joining',
     on: {
       leave: '.gone',
@@ -140,7 +144,7 @@ export const workerMachine = base
       ],
       'xstate.done.actor.*': {
         guard: 'isRunning',
-        actions: [{ type: 'tell', params: done }, 'endTask'],
+        actions: [{ type: 'tell', params: done }, 'countRun', 'endTask'],
       },
       'xstate.error.actor.*': {
         guard: 'isRunning',
@@ -215,6 +219,20 @@ function without(running: WorkerContext['running'], task: string): WorkerContext
   return others
 }
 
+function counted(ran: WorkerContext['ran'], job = ''): WorkerContext['ran'] {
+  const { [job]: before = 0, ...others } = ran
+  const kept = Object.entries(others).slice(-(WORKER_LIMITS.jobsKept - 1))
+  return { ...Object.fromEntries(kept), [job]: before + 1 }
+}
+
+/**
+ * The first run of a job in a kernel takes long whoever has it: it brings the data and compiles the model. So what runs
+ * take says something of a worker's pace once there were as many of the job as there are kernels.
+ */
+function isWarmFor({ ran, slots }: WorkerContext, job: string): boolean {
+  return (ran[job] ?? 0) >= slots
+}
+
 function toTask(task: string, event: TaskEvent): Tell {
   return { to: task, event }
 }
@@ -253,7 +271,8 @@ function drainingWord({ context }: Args): Tell {
 
 function acceptance({ context, event }: Args): readonly Tell[] {
   if (event.type !== 'run') return []
-  return [toTask(event.task, { type: 'accepted', worker: context.self, attempt: event.attempt })]
+  const { task, attempt, job } = event
+  return [toTask(task, { type: 'accepted', worker: context.self, attempt, isWarm: isWarmFor(context, job) })]
 }
 
 function rejection({ context, event }: Args): readonly Tell[] {
@@ -276,9 +295,10 @@ function stopped({ context, event }: Args): readonly Tell[] {
 function done({ context, event }: Args): readonly Tell[] {
   if (!('output' in event)) return []
   const task = event.actorId
-  const { attempt = 0, expectedMs = 0 } = context.running[task] ?? {}
+  const { attempt = 0, expectedMs = 0, job = '' } = context.running[task] ?? {}
   const output = event.output as WorkOutput // `runTask` alone runs under a task's address
-  const pace = expectedMs < WORKER_LIMITS.paceFromMs ? undefined : output.elapsedMs / expectedMs
+  const isTelling = expectedMs >= WORKER_LIMITS.paceFromMs && isWarmFor(context, job)
+  const pace = isTelling ? output.elapsedMs / expectedMs : undefined
   return [toTask(task, { type: 'done', worker: context.self, attempt, output }), freed(context, task, attempt, pace)]
 }
 

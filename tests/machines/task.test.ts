@@ -167,12 +167,17 @@ describe('lost workers', () => {
 })
 
 describe('a slow run', () => {
-  const slow = (): Chart => running(A, new Chart('task', taskMachine, { ...TASK_INPUT, expectedMs: 4_000 }))
+  const slow = (isWarm = true): Chart => {
+    const task = assigned(A, new Chart('task', taskMachine, { ...TASK_INPUT, expectedMs: 4_000 }))
+    return task.send({ type: 'accepted', worker: A, attempt: 1, isWarm } as never)
+  }
 
   test('is told to the job soon after it should have ended, and to the scheduler when it takes twice as long', () => {
     expect([slow().timers.get('slowLimit'), slow().timers.get('slowerLimit')]).toEqual([4_600, 7_200])
     expect(typesTold(slow().after('slowLimit'))).toEqual(['job/J task.slow'])
-    expect(slow().after('slowerLimit').told).toMatchObject([{ event: { type: 'worker.slow', worker: A, pace: 2 } }])
+    const told = (isWarm: boolean): Chart['told'] => slow(isWarm).after('slowerLimit').told
+    expect(told(true)).toMatchObject([{ event: { type: 'worker.slow', worker: A, pace: 2 } }])
+    expect(told(false)).toEqual([]) // the first of its job takes long everywhere
   })
 
   test('is not known where nothing is known about its time', () => {

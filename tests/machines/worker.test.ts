@@ -1,4 +1,5 @@
 import { describe, expect, test } from 'vitest'
+import { WORKER_LIMITS } from '../../machines/limits.ts'
 import type { WorkerContext } from '../../machines/worker.ts'
 import { FAULTS, newWorker, RECIPE } from './chart.ts'
 import type { Chart } from './chart.ts'
@@ -8,8 +9,8 @@ const WORK = { kind: 'initialise', recipe: RECIPE }
 const OUTPUT = { kind: 'initialise', weights: { sha256: 'w', sizeBytes: 1 }, elapsedMs: 5 }
 
 const ready = (slots = 1): Chart => newWorker('a', slots).finish('open', OPENED).send({ type: 'welcome' })
-const order = (worker: Chart, task: string, attempt = 1): Chart =>
-  worker.send({ type: 'run', task, attempt, job: 'J', work: WORK } as never)
+const order = (worker: Chart, task: string, attempt = 1, more: object = {}): Chart =>
+  worker.send({ type: 'run', task, attempt, job: 'J', work: WORK, expectedMs: 0, ...more } as never)
 const cancel = (worker: Chart, task: string, attempt = 1): Chart =>
   worker.send({ type: 'cancel', task, attempt, ack: true } as never)
 const typesTold = (worker: Chart): string[] => worker.told.map(({ to, event }) => `${to} ${event.type}`)
@@ -64,6 +65,38 @@ describe('running', () => {
       },
     ])
     expect(worker.value).toEqual({ ready: 'idle' })
+  })
+
+  /** What is said of a run of the job: when it begins, and of the worker's pace when it is done. */
+  const said = (worker: Chart, task: string, job = 'J'): unknown[] => {
+    const [accepted] = order(worker, task, 1, { job, expectedMs: 1_000 }).told
+    const [, freed] = worker.finish(task, { ...OUTPUT, elapsedMs: 3_000 }).told
+    return [accepted?.event['isWarm'], freed?.event['pace']]
+  }
+
+  test('the first run of a job in each kernel says nothing of the pace, and later ones do', () => {
+    const worker = ready(2)
+    expect(said(worker, 'task/J.0.0')).toEqual([false, undefined])
+    expect(said(worker, 'task/J.1.0')).toEqual([false, undefined])
+    expect(said(worker, 'task/J.2.0')).toEqual([true, 3])
+    expect(said(worker, 'task/K.0.0', 'K')).toEqual([false, undefined])
+  })
+
+  test('a run that was stopped has warmed nothing', () => {
+    const worker = ready()
+    cancel(order(worker, 'task/J.0.0'), 'task/J.0.0')
+    expect(said(worker, 'task/J.1.0')).toEqual([false, undefined])
+  })
+
+  test('a worker remembers its last jobs, and no others', () => {
+    const worker = ready()
+    said(worker, 'task/J.0.0')
+    said(worker, 'task/old.0.0', 'old')
+    for (let i = 0; i < WORKER_LIMITS.jobsKept - 2; i++) said(worker, `task/${i}.0.0`, `job ${i}`)
+    said(worker, 'task/J.1.0')
+    said(worker, 'task/new.0.0', 'new')
+    expect(said(worker, 'task/J.2.0')[0]).toBe(true)
+    expect(said(worker, 'task/old.1.0', 'old')[0]).toBe(false)
   })
 
   test('an error goes to its task as a fault', () => {

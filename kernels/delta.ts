@@ -7,8 +7,10 @@
  *   float16   the difference rounded to half precision, cut at its largest number
  *   int8      the difference in units of a 127th of the tensor's largest, rounded half away from zero
  *
+ * Most differences are small beside the largest, so their bytes are worth deflating (RFC 1951): int8 by a sixth to a third.
  * `float32` is no difference at all: the weights themselves, exact.
  */
+import { constants, deflateRawSync, inflateRawSync } from 'node:zlib'
 import { KernelError } from './errors.ts'
 import { decodeTensors, encodeTensors } from './safetensors.ts'
 import type { NamedTensor } from './safetensors.ts'
@@ -28,6 +30,10 @@ const FLOAT16_MAX = 65_504
 const INT8_MAX = 127
 /** One value per tensor, in the order of the tensors. */
 const UNITS = 'units'
+/** All tensors of a delta, deflated. */
+const DEFLATED = 'deflated'
+/** More than a tensor's entry takes in a header beside its name. */
+const ENTRY_BYTES_MAX = 256
 
 /** The way from `start` to `end`, with the error of the delta before it. All three have the same tensors. */
 export function encodeDelta(
@@ -49,7 +55,10 @@ export function encodeDelta(
     return tensor
   })
   const unitTensor: NamedTensor = { name: UNITS, shape: [units.length], dtype: 'F32', data: units }
-  const bytes = encodeTensors(precision === 'int8' ? [unitTensor, ...sent] : sent, { delta: precision })
+  const whole = encodeTensors(precision === 'int8' ? [unitTensor, ...sent] : sent)
+  // Values do not repeat each other: looking for repetitions costs thrice the time and finds nothing.
+  const data = new Uint8Array(deflateRawSync(whole, { strategy: constants.Z_HUFFMAN_ONLY }))
+  const bytes = encodeTensors([{ name: DEFLATED, shape: [data.length], dtype: 'U8', data }], { delta: precision })
   return { bytes, error: errors }
 }
 
@@ -58,7 +67,8 @@ export function applyDelta(start: readonly FloatTensor[], bytes: Uint8Array, who
   const { tensors, metadata } = decodeTensors(bytes)
   const precision = metadata['delta']
   if (precision === undefined) return floatsOf(tensors, whose, start)
-  const [units, ...rest] = precision === 'int8' ? tensors : [undefined, ...tensors]
+  const sent = decodeTensors(inflated(tensors[0], start, whose)).tensors
+  const [units, ...rest] = precision === 'int8' ? sent : [undefined, ...sent]
   return start.map((from, t): FloatTensor => {
     const tensor = rest[t]
     if (tensor?.name !== from.name || tensor.data.length !== from.data.length) throw mismatch(whose, from.name)
@@ -67,6 +77,22 @@ export function applyDelta(start: readonly FloatTensor[], bytes: Uint8Array, who
     for (let i = 0; i < data.length; i++) data[i] = from.data[i]! + said[i]!
     return { ...from, data }
   })
+}
+
+/** What was deflated, if it is no more than a delta to these weights can be. */
+function inflated(tensor: NamedTensor | undefined, start: readonly FloatTensor[], whose: string): Uint8Array {
+  if (tensor?.dtype !== 'U8') throw mismatch(whose, tensor?.name)
+  const maxOutputLength = start.reduce(
+    (sum, { name, data }) => sum + data.byteLength + Buffer.byteLength(JSON.stringify(name)) + ENTRY_BYTES_MAX,
+    ENTRY_BYTES_MAX,
+  )
+  try {
+    return inflateRawSync(tensor.data, { maxOutputLength })
+  } catch (error) {
+    const reason = error instanceof Error ? error.message : String(error)
+    const message = `Cannot use ${whose}: its delta cannot be inflated to at most ${maxOutputLength} bytes (${reason})`
+    throw new KernelError('weights.malformed', message, { whose, maxOutputLength }, error)
+  }
 }
 
 /** The float32 tensors of a file, which must be those of `like` where that is given. */

@@ -1,3 +1,4 @@
+import { deflateRawSync } from 'node:zlib'
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { DELTA_PRECISIONS, encodeTensors, followWeights, reduce } from '../../kernels/mod.ts'
@@ -11,6 +12,12 @@ const short = DELTA_PRECISIONS.filter((precision) => precision !== 'float32')
 const start = tensorsOf(seededValues(1_000, 1), seededValues(50, 2))
 const end = tensorsOf(seededValues(1_000, 3), seededValues(50, 4))
 
+const sum = (a: readonly FloatTensor[], b: readonly FloatTensor[]): FloatTensor[] =>
+  a.map((tensor, t) => ({ ...tensor, data: tensor.data.map((value, i) => value + b[t]!.data[i]!) }))
+/** Like differences of weights: most are small beside the largest. */
+const bells = (count: number, seed: number): Float32Array =>
+  Float32Array.from({ length: count }, (_, i) => i).map((i) => seededValues(8, seed + i).reduce((a, b) => a + b) / 100)
+
 describe.each(short)('a delta of %s', (precision) => {
   it('brings the other end near to where the sender came, and the error says exactly how near', () => {
     const { bytes, error } = encodeDelta(precision, start, end, undefined)
@@ -22,11 +29,12 @@ describe.each(short)('a delta of %s', (precision) => {
     }
   })
 
-  it('takes the bytes that its name says, and always the same', () => {
-    const { bytes } = encodeDelta(precision, start, end, undefined)
-    const values = bytes.byteLength - (8 + new DataView(bytes.buffer).getUint32(0, true))
-    expect(values).toBe(precision === 'int8' ? 1_050 + 2 * 4 : 1_050 * 2)
-    expect(encodeDelta(precision, start, end, undefined).bytes).toEqual(bytes)
+  it('takes less bytes than its name says, all in all, and always the same', () => {
+    const large = tensorsOf(seededValues(20_000, 1), seededValues(50, 2))
+    const moved = tensorsOf(bells(20_000, 3), bells(50, 4))
+    const { bytes } = encodeDelta(precision, large, sum(large, moved), undefined)
+    expect(bytes.byteLength).toBeLessThan(20_050 * (precision === 'int8' ? 1 : 2))
+    expect(encodeDelta(precision, large, sum(large, moved), undefined).bytes).toEqual(bytes)
   })
 
   it('loses nothing over many rounds: what one does not say, the next ones do', () => {
@@ -81,6 +89,23 @@ it('a delta to other weights is refused by name', () => {
   const { bytes } = encodeDelta('int8', start, end, undefined)
   const other = [{ ...start[0]!, name: 'else' }, start[1]!]
   expect(() => applyDelta(other, bytes, 'the result of replica 1')).toThrow(/the result of replica 1: .*\(else\)/)
+})
+
+it.each([
+  [
+    'more than weights of the model can be',
+    deflateRawSync(new Uint8Array(1_000_000)),
+    /Cannot use it: .* at most \d+ bytes/,
+  ],
+  ['no deflated bytes', Uint8Array.of(7, 7, 7), /Cannot use it: its delta cannot be inflated/],
+  ['no file of tensors', deflateRawSync(Uint8Array.of(1)), /./],
+])('a delta that is %s is refused', (_, data, message) => {
+  const bytes = encodeTensors([{ name: 'deflated', shape: [data.length], dtype: 'U8', data: new Uint8Array(data) }], {
+    delta: 'int8',
+  })
+  expect(() => applyDelta(start, bytes, 'it')).toThrow(
+    expect.objectContaining({ code: 'weights.malformed', message: expect.stringMatching(message) }),
+  )
 })
 
 it('replicas count by their shares', () => {

@@ -12,16 +12,21 @@ import type { TargetSpec } from './data/column.ts'
 import { lossSum } from './loss.ts'
 import type { LossName } from './loss.ts'
 
-export const METRICS = ['loss', 'accuracy', 'top5', 'precision', 'recall', 'f1', 'auc', 'mae', 'rmse', 'r2'] as const
-export type MetricName = (typeof METRICS)[number]
+/** Of how many likeliest classes it is told whether the true one is among them. */
+const TOPS = [2, 3, 5, 10] as const
+const TOP_METRICS = ['top2', 'top3', 'top5', 'top10'] as const satisfies readonly `top${(typeof TOPS)[number]}`[]
 
-const CLASS_METRICS: ReadonlySet<MetricName> = new Set(['accuracy', 'top5', 'precision', 'recall', 'f1', 'auc'])
+const CLASS_METRICS = ['accuracy', ...TOP_METRICS, 'precision', 'recall', 'f1', 'auc'] as const
+export const METRICS = ['loss', ...CLASS_METRICS, 'mae', 'rmse', 'r2'] as const
+export type MetricName = (typeof METRICS)[number]
 
 /** Whether the metric says something about this target. */
 export function metricFits(metric: MetricName, target: TargetSpec): boolean {
   if (metric === 'loss') return true
-  if (metric === 'top5') return target.kind === 'class' && target.classes > TOP
-  return CLASS_METRICS.has(metric) === (target.kind === 'class')
+  const isOfClasses = CLASS_METRICS.some((each) => each === metric)
+  if (target.kind !== 'class') return !isOfClasses
+  // Among all classes the true one always is.
+  return isOfClasses && target.classes > (TOPS[TOP_METRICS.findIndex((each) => each === metric)] ?? 0)
 }
 
 /** Whether less of it is better. */
@@ -29,7 +34,6 @@ export function isCost(metric: MetricName): boolean {
   return metric === 'loss' || metric === 'mae' || metric === 'rmse'
 }
 
-const TOP = 5
 /** Above this a confusion matrix is no longer something to look at. */
 const CONFUSION_CLASSES_MAX = 1_000
 /** Above this, histograms of all classes would be larger than what they are of. */
@@ -52,8 +56,8 @@ interface ClassSums {
   /** What the data calls them, in the order of their codes; of those that have a confusion. */
   names?: readonly string[]
   correct: number
-  /** How often the true class was among the five likeliest; of more than five classes. */
-  inTop?: number
+  /** How often the true class was among the likeliest, by `TOPS`; of as many as are less than the classes. */
+  inTop: number[]
   /** confusion[actual][predicted]; of up to 1,000 classes. */
   confusion?: number[][]
   /** By class, by bin of its score: examples that are of the class, and that are not. Bins without examples are left out. */
@@ -72,8 +76,11 @@ export interface EvaluationSummary {
   examples: number
   loss: number
   accuracy?: number
-  /** Share of examples whose class is among the five likeliest. */
+  /** Share of examples whose class is among so many likeliest; where there are more classes. */
+  top2?: number
+  top3?: number
   top5?: number
+  top10?: number
   /** Means over the classes. */
   precision?: number
   recall?: number
@@ -99,8 +106,7 @@ export interface ClassMeasures {
 export function emptyEvaluation(target: TargetSpec): Evaluation {
   if (target.kind === 'value') return { examples: 0, lossSum: 0, values: { absolute: 0, squares: 0 } }
   const { classes, names } = target
-  const sums: ClassSums = { correct: 0 }
-  if (classes > TOP) sums.inTop = 0
+  const sums: ClassSums = { correct: 0, inTop: zeros(TOPS.filter((top) => top < classes).length) }
   if (classes <= CONFUSION_CLASSES_MAX) {
     sums.confusion = Array.from({ length: classes }, () => zeros(classes))
     if (names !== undefined) sums.names = names
@@ -142,7 +148,7 @@ function addClasses(sums: ClassSums, outputs: Float32Array, targets: Float32Arra
       if (score(k) > own) above++
     }
     if (best === truth) sums.correct++
-    if (sums.inTop !== undefined && above < TOP) sums.inTop++
+    for (let i = sums.inTop.length - 1; i >= 0 && above < TOPS[i]!; i--) sums.inTop[i] = sums.inTop[i]! + 1
     const line = sums.confusion?.[truth]
     if (line) line[best] = (line[best] ?? 0) + 1
     for (let k = 0; sums.scores && k < classes; k++) {
@@ -202,7 +208,7 @@ function mergeTwo(into: Evaluation, part: Evaluation): Evaluation {
 
 function mergeClasses(into: ClassSums, part: ClassSums): void {
   into.correct += part.correct
-  if (into.inTop !== undefined) into.inTop += part.inTop ?? 0
+  for (const [i, count] of part.inTop.entries()) into.inTop[i] = into.inTop[i]! + count
   for (const [i, line] of (part.confusion ?? []).entries()) {
     for (const [j, count] of line.entries()) into.confusion![i]![j] = into.confusion![i]![j]! + count
   }
@@ -239,7 +245,7 @@ export function summarize({ examples, lossSum: total, classes, values }: Evaluat
   const summary: EvaluationSummary = { examples, loss: share(total) }
   if (classes) {
     summary.accuracy = share(classes.correct)
-    if (classes.inTop !== undefined) summary.top5 = share(classes.inTop)
+    for (const [i, count] of classes.inTop.entries()) summary[TOP_METRICS[i]!] = share(count)
     if (classes.confusion) Object.assign(summary, measuresOf(classes.confusion, classes))
   }
   if (values) {

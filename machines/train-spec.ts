@@ -27,7 +27,8 @@ export interface TrainSpec {
   readonly onDivergence: DivergenceSpec
 }
 
-export type MetricSpec = 'loss' | 'accuracy' | 'top5' | 'precision' | 'recall' | 'f1' | 'auc' | 'mae' | 'rmse' | 'r2'
+export type MetricSpec =
+  | 'loss' | 'accuracy' | 'top2' | 'top3' | 'top5' | 'top10' | 'precision' | 'recall' | 'f1' | 'auc' | 'mae' | 'rmse' | 'r2' // prettier-ignore
 
 export interface EarlyStoppingSpec {
   readonly metric: MetricSpec

@@ -11,7 +11,10 @@ const CLASSES_SHOWN_MAX = 20
 const MEASURES = [
   ['accuracy', 'Accuracy', percent],
   ['loss', 'Loss', loss],
+  ['top2', 'Among the top 2', percent],
+  ['top3', 'Among the top 3', percent],
   ['top5', 'Among the top 5', percent],
+  ['top10', 'Among the top 10', percent],
   ['precision', 'Precision', percent],
   ['recall', 'Recall', percent],
   ['f1', 'F1', percent],

@@ -80,7 +80,10 @@ const strategySchema = z.discriminatedUnion('kind', [
 export const metricSchema = z.enum([
   'loss',
   'accuracy',
+  'top2',
+  'top3',
   'top5',
+  'top10',
   'precision',
   'recall',
   'f1',

@@ -27,7 +27,12 @@ export const evaluationSchema = z
     loss: z.number(),
     examples: z.int(),
     accuracy: measure,
-    top5: measure.describe('Share of examples whose class is among the five likeliest.'),
+    top2: measure.describe(
+      'Share of examples whose class is among the two likeliest; likewise for three, five and ten.',
+    ),
+    top3: measure,
+    top5: measure,
+    top10: measure,
     precision: measure.describe('Mean over the classes; so are recall and f1.'),
     recall: measure,
     f1: measure,

@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import { mergeEvaluations, summarize } from '../../kernels/mod.ts'
+import { mergeEvaluations, metricFits, summarize } from '../../kernels/mod.ts'
 import type { Evaluation, EvaluationSummary, TargetSpec } from '../../kernels/mod.ts'
 import { addBatch, emptyEvaluation } from '../../kernels/metrics.ts'
 import { random } from '../../kernels/random.ts'
@@ -86,10 +86,22 @@ describe('measures of classes', () => {
     expect(precision).toBe(1)
   })
 
-  it('count the five likeliest, where there are more classes', () => {
+  it('count the likeliest, where there are more classes', () => {
     const descending = [0.3, 0.2, 0.15, 0.1, 0.1, 0.08, 0.07]
-    expect(summarize(ofClasses(7, [descending, descending], [4, 6])).top5).toBe(0.5)
-    expect(summary.top5).toBeUndefined()
+    const found = summarize(ofClasses(7, [descending, descending, descending, descending], [0, 1, 4, 6]))
+    expect(found).toMatchObject({ accuracy: 0.25, top2: 0.5, top3: 0.5, top5: 0.75 })
+    expect(found).not.toHaveProperty('top10')
+  })
+
+  it.each([
+    ['top2', 2, 3],
+    ['top3', 3, 4],
+    ['top5', 5, 6],
+    ['top10', 10, 11],
+  ] as const)('know %s of more than %i classes only', (metric, few, enough) => {
+    expect(metricFits(metric, { kind: 'class', classes: few })).toBe(false)
+    expect(metricFits(metric, { kind: 'class', classes: enough })).toBe(true)
+    expect(metricFits(metric, { kind: 'value', shape: [] })).toBe(false)
   })
 
   it('give the area under the curve as the sorted scores do', () => {

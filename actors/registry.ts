@@ -46,7 +46,7 @@ export class Registry {
   /** Gives a job's model its version. A second run for the same job changes nothing. */
   async register(input: RegisterInput): Promise<ModelRef> {
     const { blobs, collections, clock, code } = this.#services
-    const { id, owner, spec, plan, weights, fingerprint, evaluation, trial } = input
+    const { id, owner, spec, plan, weights, fingerprint, evaluation, validation, trial } = input
     const { name } = spec.register
     const pipeline = await readPipeline(blobs, plan.pipeline.sha256)
     const parent = plan.start && (await this.find(plan.start.name, String(plan.start.version)))
@@ -73,6 +73,7 @@ export class Registry {
       target: pipeline.output,
       pipeline: plan.pipeline,
       ...(evaluation !== null && { evaluation }),
+      ...(validation !== null && { validation }),
       spec,
     }
     // An earlier run of this effect may have written it already: its time of creation stays.

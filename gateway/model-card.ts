@@ -6,7 +6,7 @@
 import type { ModelAliasView, ModelVersionView } from '../machines/views.ts'
 
 export function modelCard(model: ModelVersionView, aliases: readonly ModelAliasView[]): string {
-  const { name, version, stage, spec, dataset, input, target, weights, topology, evaluation } = model
+  const { name, version, stage, spec, dataset, input, target, weights, topology } = model
   const pointing = aliases.filter((alias) => alias.version === version).map(({ alias }) => alias)
   const { train } = spec
   return [
@@ -28,8 +28,7 @@ export function modelCard(model: ModelVersionView, aliases: readonly ModelAliasV
     '',
     '## How well it does',
     '',
-    evaluation === undefined ? 'It was not tested.' : `On ${evaluation.examples} test examples:`,
-    ...(evaluation === undefined ? [] : ['', table(figuresOf(evaluation))]),
+    ...reached(model),
     '',
     '## How it was made',
     '',
@@ -68,9 +67,21 @@ function outputOf(target: ModelVersionView['target']): string {
   return `${target.classes} classes${names}`
 }
 
+function reached({ evaluation, validation }: ModelVersionView): readonly string[] {
+  const lines = (split: string, { examples, ...figures }: { readonly examples: number }): readonly string[] => [
+    `On ${examples} ${split} examples:`,
+    '',
+    table(figuresOf(figures)),
+  ]
+  return [
+    ...(evaluation === undefined ? ['It was not tested.'] : lines('test', evaluation)),
+    ...(validation === undefined ? [] : ['', ...lines('validation', validation)]),
+  ]
+}
+
 function figuresOf(evaluation: object): readonly (readonly [string, string])[] {
   return Object.entries(evaluation).flatMap(([key, value]) =>
-    typeof value === 'number' && key !== 'examples' ? [[key, String(Number(value.toPrecision(6)))] as const] : [],
+    typeof value === 'number' ? [[key, String(Number(value.toPrecision(6)))] as const] : [],
   )
 }
 

@@ -11,7 +11,7 @@ export interface Difference {
 
 export interface Comparison {
   readonly differences: readonly Difference[]
-  /** Figures of the evaluation that both have: right minus left. */
+  /** Figures that both have, right minus left: those of the test by their names, those of validation as `validation.loss`. */
   readonly gains: Readonly<Record<string, number>>
 }
 
@@ -26,19 +26,28 @@ const COMPARED = [
   'input',
   'target',
   'evaluation',
+  'validation',
 ] as const
 
 export function compareModels(left: ModelVersionView, right: ModelVersionView): Comparison {
   const differences = COMPARED.flatMap((key) => [...differencesOf(key, left[key], right[key])]).filter(
-    ({ path }) => !path.startsWith('evaluation.report.'), // the hash of what is compared by itself
+    ({ path }) => !/^(evaluation|validation)\.report\./.test(path), // the hash of what is compared by itself
   )
-  const reached = (model: ModelVersionView): Readonly<Record<string, unknown>> => ({ ...model.evaluation })
-  const gains: Record<string, number> = {}
-  for (const [name, before] of Object.entries(reached(left))) {
-    const after = reached(right)[name]
-    if (typeof before === 'number' && typeof after === 'number') gains[name] = after - before
+  const gains = {
+    ...gainsOf('', left.evaluation, right.evaluation),
+    ...gainsOf('validation.', left.validation, right.validation),
   }
   return { differences, gains }
+}
+
+function gainsOf(prefix: string, left: object = {}, right: object = {}): Record<string, number> {
+  const after = new Map<string, unknown>(Object.entries(right))
+  const gains: Record<string, number> = {}
+  for (const [name, before] of Object.entries(left) as [string, unknown][]) {
+    const then = after.get(name)
+    if (typeof before === 'number' && typeof then === 'number') gains[prefix + name] = then - before
+  }
+  return gains
 }
 
 function* differencesOf(path: string, left: unknown, right: unknown): Generator<Difference> {

@@ -29,11 +29,6 @@ export function metricFits(metric: MetricName, target: TargetSpec): boolean {
   return isOfClasses && target.classes > (TOPS[TOP_METRICS.findIndex((each) => each === metric)] ?? 0)
 }
 
-/** Whether less of it is better. */
-export function isCost(metric: MetricName): boolean {
-  return metric === 'loss' || metric === 'mae' || metric === 'rmse'
-}
-
 /** Above this a confusion matrix is no longer something to look at. */
 const CONFUSION_CLASSES_MAX = 1_000
 /** Above this, histograms of all classes would be larger than what they are of. */

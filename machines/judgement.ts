@@ -30,7 +30,7 @@ export function withValidation(context: TrainingContext, validation: Evaluation)
   const gain = before === undefined ? Infinity : COSTS.has(metric) ? before - value : value - before
   const validated = { validation, validatedRound: checkpoint?.round ?? 0, results: [] }
   if (checkpoint === undefined || !(gain > minDelta)) return { ...validated, stale: context.stale + 1 }
-  return { ...validated, best: { checkpoint, value }, stale: 0 }
+  return { ...validated, best: { checkpoint, value, validation }, stale: 0 }
 }
 
 /** Steps of one replica from the beginning to the end: of all epochs, unless a sweep ends it before. */
@@ -54,4 +54,12 @@ export function finalCheckpoint({ id, spec, best, checkpoints }: TrainingContext
   const chosen = spec.train.earlyStopping === undefined ? last : (best?.checkpoint ?? last)
   if (chosen === undefined) throw new Error(`Job ${id} ends without a checkpoint`)
   return chosen
+}
+
+/** What validation said of that checkpoint; null where it was not measured. */
+export function finalValidation(context: TrainingContext): Evaluation | null {
+  const { best, validation, validatedRound } = context
+  const { round } = finalCheckpoint(context)
+  if (best?.checkpoint.round === round) return best.validation
+  return validatedRound === round ? validation : null
 }

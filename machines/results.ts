@@ -3,7 +3,7 @@
  * one set of weights and a checkpoint, measures, a model. Nothing depends on the order in which they came (training.ts
  * says why that matters).
  */
-import { finalCheckpoint } from './judgement.ts'
+import { finalCheckpoint, finalValidation } from './judgement.ts'
 import type { JobSpec } from './spec.ts'
 import { roundStepsOf } from './train-spec.ts'
 import { lastCheckpoint, planOf } from './training.ts'
@@ -121,7 +121,8 @@ function mean(values: readonly number[]): number {
 
 export function finished(context: TrainingContext): FinishedTraining {
   const { fingerprint, evaluation } = context
-  return { plan: planOf(context), weights: finalCheckpoint(context).weights, fingerprint, evaluation }
+  const { weights } = finalCheckpoint(context)
+  return { plan: planOf(context), weights, fingerprint, evaluation, validation: finalValidation(context) }
 }
 
 export function registration(context: TrainingContext): RegisterInput {

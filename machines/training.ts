@@ -127,6 +127,8 @@ export interface FinishedTraining {
   /** Of the workers that computed it. */
   readonly fingerprint: string | null
   readonly evaluation: Evaluation | null
+  /** Of the same weights, on the validation split. */
+  readonly validation: Evaluation | null
 }
 
 export type RegisterInput = JobInput & FinishedTraining
@@ -165,7 +167,7 @@ export interface TrainingContext extends JobInput {
   readonly rateFactor: number
   /** The newest on the validation split, the best checkpoint by it, and how many have not been better since. */
   readonly validation: Evaluation | null
-  readonly best: { readonly checkpoint: Checkpoint; readonly value: number } | null
+  readonly best: { readonly checkpoint: Checkpoint; readonly value: number; readonly validation: Evaluation } | null
   readonly stale: number
   readonly evaluation: Evaluation | null
   /** Worker → rounds that it has finished. */

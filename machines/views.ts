@@ -251,6 +251,8 @@ export interface ModelVersionView {
       }
   /** The fitted preprocessing, as JSON. */
   readonly pipeline: { readonly sha256: string; readonly sizeBytes: number }
+  /** On the test split. */
   readonly evaluation?: Evaluation
+  readonly validation?: Evaluation
   readonly spec: JobSpec
 }

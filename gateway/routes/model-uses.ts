@@ -31,7 +31,9 @@ const comparisonSchema = z
     left: modelVersionSchema,
     right: modelVersionSchema,
     differences: z.array(z.object({ path: z.string(), left: z.unknown().optional(), right: z.unknown().optional() })),
-    gains: z.record(z.string(), z.number()).describe('Figures of the evaluation: right minus left.'),
+    gains: z
+      .record(z.string(), z.number())
+      .describe('Figures of the test, and of validation as `validation.loss`: right minus left.'),
   })
   .meta({ id: 'ModelComparison' })
 

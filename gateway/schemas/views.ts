@@ -252,7 +252,8 @@ export const modelVersionSchema = z
       }),
     ]),
     pipeline: blob.describe('The fitted preprocessing, as JSON.'),
-    evaluation: evaluationSchema.exactOptional(),
+    evaluation: evaluationSchema.exactOptional().describe('On the test split.'),
+    validation: evaluationSchema.exactOptional().describe('On the validation split.'),
     spec: jobSpecSchema,
   })
   .meta({ id: 'ModelVersion' }) satisfies z.ZodType<ModelVersionView>

@@ -41,6 +41,7 @@ function input(job: string, name: string): RegisterInput {
     weights: { sha256: 'w'.repeat(64), sizeBytes: 2 },
     fingerprint: 'cpu-4-f1',
     evaluation: null,
+    validation: null,
   }
 }
 
@@ -64,6 +65,14 @@ test('a second run does not change what the first wrote', async () => {
   const before = await house.collections.models.get('kept@1')
   await registered('J', 'kept')
   expect(await house.collections.models.get('kept@1')).toEqual(before)
+})
+
+test('a version keeps what was measured of it on either split', async () => {
+  const measured = (loss: number) => ({ loss, examples: 4, report: { sha256: 'r'.repeat(64), sizeBytes: 1 } })
+  await house.registry.register({ ...input('J', 'told'), evaluation: measured(2), validation: measured(1) })
+  expect(await house.registry.find('told', '1')).toMatchObject({ evaluation: { loss: 2 }, validation: { loss: 1 } })
+  await registered('K', 'untold')
+  expect(Object.keys((await house.registry.find('untold', '1')) ?? {})).not.toContain('validation')
 })
 
 test('versions are counted for each name', async () => {

@@ -100,10 +100,12 @@ test('two versions are compared by how they were made and by what they reached',
   const left = modelOf('m', 1, {
     spec: spec(2),
     evaluation: { loss: 0.5, accuracy: 0.75, examples: 8, report: { sha256: 'r'.repeat(64), sizeBytes: 1 } },
+    validation: { loss: 0.75, examples: 4, report: { sha256: 'q'.repeat(64), sizeBytes: 1 } },
   })
   const right = modelOf('m', 2, {
     spec: spec(5),
     evaluation: { loss: 0.25, accuracy: 0.875, examples: 8, report: { sha256: 'r'.repeat(64), sizeBytes: 1 } },
+    validation: { loss: 0.5, examples: 4, report: { sha256: 's'.repeat(64), sizeBytes: 1 } },
   })
 
   expect(compareModels(left, right)).toEqual({
@@ -111,8 +113,9 @@ test('two versions are compared by how they were made and by what they reached',
       { path: 'spec.train.epochs', left: 2, right: 5 },
       { path: 'evaluation.loss', left: 0.5, right: 0.25 },
       { path: 'evaluation.accuracy', left: 0.75, right: 0.875 },
+      { path: 'validation.loss', left: 0.75, right: 0.5 },
     ],
-    gains: { loss: -0.25, accuracy: 0.125, examples: 0 },
+    gains: { loss: -0.25, accuracy: 0.125, examples: 0, 'validation.loss': -0.25, 'validation.examples': 0 },
   })
   const response = await fleet.request('/v1/models/mnist/compare?left=1&right=latest')
   expect(await response.json()).toMatchObject({ left: { version: 1 }, right: { version: 3 }, differences: [] })
@@ -124,6 +127,8 @@ test('a model card tells what a version is, and takes no marks from what users w
 
   expect(response.headers.get('content-type')).toContain('text/markdown')
   expect(await response.text()).toContain('| Aliases | champion |')
+  const measured = { loss: 0.5, examples: 4, report: { sha256: 'r'.repeat(64), sizeBytes: 1 } }
+  expect(modelCard(modelOf('m', 1, { validation: measured }), [])).toContain('On 4 validation examples:')
   const hostile = modelOf('m', 1, { owner: '<script>|[x](y)' })
   expect(modelCard(hostile, [])).toContain(String.raw`\<script\>\|\[x\]\(y\)`)
 })

@@ -67,6 +67,22 @@ describe('validation', () => {
     expect(contextOf(job).best).toMatchObject({ value: 0.3, checkpoint: { round: 2 } })
   })
 
+  const registered = (job: Chart): unknown => {
+    for (const [slice, task] of contextOf(job).pending.entries())
+      done(job, task, { kind: 'evaluate', slice, sums: blob('s') })
+    return job.finish('score', { loss: 1, examples: 1, report: blob('r') }).effects.get('register')?.input
+  }
+
+  test('says of the model what it said of the same weights, and nothing of others', () => {
+    const spec = withTrain({ validation: { everyRounds: 1 } })
+    const job = training(spec, { steps: 8 })
+    validated(round(job), { loss: 0.3 })
+    validated(round(job), { loss: 0.4 })
+    expect(registered(job)).toMatchObject({ weights: blob('g2'), validation: { loss: 0.4 } })
+    const other = training(withTrain({}), { steps: 4 })
+    expect(registered(round(other))).toMatchObject({ weights: blob('g1'), validation: null })
+  })
+
   test('does not happen without a validation split', () => {
     const job = training(withTrain({ validation: { everyRounds: 1 } }), { validationExamples: 0 })
     expect(round(job).value).toEqual({ training: 'collecting' })
@@ -92,7 +108,7 @@ describe('early stopping', () => {
     for (const [slice, task] of contextOf(job).pending.entries())
       done(job, task, { kind: 'evaluate', slice, sums: blob('s') })
     job.finish('score', { loss: 1, examples: 1, report: blob('r') })
-    expect(job.effects.get('register')?.input).toMatchObject({ weights: blob('g2') })
+    expect(job.effects.get('register')?.input).toMatchObject({ weights: blob('g2'), validation: { accuracy: 0.9 } })
   })
 
   test('has new patience after every improvement', () => {

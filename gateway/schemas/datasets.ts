@@ -34,10 +34,11 @@ export const ingestOptionsSchema = z
         validation: share.exactOptional(),
         test: share.exactOptional(),
       })
-      .refine(
-        ({ validation = 0.1, test = 0.1 }) => validation + test <= 0.9,
-        'shares of validation and test of at most 0.9 together',
-      )
+      .superRefine(({ validation = 0.1, test }, context) => {
+        const [said, other] = test === undefined ? ['validation', 'test'] : ['test', 'validation']
+        if (validation + (test ?? 0.1) <= 0.9) return
+        context.addIssue({ code: 'custom', path: [said], message: `at most 0.9 together with the share of ${other}` })
+      })
       .exactOptional()
       .describe(
         'Shares of the rows, 0.1 each when left out. Where files are named train, validation and test, shares that ' +

@@ -245,15 +245,16 @@ class Table {
 
   /** Looks at the records in the buffer, and tells the sink what columns there are. */
   static fromSample(records: Records, options: IngestOptions, sink: RowSink): Table {
-    const sample: string[][] = []
-    while (sample.length < SAMPLE_ROWS && records.nextHere() === true) sample.push(records.texts())
-    records.rewind()
-    const [first] = sample
-    if (first === undefined) throw new KernelError('data.malformed', `Cannot read ${records.name}: it is empty`)
+    if (records.nextHere() !== true) {
+      throw new KernelError('data.malformed', `Cannot read ${records.name}: it is empty`)
+    }
+    const first = records.texts()
     const hasHeader = options.header ?? looksLikeHeader(first)
     const names = hasHeader ? first : first.map((_, i) => `c${i + 1}`)
-    const unnamed = names.indexOf('')
-    if (unnamed >= 0) throw records.malformed('nothing', `a name for column ${unnamed + 1} in the header`)
+    checkNames(names, records)
+    const sample = [first]
+    while (sample.length < SAMPLE_ROWS && records.nextHere() === true) sample.push(records.texts())
+    records.rewind()
     const types = inferTypes(names, hasHeader ? sample.slice(1) : sample, options, records.name)
     const table = new Table(names, hasHeader, types)
     sink.begin(table.columns())
@@ -337,9 +338,19 @@ class Table {
   }
 }
 
-/** Names are no numbers, and none of them is missing or there twice. */
+/** The record is the header. */
+function checkNames(names: readonly string[], records: Records): void {
+  const unnamed = names.indexOf('')
+  if (unnamed >= 0) throw records.malformed('nothing', `a name for column ${unnamed + 1} in the header`)
+  const second = names.findIndex((name, i) => names.indexOf(name) < i)
+  if (second < 0) return
+  const found = `"${names[second]}" for columns ${names.indexOf(names[second] ?? '') + 1} and ${second + 1}`
+  throw records.malformed(found, 'a name of its own for each column, or "header: false" where the first line is data')
+}
+
+/** Names are no numbers, and none of them is missing. */
 function looksLikeHeader(first: readonly string[]): boolean {
-  return new Set(first).size === first.length && first.every((text) => !isMissing(text) && Number.isNaN(Number(text)))
+  return first.every((text) => !isMissing(text) && Number.isNaN(Number(text)))
 }
 
 const POWERS = Array.from({ length: 23 }, (_, i) => 10 ** i)

@@ -75,6 +75,12 @@ describe('a CSV file', () => {
     ],
     ['a field', 'x,y\n1,2\n3\n', {}, 'wrong.csv, line 3: expected 2 fields, found 1'],
     [
+      'names of their own',
+      'x,y,x\n1,2,3\n',
+      {},
+      'wrong.csv, line 1: expected a name of its own for each column, or "header: false" where the first line is data, found "x" for columns 1 and 3',
+    ],
+    [
       'a closing quote',
       'x,y\n1,"2\n3,4\n',
       {},

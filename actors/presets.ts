@@ -29,7 +29,9 @@ export function expandPreset(
   const { preset, dataset, train, ...rest } = spec
   const selection = preset === 'autoencoder' ? { ...dataset, target: null } : dataset
   const data = dataOf(manifest, selection)
-  const problems = [...checkTarget(selection, manifest, data), ...checkFit(preset, data)]
+  // What the features are is known once the target is.
+  const [wrongTarget] = checkTarget(selection, manifest, data)
+  const problems = wrongTarget === undefined ? checkFit(preset, data) : [wrongTarget]
   if (problems.length > 0) return { problems }
   return {
     spec: {

@@ -44,7 +44,7 @@ export async function readIdx(
   const [first = []] = [...sets.values()]
   const columns = columnsOf(first, new Set([LABEL]))
   for (const set of sets.values()) requireSame(first, set, columns)
-  sink.begin(columns)
+  sink.begin(columns, columns.find(({ name }) => name === LABEL)?.name)
   let highest = 0
   for (const [split, set] of sets) {
     await readTensors(set, sink, split, (column, values) => {

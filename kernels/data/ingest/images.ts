@@ -76,7 +76,7 @@ export async function readImages(
       ? [{ name: 'label', dtype: 'int32', shape: [], categories: { count: names.length, names } } as const]
       : []),
   ]
-  sink.begin(columns)
+  sink.begin(columns, columns[1]?.name)
   const elements = size[0] * size[1] * size[2]
   const rows = Math.max(1, Math.floor(BATCH_BYTES / elements))
   const [pixels, labels] = [new Uint8Array(rows * elements), new Int32Array(rows)]

@@ -44,8 +44,8 @@ export class RowSink {
     this.#options = options
   }
 
-  /** The columns that batches will have. Their categories may grow until `end`. */
-  begin(columns: readonly Column[]): void {
+  /** The columns that batches will have. Their categories may grow until `end`. `label` is the target where none was said. */
+  begin(columns: readonly Column[], label?: string): void {
     const names = new Set<string>()
     for (const column of columns) {
       if (names.has(column.name)) throw malformed(`two columns are called "${column.name}"`)
@@ -56,7 +56,7 @@ export class RowSink {
     if (columns.length === 0 || columns.length > COLUMNS_MAX) {
       throw malformed(`there are ${columns.length} columns, expected 1 to ${COLUMNS_MAX}`)
     }
-    const { target } = this.#options
+    const { target = label } = this.#options
     this.#columns = columns
     this.#target = columns.find(({ name }) => name === target)
     if (target !== undefined && this.#target === undefined) {

@@ -8,7 +8,7 @@ const labels = idx([5], Uint8Array.of(0, 1, 2, 1, 0))
 
 describe('IDX files', () => {
   test('of pictures and labels become shards that hold every row once, in order', async () => {
-    const read = await ingest({ images, labels }, { target: 'label' }, 4096 + 14)
+    const read = await ingest({ images, labels }, {}, 4096 + 14)
     expect(read).toMatchObject({
       format: 'idx',
       target: 'label',

@@ -21,7 +21,8 @@ describe('a zip of pictures', () => {
       'pets/cat/1.png': png(2, 3, 3, 10),
       'pets/cat/2.jpg': jpg(2, 3, 90),
     })
-    const read = await ingest({ 'pets.zip': zip }, { target: 'label' })
+    const read = await ingest({ 'pets.zip': zip })
+    expect(read.target).toBe('label')
     expect(read.columns).toEqual([
       { name: 'image', dtype: 'uint8', shape: [2, 3, 3] },
       { name: 'label', dtype: 'int32', shape: [], categories: { count: 2, names: ['cat', 'dog'] } },

@@ -29,12 +29,14 @@ function errorsOf(issue: Issue, input: unknown): FieldError[] {
   return [fieldError(path, expected, found, `${path === '' ? 'The body' : path}: expected ${expected}, found ${found}`)]
 }
 
-/** The one option that the value comes closest to, where that has something against single fields of it. */
+/** The one option that the value is of the kind of, or comes closest to, where that has something against single fields of it. */
 function meantOption(options: readonly Issue[][]): Issue[] | undefined {
+  const ofItsKind = options.filter((issues) => !issues.some(({ code, path }) => code === 'invalid_type' && path.length === 0)) // prettier-ignore
   const against = (issues: readonly Issue[]): number =>
     issues.reduce((sum, issue) => sum + (issue.code === 'unrecognized_keys' ? issue.keys.length : 1), 0)
-  const [first, second] = options.toSorted((a, b) => against(a) - against(b))
-  if (first === undefined || first.some(({ path }) => path.length === 0)) return undefined
+  const [first, second] = ofItsKind.toSorted((a, b) => against(a) - against(b))
+  if (first === undefined || first.some(({ code, path }) => code !== 'unrecognized_keys' && path.length === 0))
+    return undefined
   return second !== undefined && against(second) === against(first) ? undefined : first
 }
 

@@ -8,7 +8,7 @@ import type { Problem } from '../kernels/mod.ts'
 import type { PresetSpec } from '../machines/preset-spec.ts'
 import type { JobSpec } from '../machines/spec.ts'
 import type { MetricSpec } from '../machines/train-spec.ts'
-import { basisOf } from './basis.ts'
+import { basisOf, isAwaited } from './basis.ts'
 import type { BasisServices } from './basis.ts'
 import type { Datasets, ResolvedDataset } from './datasets.ts'
 import { FleetError } from './errors.ts'
@@ -22,17 +22,24 @@ export interface AdmissionServices extends BasisServices {
   readonly pools: PoolNames
 }
 
-/** `metric` is what a sweep compares by: it must fit as well. */
+export interface AdmitOptions {
+  /** What a sweep compares by: it must fit as well. */
+  readonly metric?: MetricSpec
+  /** Of a job that has not begun, what those before it bring is not there yet. */
+  readonly isEarly?: boolean
+}
+
 export async function admit(
   services: AdmissionServices,
   spec: JobSpec,
-  metric?: MetricSpec,
+  { metric, isEarly = false }: AdmitOptions = {},
 ): Promise<readonly Problem[]> {
+  const isModelAwaited = isEarly && 'from' in spec.model && isAwaited(spec.model.from, spec)
   const pool = await checkPool(services.pools, spec.pool)
   const dataset = await services.datasets.resolve(spec.dataset).catch(problemOfDataset)
   if ('path' in dataset) return [dataset, ...pool]
   return [
-    ...(await checkModelFits(services, spec, dataset, metric)),
+    ...(isModelAwaited ? [] : await checkModelFits(services, spec, dataset, metric)),
     ...checkReplicas(spec, dataset),
     ...checkValidation(spec, dataset),
     ...pool,

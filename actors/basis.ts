@@ -5,7 +5,7 @@
  */
 import type * as Kernels from '../kernels/mod.ts'
 import type { DatasetManifest, Pipeline, Problem } from '../kernels/mod.ts'
-import type { JobSpec } from '../machines/spec.ts'
+import type { JobSpec, Predecessor } from '../machines/spec.ts'
 import type { ModelVersionView } from '../machines/views.ts'
 import type { Blobs } from '../stores/mod.ts'
 import { readPipeline } from './registry.ts'
@@ -43,10 +43,17 @@ export async function basisOf(
   return pipeline === undefined ? { problems } : { basis: { topology, pipeline, start } }
 }
 
-/** The specification with the exact version that it starts from; as it is where that is not to be found. */
+/** Those before it may bring the version that is meant: it is looked for when the job begins. */
+export function isAwaited(model: string, { after = [] }: { readonly after?: readonly Predecessor[] }): boolean {
+  return after.length > 0 && !/@\d+$/.test(model)
+}
+
+/** The specification with the exact version that it starts from; as it is where that is not to be found, or awaited. */
 export async function pinned(services: Pick<BasisServices, 'registry'>, spec: JobSpec): Promise<JobSpec> {
   const { model } = spec
-  return 'from' in model ? { ...spec, model: { from: await exactModel(services, model.from) } } : spec
+  return 'from' in model && !isAwaited(model.from, spec)
+    ? { ...spec, model: { from: await exactModel(services, model.from) } }
+    : spec
 }
 
 /** `NAME@VERSION` of what is meant; as it is where that is not to be found. */

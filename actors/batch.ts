@@ -2,16 +2,18 @@
  * The batch job's actor: its chart bound to what plans it and makes one result of its chunks. Each kind of batch job
  * says both in a file of `batches/`. All of it may run again after a crash and ends in the same blobs.
  */
+import type { Problem } from '../kernels/mod.ts'
 import { batchMachine } from '../machines/batch.ts'
 import type { BatchInput, BatchResult, FinishInput } from '../machines/batch.ts'
 import type { BatchPlan } from '../machines/batch-plan.ts'
 import type { BatchSpec } from '../machines/batch-spec.ts'
 import { defineActor } from '../runtime/mod.ts'
 import type { Actor } from '../runtime/mod.ts'
-import { exactModel } from './basis.ts'
+import { exactModel, isAwaited } from './basis.ts'
 import { withStoredArrays } from './batches/arrays.ts'
 import { finishEvaluation, planEvaluation } from './batches/evaluate.ts'
 import { finishKernel, planKernel } from './batches/kernel.ts'
+import { findData } from './batches/model-use.ts'
 import type { BatchPlanServices, Planned } from './batches/plan.ts'
 import { finishPrediction, planPrediction } from './batches/predict.ts'
 import { FleetError } from './errors.ts'
@@ -48,13 +50,29 @@ export function planBatch(
   }
 }
 
+/** What speaks against a job before it begins: what those before it bring is not there yet, and is looked at by `prepare`. */
+export async function admitBatch(
+  services: BatchPlanServices,
+  spec: BatchSpec,
+  owner: string,
+  signal: AbortSignal,
+): Promise<readonly Problem[]> {
+  if ('model' in spec && isAwaited(spec.model, spec)) return (await findData(services, spec, signal)).problems
+  const planned = await planBatch(services, spec, owner, signal)
+  if ('plan' in planned) return []
+  const before = new Set((spec.after ?? []).map(({ job }) => job))
+  const inputs = spec.kind === 'kernel' ? spec.inputs : []
+  const awaited = new Set(inputs.map((input, i) => ('job' in input && before.has(input.job) ? `inputs[${i}].job` : '')))
+  return planned.problems.filter(({ path }) => !awaited.has(path))
+}
+
 /** The specification as the job keeps it: with the exact version of its model, where that is found, and values as files. */
 export async function pinnedBatch(
   services: Pick<BatchPlanServices, 'registry' | 'blobs' | 'kernels'>,
   spec: BatchSpec,
 ): Promise<BatchSpec> {
   if (spec.kind === 'kernel') return withStoredArrays(services, spec)
-  return { ...spec, model: await exactModel(services, spec.model) }
+  return isAwaited(spec.model, spec) ? spec : { ...spec, model: await exactModel(services, spec.model) }
 }
 
 async function prepare(

@@ -2,7 +2,7 @@
 export { admit, expand } from './admission.ts'
 export type { AdmissionServices } from './admission.ts'
 export { pinned } from './basis.ts'
-export { batchActor, pinnedBatch, planBatch } from './batch.ts'
+export { admitBatch, batchActor, pinnedBatch, planBatch } from './batch.ts'
 export type { BatchServices } from './batch.ts'
 export type { BatchPlanServices } from './batches/plan.ts'
 export { batchView } from './batch-view.ts'

@@ -77,7 +77,10 @@ const GRID_MAX = 1_000_000
 
 function checkMetric({ metric, job }: SweepSpec): readonly Problem[] {
   const { validation, earlyStopping } = job.train
-  const before = job.after === undefined ? [] : [problem('job.after', 'nothing, in a sweep', 'jobs to come after')]
+  const before =
+    job.after === undefined
+      ? []
+      : [problem('job.after', 'nothing: a sweep as a whole comes after others (after)', 'jobs to come after')]
   if (validation === undefined && metric !== 'loss' && metric !== 'accuracy') {
     return [...before, problem('metric', 'loss or accuracy, where job.train.validation is left out', metric)]
   }
@@ -109,7 +112,8 @@ async function checkTrials(services: SweepAdmissionServices, spec: SweepSpec): P
   let problems: readonly Problem[] = []
   for (let trial = 0; trial < trialCount(spec) && problems.length < PROBLEMS_MAX; trial++) {
     const checked = services.checkJob(trialSpec(spec, trial))
-    const found = 'problems' in checked ? checked.problems : await admit(services, checked.spec, spec.metric)
+    const found =
+      'problems' in checked ? checked.problems : await admit(services, checked.spec, { metric: spec.metric })
     if (trial % TRIALS_A_TURN === TRIALS_A_TURN - 1) await setImmediate() // others have requests too
     problems = distinct([...problems, ...found.map((each) => asOfSweep(each, spec, trial))])
   }

@@ -17,6 +17,7 @@ export function addBatchCommands(program: Command, signal: AbortSignal): void {
   const split = (): Option =>
     new Option('--split <split>', 'which part of it').choices(['train', 'validation', 'test']).default('test')
   const backend = (): Option => new Option('--backend <name>', 'only workers with this back end')
+  const after = (): Option => new Option('--after <id...>', 'only when these jobs or sweeps have completed; the model may be what they make') // prettier-ignore
 
   onApi<[string]>(
     program
@@ -25,6 +26,7 @@ export function addBatchCommands(program: Command, signal: AbortSignal): void {
       .requiredOption('--dataset <dataset>', 'NAME or NAME@VERSION')
       .addOption(split())
       .addOption(backend())
+      .addOption(after())
       .option('--detach', "say the job's id and do not wait for it")
       .description('measure a model on a dataset, on all workers'),
     async (api, options, model) => {
@@ -43,6 +45,7 @@ export function addBatchCommands(program: Command, signal: AbortSignal): void {
       .option('--dataset <dataset>', 'instead of a file: NAME or NAME@VERSION, by a job on all workers')
       .addOption(split())
       .addOption(backend())
+      .addOption(after())
       .addOption(
         new Option('-f, --format <format>', 'of the file that the job writes')
           .choices(['npy', 'csv', 'jsonl'])
@@ -67,8 +70,13 @@ export function addBatchCommands(program: Command, signal: AbortSignal): void {
 }
 
 function useOf(options: CommonOptions & Readonly<Record<string, unknown>>): object {
-  const { dataset, split, backend } = options
-  return { dataset: datasetRef(String(dataset)), split, ...(backend !== undefined && { backend }) }
+  const { dataset, split, backend, after } = options
+  return {
+    dataset: datasetRef(String(dataset)),
+    split,
+    ...(backend !== undefined && { backend }),
+    ...(after !== undefined && { after }),
+  }
 }
 
 function submit(api: Api, spec: object): ReturnType<Api['submitBatch']> {

@@ -4,6 +4,7 @@
  */
 import {
   admit,
+  admitBatch,
   batchActor,
   batchView,
   admitSweep,
@@ -14,7 +15,6 @@ import {
   jobActor,
   pinned,
   pinnedBatch,
-  planBatch,
   quotaActor,
   jobView,
   Pools,
@@ -213,10 +213,7 @@ function servicesOf(parts: Parts): Services {
       stored: collections.batches,
       view: batchView,
       pin: (spec) => pinnedBatch(parts.batches, spec),
-      admit: async (spec, owner, signal) => {
-        const planned = await planBatch(parts.batches, spec, owner, signal)
-        return 'problems' in planned ? planned.problems : []
-      },
+      admit: (spec, owner, signal) => admitBatch(parts.batches, spec, owner, signal),
     },
     sweeps: {
       stored: collections.sweeps,
@@ -234,7 +231,7 @@ function servicesOf(parts: Parts): Services {
       return schedulers.flatMap((scheduler) => (scheduler === null ? [] : workerViews(scheduler)))
     },
     pin: (spec) => pinned({ registry }, spec),
-    admit: (spec) => admit(admission, spec),
+    admit: (spec) => admit(admission, spec, { isEarly: true }),
     expand: (preset) => expand({ datasets }, preset),
     exportModel: (model, format) => exportModel(stores.blobs, model, format),
     examples: kernels.readExamples,

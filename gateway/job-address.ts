@@ -17,6 +17,11 @@ export function isBatch(id: string): boolean {
   return /^(kernel|evaluate|predict)-/.test(id)
 }
 
+/** Likewise; a trial's id goes on behind it. */
+export function isSweep(id: string): boolean {
+  return /^sweep-[A-Za-z0-9_]+$/.test(id)
+}
+
 export function metricsStream(id: string): string {
   return `job:${id}:metrics`
 }

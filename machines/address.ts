@@ -7,6 +7,8 @@ export const jobAddress = (id: string): string => `${isBatch(id) ? 'batch' : 'jo
 /** A batch job is told from one that trains by its id, which begins with its kind: who knows the id knows the actor. */
 export const isBatch = (id: string): boolean => /^(kernel|evaluate|predict)-/.test(id)
 export const sweepAddress = (id: string): string => `sweep/${id}`
+/** Likewise; a trial's id goes on behind it. */
+export const isSweep = (id: string): boolean => /^sweep-[A-Za-z0-9_]+$/.test(id)
 /** A trial's job: the same for the same sweep and trial, so that it is brought to life once. */
 export const trialId = (sweep: string, trial: number): string => `${sweep}-${trial}`
 export const taskAddress = (id: string): string => `task/${id}`

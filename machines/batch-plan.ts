@@ -14,6 +14,8 @@ export interface BatchPlan {
   readonly data: string
   /** `name@version` of the dataset that is read, where it is one. */
   readonly dataset?: string
+  /** `name@version` of the model that is used, where it is one. */
+  readonly model?: string
   /** Of the whole output, row-major; of outputs that are arrays. */
   readonly shape?: readonly number[]
   readonly work: ChunkWork

@@ -3,7 +3,7 @@
  * against its grammar) for every element of an output, over rows of datasets, arrays, and results of other jobs; an
  * *evaluate* job measures a model on a split of a dataset; a *predict* job writes down what a model says of its rows.
  */
-import type { Priority } from './spec.ts'
+import type { Predecessor, Priority } from './spec.ts'
 import type { Evaluation } from './training.ts'
 import type { Blob, PredictFormat, SplitName } from './work.ts'
 
@@ -19,6 +19,8 @@ interface CommonSpec {
   readonly backend?: string
   readonly pool: string
   readonly priority: Priority
+  /** What must have ended before this one begins. */
+  readonly after?: readonly Predecessor[]
 }
 
 export interface KernelSpec extends CommonSpec {
@@ -48,7 +50,7 @@ export type NestedNumbers =
 
 /** A model over a split of a dataset. */
 interface ModelUseSpec extends CommonSpec {
-  /** `name@version`; an alias stands there only until admission. */
+  /** `name@version`; an alias stands there only until admission, or until it begins where it comes after others. */
   readonly model: string
   readonly dataset: { readonly name: string; readonly version?: number }
   readonly split: SplitName
@@ -65,6 +67,7 @@ export interface PredictSpec extends ModelUseSpec {
 
 export type BatchState =
   | 'submitted'
+  | 'waiting'
   | 'preparing'
   | 'queued'
   | 'running'

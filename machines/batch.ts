@@ -3,8 +3,8 @@
  * chunks compute (a gpu.js function, a model's evaluation, its predictions) stands in the plan (batch-plan.ts); the
  * chart says only when.
  *
- *   submitted → preparing → queued → running → finishing → completed
- *   preparing, queued, running → pausing → paused → resuming → where it was, with the chunks that are there
+ *   submitted → (waiting) → preparing → queued → running → finishing → completed
+ *   waiting, preparing, queued, running → pausing → paused → resuming → where it was, with the chunks that are there
  *   any of them → cancelling → cancelled | failed
  *
  * `queued` lasts until the first chunk is there. It fixes the numerics fingerprint: the others go to workers that compute
@@ -26,6 +26,8 @@ import { faultOfEvent } from './fault.ts'
 import type { Fault } from './fault.ts'
 import type { JobEvent } from './job-parts.ts'
 import { JOB_LIMITS } from './limits.ts'
+import { hasPredecessors, predecessorsOf, waiting, withoutPredecessor } from './predecessors.ts'
+import type { Outcome } from './predecessors.ts'
 import type { TaskInput } from './task-input.ts'
 import type { Evaluation } from './training.ts'
 import { vocabulary } from './vocabulary.ts'
@@ -51,6 +53,8 @@ export interface BatchResult {
 
 export interface BatchContext extends BatchInput {
   readonly plan: BatchPlan | null
+  /** Those before this one that have not ended. */
+  readonly predecessors: readonly string[]
   /** The tasks that have not told how they ended. */
   readonly pending: readonly string[]
   /** How often the job has paused: what is computed after a pause has tasks of its own. */
@@ -71,11 +75,15 @@ export interface BatchContext extends BatchInput {
 type Args = { readonly context: BatchContext; readonly event: JobEvent }
 
 export const batchMachine = setup({
-  types: { context: {} as BatchContext, events: {} as JobEvent, input: {} as BatchInput },
+  types: { context: {} as BatchContext, events: {} as JobEvent, input: {} as BatchInput, output: {} as Outcome },
   actors: { prepare: effect<BatchInput, BatchPlan>(), finish: effect<FinishInput, BatchResult>() },
   actions: {
     ...vocabulary,
-    takePlan: assign((_, plan: BatchPlan) => ({ plan, results: Array.from({ length: plan.chunks }, () => null) })),
+    expectPredecessors: assign({ predecessors: ({ context }) => predecessorsOf(context) }),
+    settlePredecessor: assign(({ context, event }) =>
+      event.type === 'actor.ended' ? withoutPredecessor(context, event) : {},
+    ),
+    takePlan: assign(({ context }, plan: BatchPlan) => withPlan(context, plan)),
     expectFirst: assign(({ context }) => expected([firstInput(context)])),
     expectOthers: assign(({ context }) => expected(openInputs(context))),
     takeChunk: assign(({ context, event }) => withChunk(context, event)),
@@ -96,12 +104,16 @@ export const batchMachine = setup({
     hasOther: ({ context, event }) =>
       context.pending.includes(taskOf(event)) && otherOf(context, taskOf(event)) !== undefined,
     mayHaveTwin: ({ context, event }) => mayHaveTwin(context, taskOf(event)),
+    hasPredecessors: ({ context }) => hasPredecessors(context),
+    isReady: ({ context }) => context.predecessors.length === 0,
+    isOutOfLuck: ({ context }) => context.fault !== null,
     isUnplanned: ({ context }) => context.plan === null,
     hasNoChunk: ({ context }) => context.results.every((sha256) => sha256 === null),
     isNothingPending: ({ context }) => context.pending.length === 0,
     hasFailed: ({ context }) => context.pending.length === 0 && context.fault !== null,
   },
   delays: {
+    waitLimit: JOB_LIMITS.waitMs,
     prepareLimit: JOB_LIMITS.prepareMs,
     queueLimit: JOB_LIMITS.queueMs,
     runLimit: JOB_LIMITS.collectMs,
@@ -114,6 +126,7 @@ export const batchMachine = setup({
   id: 'batch',
   context: ({ input }) => ({
     ...input,
+    predecessors: [],
     plan: null,
     pending: [],
     take: 0,
@@ -125,6 +138,7 @@ export const batchMachine = setup({
     result: null,
     fault: null,
   }),
+  output: ({ context }) => outcomeOf(context),
   initial: 'submitted',
   on: {
     cancel: '.cancelling',
@@ -136,7 +150,8 @@ export const batchMachine = setup({
     },
   },
   states: {
-    submitted: { always: 'resuming' },
+    submitted: { always: [{ guard: 'hasPredecessors', target: 'waiting' }, { target: 'resuming' }] },
+    waiting: waiting('resuming', limitIsOver('waiting', JOB_LIMITS.waitMs)),
     /** To where a job stands by what it has: a new one at its beginning, another at the chunks that are missing. */
     resuming: {
       always: [
@@ -205,7 +220,7 @@ export const batchMachine = setup({
     },
     paused: {
       entry: 'nextTake',
-      on: { resume: 'resuming' },
+      on: { resume: [{ guard: 'isUnplanned', target: 'submitted' }, { target: 'resuming' }] },
       after: { pausedLimit: { target: 'cancelling', actions: limitIsOver('paused', JOB_LIMITS.pausedMs) } },
     },
     cancelling: {
@@ -225,6 +240,17 @@ export const batchMachine = setup({
     cancelled: { type: 'final' },
   },
 })
+
+function outcomeOf({ fault, result }: BatchContext): Outcome {
+  return { outcome: fault !== null ? 'failed' : result !== null ? 'completed' : 'cancelled' }
+}
+
+/** The version that an alias stood for when the job began is the job's from then on. */
+function withPlan({ spec }: BatchContext, plan: BatchPlan): Partial<BatchContext> {
+  const { model, chunks } = plan
+  const exact = 'model' in spec && model !== undefined ? { ...spec, model } : spec
+  return { plan, spec: exact, results: Array.from({ length: chunks }, () => null) }
+}
 
 function inputOf({ id, owner, spec }: BatchContext): BatchInput {
   return { id, owner, spec }

@@ -1,19 +1,19 @@
 /**
  * How a job is controlled, apart from what it computes: which of its tasks it waits for, second copies of those that
- * take too long, the jobs that must end before it, and its limits.
+ * take too long, and its limits.
  *
  * A second copy, a *twin*, computes the same on another worker; whichever is done first stands for both, and the other
  * is told to stop. So a word of either counts as one about the original.
  */
-import { jobAddress, originalOf, taskAddress, twinAddress } from './address.ts'
+import { originalOf, taskAddress, twinAddress } from './address.ts'
 import { timeoutFault } from './fault.ts'
 import type { Fault } from './fault.ts'
 import type { JobEvent } from './job-parts.ts'
-import type { JobSpec, Predecessor } from './spec.ts'
+import type { Outcome } from './predecessors.ts'
 import type { TaskEvent } from './task.ts'
 import type { TaskInput } from './task-input.ts'
 import type { TrialEnd } from './trial.ts'
-import type { Spawn, Tell, Watch } from './vocabulary.ts'
+import type { Spawn, Tell } from './vocabulary.ts'
 
 export interface Waiting {
   /** The tasks that have not told how they ended, twins among them. */
@@ -98,39 +98,9 @@ export function twinOf(inputs: readonly TaskInput[], task: string, worker: strin
 }
 
 /** What a job says of itself when it has ended. */
-export interface JobOutcome {
-  readonly outcome: 'completed' | 'failed' | 'cancelled' | 'stopped'
+export interface JobOutcome extends Outcome {
   /** For the sweep that it is a trial of. */
   readonly trial?: TrialEnd
-}
-
-/** The runtime's word that a watched actor has ended. */
-export interface ActorEnded {
-  readonly type: 'actor.ended'
-  readonly actor: string
-  readonly status: 'done' | 'error' | 'gone'
-  readonly output?: unknown
-}
-
-export function watches({ after = [] }: JobSpec): readonly Watch[] {
-  return after.map(({ job }) => ({ to: jobAddress(job) }))
-}
-
-/** What speaks against this job when one before it has ended so; null when nothing does. */
-export function faultOfPredecessor({ after = [] }: JobSpec, { actor, status, output }: ActorEnded): Fault | null {
-  const predecessor = after.find(({ job }) => jobAddress(job) === actor)
-  if (predecessor === undefined || predecessor.otherwise === 'begin') return null
-  if (status === 'done' && (output as JobOutcome | undefined)?.outcome === 'completed') return null // a job's output
-  return predecessorFailed(predecessor, status === 'gone' ? 'is not there' : ((output as JobOutcome | undefined)?.outcome ?? 'failed')) // prettier-ignore
-}
-
-function predecessorFailed({ job }: Predecessor, how: string): Fault {
-  return {
-    code: 'job.predecessor-failed',
-    message: `Job ${job}, which this one comes after, has not completed: it ${how === 'is not there' ? how : `has ${how === 'failed' ? 'failed' : `been ${how}`}`}`, // prettier-ignore
-    remedy: 'fix-request',
-    data: { job },
-  }
 }
 
 export function costFault(costMs: number, limitS: number): Fault {

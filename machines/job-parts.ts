@@ -3,13 +3,15 @@
  */
 import { assign, setup } from 'xstate'
 import { taskAddress } from './address.ts'
-import { afterResult, faultOfPredecessor, isLast, mayHaveTwin, otherOf, settled, taskOf, watches, withTwin } from './control.ts' // prettier-ignore
-import type { ActorEnded, JobOutcome } from './control.ts'
+import { afterResult, isLast, mayHaveTwin, otherOf, settled, taskOf, withTwin } from './control.ts'
+import type { JobOutcome } from './control.ts'
 import { effect } from './effect.ts'
 import type { Fault } from './fault.ts'
 import { mayRestart, restarted, withCheckpointNamed, withoutRuined } from './divergence.ts'
 import { hasMoreRounds, isValidationDue, withValidation } from './judgement.ts'
 import { JOB_LIMITS } from './limits.ts'
+import { hasPredecessors, predecessorsOf, withoutPredecessor } from './predecessors.ts'
+import type { ActorEnded } from './predecessors.ts'
 import { withCheckpoint, withInitial, withResult } from './results.ts'
 import type { TaskInput } from './task-input.ts'
 import { evaluateInputs, initialInput, planOf, roundInputs } from './training.ts'
@@ -22,7 +24,7 @@ import type { WorkOutput } from './work.ts'
 export interface JobContext extends TrainingContext {
   /** The tasks that have not told how they ended. */
   readonly pending: readonly string[]
-  /** The jobs before this one that have not ended. */
+  /** Those before this one that have not ended. */
   readonly predecessors: readonly string[]
   /** A pause waits for the end of the round. */
   readonly isPauseAsked: boolean
@@ -65,7 +67,7 @@ export const jobParts = setup({
   },
   actions: {
     ...vocabulary,
-    takePlan: assign((_, plan: Plan) => ({ plan })),
+    takePlan: assign(({ context }, plan: Plan) => withPlan(context, plan)),
     expectInitial: assign(({ context }) => expected([initialInput(context)])),
     expectRound: assign(({ context }) => expected(roundInputs(context))),
     expectValidation: assign(({ context }) => expected(evaluateInputs(context, 'validation'))),
@@ -83,14 +85,9 @@ export const jobParts = setup({
     /** One result stands for a task and its twin. */
     settleBoth: assign({ pending: ({ context, event }) => afterResult(context, taskOf(event)) }),
     expectTwin: assign(({ context, event }) => withTwin(context, taskOf(event))),
-    expectPredecessors: assign({ predecessors: ({ context }) => watches(context.spec).map(({ to }) => to) }),
+    expectPredecessors: assign({ predecessors: ({ context }) => predecessorsOf(context) }),
     settlePredecessor: assign(({ context, event }) =>
-      event.type === 'actor.ended'
-        ? {
-            predecessors: context.predecessors.filter((job) => job !== event.actor),
-            fault: context.fault ?? faultOfPredecessor(context.spec, event),
-          }
-        : {},
+      event.type === 'actor.ended' ? withoutPredecessor(context, event) : {},
     ),
     askPause: assign({ isPauseAsked: true }),
     conclude: assign({ isConcluded: true }),
@@ -124,8 +121,8 @@ export const jobParts = setup({
     hasOther: ({ context, event }) =>
       context.pending.includes(taskOf(event)) && otherOf(context, taskOf(event)) !== undefined,
     mayHaveTwin: ({ context, event }) => mayHaveTwin(context, taskOf(event)),
-    hasPredecessors: ({ context }) => (context.spec.after ?? []).length > 0,
-    isReady: ({ context }) => context.predecessors.length === 0 && context.fault === null,
+    hasPredecessors: ({ context }) => hasPredecessors(context),
+    isReady: ({ context }) => context.predecessors.length === 0,
     isOutOfLuck: ({ context }) => context.fault !== null,
     isUrgent: ({ event }) => event.type === 'pause' && event.isUrgent === true,
     isPauseAsked: ({ context }) => context.isPauseAsked,
@@ -167,6 +164,12 @@ export const jobParts = setup({
 
 function expected(inputs: readonly TaskInput[]): Pick<JobContext, 'pending' | 'results'> {
   return { pending: inputs.map(({ id }) => taskAddress(id)), results: inputs.map(() => null) }
+}
+
+/** The version that an alias stood for when the job began is the job's from then on. */
+function withPlan({ spec }: JobContext, plan: Plan): Partial<JobContext> {
+  const { start } = plan
+  return { plan, ...(start !== undefined && { spec: { ...spec, model: { from: `${start.name}@${start.version}` } } }) }
 }
 
 function promoted({ trial }: JobContext, event: JobEvent): JobContext['trial'] {

@@ -19,12 +19,13 @@
  * 4. A job ends in completed, failed, cancelled or stopped, when none of its tasks runs or waits any more.
  */
 import { originalOf } from './address.ts'
-import { cancellations, costFault, limitIsOver, SETTLING, spawns, stopOfOther, taskOf, taskWasCancelled, timeFault, twinOf, watches } from './control.ts' // prettier-ignore
+import { cancellations, costFault, limitIsOver, SETTLING, spawns, stopOfOther, taskOf, taskWasCancelled, timeFault, twinOf } from './control.ts' // prettier-ignore
 import type { JobOutcome } from './control.ts'
 import { faultOfEvent } from './fault.ts'
 import type { Fault } from './fault.ts'
 import { isValidationDue } from './judgement.ts'
 import { JOB_LIMITS } from './limits.ts'
+import { waiting } from './predecessors.ts'
 import { reduction, registration, scoring } from './results.ts'
 import { evaluateInputs, initialInput, roundInputs, UNTRAINED } from './training.ts'
 import type { JobInput } from './training.ts'
@@ -64,15 +65,7 @@ export const jobMachine = jobParts.createMachine({
   },
   states: {
     submitted: { always: [{ guard: 'hasPredecessors', target: 'waiting' }, { target: 'resuming' }] },
-    waiting: {
-      entry: ['expectPredecessors', { type: 'watch', params: ({ context }) => watches(context.spec) }],
-      always: [
-        { guard: 'isOutOfLuck', target: 'cancelling' },
-        { guard: 'isReady', target: 'resuming' },
-      ],
-      on: { 'actor.ended': { actions: 'settlePredecessor' }, pause: 'pausing' },
-      after: { waitLimit: { target: 'cancelling', actions: limitIsOver('waiting', JOB_LIMITS.waitMs) } },
-    },
+    waiting: waiting('resuming', limitIsOver('waiting', JOB_LIMITS.waitMs)),
     /** To where a job stands by what it has: a new one at its beginning, another at its last checkpoint. */
     resuming: {
       always: [

@@ -12,7 +12,7 @@
  * `QUOTA_LIMITS.jobsMax` holds, which bounds this record.
  */
 import { assign, setup } from 'xstate'
-import type { ActorEnded } from './control.ts'
+import type { ActorEnded } from './predecessors.ts'
 import { QUOTA_LIMITS } from './limits.ts'
 import { vocabulary } from './vocabulary.ts'
 import type { Spawn, Watch } from './vocabulary.ts'

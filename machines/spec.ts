@@ -20,14 +20,14 @@ export interface JobSpec {
   /** All replicas of a round start together, or none. */
   readonly gang?: boolean
   readonly limits?: JobLimits
-  /** Jobs that must have ended before this one begins. */
+  /** What must have ended before this one begins. */
   readonly after?: readonly Predecessor[]
 }
 
 export type ModelSpec =
   /** Keras-style JSON topology: what `model.toJSON()` and Keras write. */
   | { readonly class_name: string; readonly config: unknown }
-  /** A version of a model, which the training goes on from: `name@version`; an alias stands there only until admission. */
+  /** A version of a model, which the training goes on from: `name@version`; an alias stands there only until admission, or until it begins where it comes after others. */
   | { readonly from: string }
 
 export interface JobLimits {
@@ -38,6 +38,7 @@ export interface JobLimits {
 }
 
 export interface Predecessor {
+  /** A job that trains, a batch job or a sweep. */
   readonly job: string
   /** What follows when it ends without having completed: this job fails as well, or begins all the same. */
   readonly otherwise: 'fail' | 'begin'

@@ -2,7 +2,7 @@
  * A sweep's specification, and how a sweep is shown: one training job in many variants (trials), of which the best is
  * looked for. Checked at the edge (gateway/schemas/sweep-spec.ts), where the defaults are filled in; then it is trusted.
  */
-import type { JobSpec } from './spec.ts'
+import type { JobSpec, Predecessor } from './spec.ts'
 import type { MetricSpec } from './train-spec.ts'
 
 export interface SweepSpec {
@@ -22,6 +22,8 @@ export interface SweepSpec {
   readonly failuresMax?: number
   /** The name under which the best trial's model is registered; no model is when left out. */
   readonly model?: string
+  /** What must have ended before this one begins. */
+  readonly after?: readonly Predecessor[]
 }
 
 /** The values to choose from, or where they lie. */
@@ -54,6 +56,7 @@ export interface AshaSpec {
 }
 
 export type SweepState =
+  | 'waiting'
   | 'running'
   | 'pausing'
   | 'paused'

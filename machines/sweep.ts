@@ -3,8 +3,8 @@
  * and its number; the sweep brings it to life, hears of it, and decides who goes on. Which trials there are says
  * search.ts, who is promoted asha.ts, and what a trial tells trial.ts.
  *
- *   running → concluding → (registering) → completed
- *   running → pausing → paused → running
+ *   submitted → (waiting) → running → concluding → (registering) → completed
+ *   waiting, running → pausing → paused → where it was
  *   any of them → cancelling → cancelled | failed
  *
  * Invariants:
@@ -16,13 +16,15 @@
 import { assign, setup } from 'xstate'
 import { jobAddress, trialId } from './address.ts'
 import { lastStanding, promotable, rungsOf } from './asha.ts'
-import type { ActorEnded, JobOutcome } from './control.ts'
+import type { JobOutcome } from './control.ts'
 import { effect } from './effect.ts'
 import { faultOfEvent, timeoutFault } from './fault.ts'
 import type { Fault } from './fault.ts'
 import type { JobEvent } from './job-parts.ts'
 import { isCost } from './judgement.ts'
-import { SWEEP_LIMITS } from './limits.ts'
+import { JOB_LIMITS, SWEEP_LIMITS } from './limits.ts'
+import { hasPredecessors, predecessorsOf, waiting, withoutPredecessor } from './predecessors.ts'
+import type { ActorEnded, Outcome } from './predecessors.ts'
 import { trialCount, trialSpec } from './search.ts'
 import type { SweepSpec, TrialState } from './sweep-spec.ts'
 import type { FinishedTraining, JobInput, ModelRef, RegisterInput } from './training.ts'
@@ -46,6 +48,8 @@ export interface Trial extends TrialStanding {
 }
 
 export interface SweepContext extends SweepInput {
+  /** Those before it that have not ended. */
+  readonly predecessors: readonly string[]
   /** Those that were started, by number. */
   readonly trials: readonly Trial[]
   /** What was decided in this transition: the trials to start, and those that go on from a rung. */
@@ -54,6 +58,7 @@ export interface SweepContext extends SweepInput {
   /** The best of those that were trained to their end, with what a model is registered of. */
   readonly best: { readonly trial: number; readonly value: number | null; readonly training: FinishedTraining } | null
   readonly model: ModelRef | null
+  readonly isCompleted: boolean
   readonly fault: Fault | null
 }
 
@@ -80,10 +85,15 @@ export const sweepMachine = setup({
     context: {} as SweepContext,
     events: {} as SweepEvent,
     input: {} as SweepInput,
+    output: {} as Outcome,
   },
   actors: { register: effect<RegisterInput, ModelRef>() },
   actions: {
     ...vocabulary,
+    expectPredecessors: assign({ predecessors: ({ context }) => predecessorsOf(context) }),
+    settlePredecessor: assign(({ context, event }) =>
+      event.type === 'actor.ended' ? withoutPredecessor(context, event) : {},
+    ),
     takeReport: assign({
       trials: ({ context, event }) => (event.type === 'trial.reported' ? withReport(context, event) : context.trials),
     }),
@@ -93,9 +103,14 @@ export const sweepMachine = setup({
     stopWaiting: assign({ trials: ({ context }) => context.trials.map(stopped) }),
     forgetOthers: assign({ trials: ({ context }) => context.trials.map(ended) }),
     takeModel: assign((_, model: ModelRef) => ({ model })),
+    complete: assign({ isCompleted: true }),
     fail: assign((_, fault: Fault) => ({ fault })),
   },
   guards: {
+    hasPredecessors: ({ context }) => hasPredecessors(context),
+    isReady: ({ context }) => context.predecessors.length === 0,
+    isOutOfLuck: ({ context }) => context.fault !== null,
+    isUnstarted: ({ context }) => context.trials.length === 0,
     hasFailedTooOften: ({ context }) => hasFailedTooOften(context),
     isSearched: ({ context }) => context.trials.every(({ state }) => state !== 'running'),
     isStill: ({ context }) => context.trials.every(({ state, isPaused }) => state !== 'running' || isPaused),
@@ -105,6 +120,7 @@ export const sweepMachine = setup({
     hasFault: ({ context }) => live(context).length === 0 && context.fault !== null,
   },
   delays: {
+    waitLimit: JOB_LIMITS.waitMs,
     pausedLimit: SWEEP_LIMITS.pausedMs,
     concludeLimit: SWEEP_LIMITS.cancelMs,
     cancelLimit: SWEEP_LIMITS.cancelMs,
@@ -114,14 +130,19 @@ export const sweepMachine = setup({
   id: 'sweep',
   context: ({ input }) => ({
     ...input,
+    predecessors: [],
     trials: [],
     starts: [],
     promotions: [],
     best: null,
     model: null,
+    isCompleted: false,
     fault: null,
   }),
-  initial: 'running',
+  output: ({ context: { fault, isCompleted } }) => ({
+    outcome: fault !== null ? 'failed' : isCompleted ? 'completed' : 'cancelled',
+  }),
+  initial: 'submitted',
   on: {
     cancel: '.cancelling',
     'trial.reported': { actions: 'takeReport' },
@@ -130,6 +151,8 @@ export const sweepMachine = setup({
     'child.failed': {},
   },
   states: {
+    submitted: { always: [{ guard: 'hasPredecessors', target: 'waiting' }, { target: 'running' }] },
+    waiting: waiting('running', limitIsOver('waiting', JOB_LIMITS.waitMs)),
     running: {
       entry: [...GO_ON],
       on: {
@@ -152,7 +175,12 @@ export const sweepMachine = setup({
       always: { guard: 'isStill', target: 'paused' },
     },
     paused: {
-      on: { resume: { target: 'running', actions: [{ type: 'tell', params: resumptions }, 'goOn'] } },
+      on: {
+        resume: [
+          { guard: 'isUnstarted', target: 'submitted' },
+          { target: 'running', actions: [{ type: 'tell', params: resumptions }, 'goOn'] },
+        ],
+      },
       after: {
         pausedLimit: {
           target: 'cancelling',
@@ -194,7 +222,7 @@ export const sweepMachine = setup({
       ],
       after: { cancelLimit: { actions: 'forgetOthers' } },
     },
-    completed: { type: 'final' },
+    completed: { type: 'final', entry: 'complete' },
     failed: { type: 'final' },
     cancelled: { type: 'final' },
   },

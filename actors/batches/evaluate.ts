@@ -28,7 +28,8 @@ export async function planEvaluation(
   const chunks = spec.chunkRows === undefined ? Math.max(batchSizes.length, chunksOf(rows, SLICE_ROWS)) : chunksOf(rows, spec.chunkRows) // prettier-ignore
   const recipe = { topology: topology.sha256, pipeline: pipeline.sha256, manifest, dataset, batchSizes, loss: train.loss } // prettier-ignore
   const work = { kind: 'evaluate', recipe, split: spec.split, weights: weights.sha256 } as const
-  return { plan: { rows, chunks: Math.min(rows, chunks), data: manifest, dataset, work } }
+  const named = `${model.name}@${model.version}`
+  return { plan: { rows, chunks: Math.min(rows, chunks), data: manifest, dataset, model: named, work } }
 }
 
 export async function finishEvaluation(

@@ -27,25 +27,36 @@ export async function findModelUse(
   spec: EvaluateSpec | PredictSpec,
   signal: AbortSignal,
 ): Promise<{ readonly problems: readonly Problem[] } | { readonly use: ModelUse }> {
-  const { blobs, kernels, pools, registry } = services
+  const { blobs, kernels, registry } = services
   const { split } = spec
-  const problems = [...(await checkPool(pools, spec.pool))]
   const [name = '', which = 'latest'] = spec.model.split('@')
   const model = await registry.find(name, which)
-  if (model === null) problems.push(problem('model', 'a model that is there, as NAME, NAME@VERSION or NAME@ALIAS', spec.model)) // prettier-ignore
-  const found = await findDataset(services, spec, signal)
-  if ('path' in found) return { problems: [...problems, found] }
-  const { data, manifest, version } = found
-  const rows = data.splits[split]?.count ?? 0
-  if (rows === 0) problems.push(problem('split', `one of ${Object.keys(data.splits).join(', ')}`, split))
-  if (model === null) return { problems }
+  const { dataset, problems } = await findData(services, spec, signal)
+  if (model === null) problems.unshift(problem('model', 'a model that is there, as NAME, NAME@VERSION or NAME@ALIAS', spec.model)) // prettier-ignore
+  if (model === null || dataset === null) return { problems }
+  const { data, manifest, version } = dataset
   const pipeline = await readPipeline(blobs, model.pipeline.sha256)
   const use = { splits: [split], isTargetRead: spec.kind === 'evaluate' }
   problems.push(...kernels.checkPipelineFits(pipeline, data, use))
   if (problems.length > 0) return { problems }
   const text = new TextDecoder().decode(await blobs.bytes(model.topology.sha256))
   const topology: unknown = JSON.parse(text)
+  const rows = data.splits[split]?.count ?? 0
   return { use: { model, pipeline, topology, manifest, dataset: `${spec.dataset.name}@${version}`, rows } }
+}
+
+/** The dataset, and what speaks against the job whatever the model may be. */
+export async function findData(
+  services: BatchPlanServices,
+  spec: EvaluateSpec | PredictSpec,
+  signal: AbortSignal,
+): Promise<{ readonly dataset: ResolvedDataset | null; readonly problems: Problem[] }> {
+  const problems = [...(await checkPool(services.pools, spec.pool))]
+  const dataset = await findDataset(services, spec, signal)
+  if ('path' in dataset) return { dataset: null, problems: [...problems, dataset] }
+  const { splits } = dataset.data
+  if ((splits[spec.split]?.count ?? 0) === 0) problems.push(problem('split', `one of ${Object.keys(splits).join(', ')}`, spec.split)) // prettier-ignore
+  return { dataset, problems }
 }
 
 async function findDataset(

@@ -31,6 +31,7 @@ export async function planPrediction(
       chunks: chunksOf(rows, chunkRows ?? Math.ceil(CHUNK_ELEMENTS / rowElements)),
       data: manifest,
       dataset,
+      model: `${model.name}@${model.version}`,
       shape: [rows, ...outputShape],
       work: { kind: 'predict', recipe, split, weights: model.weights.sha256, format },
     },

@@ -6,7 +6,7 @@ import { request } from './api.js'
 import { bytes, count, duration, loss, percent } from './format.js'
 import { ENDED, h, pill, progressBar, refill, Table } from './views.js'
 
-const PAUSABLE = new Set(['preparing', 'queued', 'running'])
+const PAUSABLE = new Set(['waiting', 'preparing', 'queued', 'running'])
 
 export class BatchesCard {
   #element

@@ -12,6 +12,7 @@ import { jobAddress } from '../job-address.ts'
 import type { JobStarter } from '../job-starter.ts'
 import { LIMITS } from '../limits.ts'
 import { asItIs, ownersOf, pageFrom, pageQuery } from '../listing.ts'
+import { checkPredecessors } from '../predecessors.ts'
 import { GatewayError, type GatewayErrorCode } from '../problems.ts'
 import { batchSchema, batchSpecSchema } from '../schemas/batch-spec.ts'
 import { pageOf } from '../schemas/views.ts'
@@ -130,7 +131,10 @@ async function submit(c: Context, services: Services, starter: JobStarter): Prom
   const admitted = await services.batches.pin(spec)
   const asked = 'model' in spec ? spec : admitted // an alias may have moved since
   if (before !== null) return c.json(same(before, asked), 201, { Location: `/v1/batches/${id}`, 'Idempotency-Replayed': 'true' }) // prettier-ignore
-  const errors = await services.batches.admit(admitted, owner, c.get('signal'))
+  const errors = [
+    ...(await services.batches.admit(admitted, owner, c.get('signal'))),
+    ...(await checkPredecessors(c, services, admitted)),
+  ]
   if (errors.length > 0) {
     throw new GatewayError('spec.not-admitted', `This job cannot run: ${errors[0]?.message ?? ''}`, { errors })
   }

@@ -111,12 +111,12 @@ async function retry(c: Context, services: Services, starter: JobStarter): Promi
       state: job.state,
     })
   }
-  await admitOrThrow(c, services, withoutPredecessors(job.spec))
+  const spec = await admitOrThrow(c, services, withoutPredecessors(job.spec))
   const snapshot = await services.client.read(jobAddress(job.id))
   const round = job.checkpoints.at(-1)?.round
   const resume = snapshot === null || round === undefined ? null : services.resumePoint(snapshot, round)
   const id = services.newJobId()
-  const input = { id, owner: job.owner, spec: withoutPredecessors(job.spec), ...(resume !== null && { resume }) }
+  const input = { id, owner: job.owner, spec, ...(resume !== null && { resume }) }
   const { job: view } = await spawnJob(c, services, starter, input)
   return c.json(view, 201, locationOf(id))
 }

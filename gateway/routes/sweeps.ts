@@ -1,21 +1,20 @@
 /** `/v1/sweeps`: one job in many variants. Submit, list, look, follow, and steer all of its trials at once. */
 import { z } from 'zod'
 import type { SweepSpec, SweepView } from '../../machines/sweep-spec.ts'
-import { address } from '../../runtime/client.ts'
-import type { ActorAddress } from '../../runtime/client.ts'
-import { pathParam, principalOf, queryOf, type Api, type Context } from '../api.ts'
+import { principalOf, queryOf, type Api, type Context } from '../api.ts'
 import { checkBody, readBody, SPEC_TYPES } from '../body.ts'
 import { EVENT_STREAM_OPERATION, type EventStreams } from '../event-streams.ts'
 import { isSameJson, jobIdOf } from '../idempotency.ts'
-import { maySee } from '../job-access.ts'
 import type { JobStarter } from '../job-starter.ts'
 import { LIMITS } from '../limits.ts'
 import { ownersOf, pageFrom, pageQuery } from '../listing.ts'
 import { GatewayError, type GatewayErrorCode } from '../problems.ts'
+import { checkPredecessors } from '../predecessors.ts'
 import { presetSpecSchema } from '../schemas/preset-spec.ts'
 import { sweepSpecSchema, sweepSummarySchema, sweepViewSchema } from '../schemas/sweep-spec.ts'
 import { pageOf } from '../schemas/views.ts'
 import type { Services } from '../services.ts'
+import { findSweep, sweepAddress, sweepFor } from '../sweep-access.ts'
 import { steer } from '../steering.ts'
 
 export function sweepRoutes(api: Api, services: Services, starter: JobStarter, streams: EventStreams): void {
@@ -117,11 +116,17 @@ async function submit(c: Context, services: Services, starter: JobStarter): Prom
   const written = await readBody(c, SPEC_TYPES, LIMITS.specBytesMax)
   const spec = checkBody(sweepSpecSchema, await withWholeJob(c, services, written), 'spec.invalid')
   const key = c.req.header('idempotency-key')
-  const id = key === undefined ? services.newJobId() : await jobIdOf(owner, key)
+  const id = `sweep-${key === undefined ? services.newJobId() : await jobIdOf(owner, key)}`
   const before = key === undefined ? null : await findSweep(services, id)
   const admitted = await services.sweeps.admit(spec, c.get('signal'))
   // One that is there already stays, whatever may be said against it now.
-  if ('problems' in admitted && before === null) throw notAdmitted(admitted.problems)
+  if (before === null) {
+    const problems = [
+      ...('problems' in admitted ? admitted.problems : []),
+      ...(await checkPredecessors(c, services, spec)),
+    ]
+    if (problems.length > 0) throw notAdmitted(problems)
+  }
   const whole = 'spec' in admitted ? admitted.spec : spec
   if (before !== null) return c.json(same(before, whole), 201, { ...locationOf(id), 'Idempotency-Replayed': 'true' })
   const input = { id, owner, spec: whole }
@@ -177,32 +182,6 @@ async function steerSweep(c: Context, services: Services, verb: keyof typeof REF
   const find = (): Promise<SweepView | null> => findSweep(services, id)
   const order = { what: 'sweep', verb, actor: sweepAddress(id), event: { type: verb }, refusal: REFUSALS[verb], find }
   return steer(c, services, sweep, order)
-}
-
-const SWEEP_ID = /^[A-Za-z0-9_-]{1,64}$/
-
-/** Throws `resource.unknown` for what cannot be a sweep's id, so that no other text ever reaches a key. */
-function sweepAddress(id: string): ActorAddress {
-  if (!SWEEP_ID.test(id)) throw unknownSweep(id)
-  return address('sweep', id)
-}
-
-function unknownSweep(id: string): GatewayError {
-  return new GatewayError('resource.unknown', `There is no sweep ${JSON.stringify(id.slice(0, 80))}`)
-}
-
-async function findSweep(services: Services, id: string): Promise<SweepView | null> {
-  const snapshot = await services.client.read(sweepAddress(id))
-  if (snapshot !== null) return services.sweeps.view(snapshot)
-  return (await services.sweeps.stored.get(id))?.value ?? null
-}
-
-/** Another user's sweep is as unknown as one that never was. */
-async function sweepFor(c: Context, services: Services): Promise<SweepView> {
-  const id = pathParam(c, 'id')
-  const sweep = await findSweep(services, id)
-  if (sweep === null || !maySee(principalOf(c), sweep)) throw unknownSweep(id)
-  return sweep
 }
 
 function locationOf(id: string): { Location: string } {

@@ -5,7 +5,7 @@ import { jobSpecFields, modelRefSchema } from './job-spec.ts'
 import { backendSchema } from './train-spec.ts'
 import { evaluationSchema } from './views.ts'
 
-const { name } = jobSpecFields
+const { name, after } = jobSpecFields
 
 /** Names in the function. */
 const identifier = z.string().regex(/^[A-Za-z][A-Za-z0-9_]{0,63}$/, 'a name of 1 to 64 letters, digits or "_"')
@@ -18,6 +18,7 @@ const common = {
   backend: backendSchema.exactOptional(),
   pool: name.default('default'),
   priority: z.enum(['high', 'normal', 'low']).default('normal'),
+  after,
 }
 
 const split = z.enum(['train', 'validation', 'test'])
@@ -26,7 +27,9 @@ const split = z.enum(['train', 'validation', 'test'])
 const modelUse = {
   ...common,
   name: name.exactOptional(),
-  model: modelRefSchema.describe('NAME, NAME@VERSION or NAME@ALIAS; the job keeps the exact version.'),
+  model: modelRefSchema.describe(
+    'NAME, NAME@VERSION or NAME@ALIAS; the job keeps the exact version: the one at its submission, or of a job with `after` the one when it begins.',
+  ),
   dataset: z.strictObject({ name, version: z.int().min(1).exactOptional().describe('The newest when left out.') }),
   split: split.default('test'),
 }
@@ -45,7 +48,7 @@ const fromJob = z.strictObject({
   job: z
     .string()
     .regex(/^[A-Za-z0-9_-]{1,64}$/)
-    .describe('A batch job that gave an array: that is the input.'),
+    .describe('A batch job that gave an array, or will have given one where it stands in `after`: that is the input.'),
 })
 const fromValues = z.strictObject({
   name: identifier,
@@ -116,6 +119,7 @@ const keptSpecSchema = z.discriminatedUnion('kind', [keptKernelSpecSchema, evalu
 
 const batchStates = [
   'submitted',
+  'waiting',
   'preparing',
   'queued',
   'running',

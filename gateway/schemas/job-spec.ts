@@ -83,13 +83,37 @@ const topologySchema = z
 
 const modelSchema = z.union([
   z.strictObject({
-    from: modelRefSchema.describe('Go on from this version: its topology, its weights and, unless `preprocess` is said, its fitted preprocessing. The job keeps the exact version.'), // prettier-ignore
+    from: modelRefSchema.describe('Go on from this version: its topology, its weights and, unless `preprocess` is said, its fitted preprocessing. The job keeps the exact version: the one at its submission, or of a job with `after` the one when it begins.'), // prettier-ignore
   }),
   topologySchema,
 ])
 
+const predecessorId = z.string().regex(/^[A-Za-z0-9_-]{1,64}$/, 'the id of a job, a batch job or a sweep')
+
+const predecessorSchema = z
+  .union([
+    predecessorId,
+    z.strictObject({
+      job: predecessorId,
+      otherwise: z
+        .enum(['fail', 'begin'])
+        .default('fail')
+        .describe('What follows when it has not completed: this job fails as well, or begins all the same.'),
+    }),
+  ])
+  .transform((before) => (typeof before === 'string' ? { job: before, otherwise: 'fail' as const } : before))
+
 /** What other specifications have too. */
-export const jobSpecFields = { name, dataset: datasetSchema }
+export const jobSpecFields = {
+  name,
+  dataset: datasetSchema,
+  after: z
+    .array(predecessorSchema)
+    .min(1)
+    .max(32)
+    .exactOptional()
+    .describe('Jobs, batch jobs and sweeps that must have ended before this one begins.'),
+}
 
 const limitsSchema = z.strictObject({
   time: z
@@ -104,19 +128,6 @@ const limitsSchema = z.strictObject({
     .exactOptional()
     .describe('Slot-seconds of all its runs that brought a result; over it, the job fails at the end of a round.'),
 })
-
-const predecessorSchema = z
-  .union([
-    z.string().min(1).max(64),
-    z.strictObject({
-      job: z.string().min(1).max(64),
-      otherwise: z
-        .enum(['fail', 'begin'])
-        .default('fail')
-        .describe('What follows when it has not completed: this job fails as well, or begins all the same.'),
-    }),
-  ])
-  .transform((before) => (typeof before === 'string' ? { job: before, otherwise: 'fail' as const } : before))
 
 export const jobSpecSchema = z
   .strictObject({
@@ -141,12 +152,7 @@ export const jobSpecSchema = z
     slots: z.int().min(1).max(64).exactOptional().describe('How many slots each of its tasks takes; 1 when left out.'),
     gang: z.boolean().exactOptional().describe('All replicas of a round start together, or none.'),
     limits: limitsSchema.exactOptional(),
-    after: z
-      .array(predecessorSchema)
-      .min(1)
-      .max(32)
-      .exactOptional()
-      .describe('Jobs that must have ended before this one.'),
+    after: jobSpecFields.after,
   })
   .transform((spec) => ({
     ...spec,

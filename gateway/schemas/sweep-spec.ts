@@ -81,10 +81,12 @@ export const sweepSpecSchema = z
     model: jobSpecFields.name
       .exactOptional()
       .describe("The name under which the best trial's model is registered; none is when left out."),
+    after: jobSpecFields.after,
   })
   .meta({ id: 'SweepSpec' }) satisfies z.ZodType<SweepSpec>
 
 export const sweepStates = [
+  'waiting',
   'running',
   'pausing',
   'paused',

@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { admit } from '../../actors/mod.ts'
 import * as kernels from '../../kernels/mod.ts'
+import type { JobSpec } from '../../machines/spec.ts'
 import { House, namedPools, STRIPES } from './house.ts'
 
 let house: House
@@ -65,4 +66,14 @@ test('a last layer of the wrong size is found before training', async () => {
 
 test('a pool that nobody serves is named', async () => {
   expect(await problemsOf({ ...STRIPES, pool: 'gpus' })).toMatchObject([{ path: 'pool', found: 'gpus' }])
+})
+
+test('a model that those before a job will bring is looked for when it begins, and an exact version at once', async () => {
+  const services = { blobs: house.blobs, datasets: house.datasets, registry: house.registry, kernels, pools: namedPools('default') } // prettier-ignore
+  const spec = (from: string): JobSpec => ({ ...STRIPES, model: { from }, after: [{ job: 'A', otherwise: 'fail' }] })
+  const pathsOf = async (from: string, isEarly: boolean): Promise<string[]> =>
+    (await admit(services, spec(from), { isEarly })).map(({ path }) => path)
+  expect(await pathsOf('unborn@latest', true)).toEqual([])
+  expect(await pathsOf('unborn@2', true)).toEqual(['model.from'])
+  expect(await pathsOf('unborn@latest', false)).toEqual(['model.from'])
 })

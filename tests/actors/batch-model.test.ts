@@ -1,6 +1,6 @@
 /** Batch jobs of a model, on real kernel processes: its evaluation and its predictions over a split of a dataset. */
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { batchView, jobView, pinnedBatch, planBatch } from '../../actors/mod.ts'
+import { admitBatch, batchView, jobView, pinnedBatch, planBatch } from '../../actors/mod.ts'
 import { evaluateSpecSchema, predictSpecSchema } from '../../gateway/schemas/batch-spec.ts'
 import { decodeNpy } from '../../kernels/mod.ts'
 import type { BatchView, EvaluateSpec, PredictSpec } from '../../machines/batch-spec.ts'
@@ -146,5 +146,35 @@ describe('a batch that cannot run is refused before it starts', () => {
 test('a batch keeps the version that an alias means when it is submitted', async () => {
   expect(await pinnedBatch(house.batchPlan(running.client), predict({ model: 'stripes@champion' }))).toMatchObject({
     model: 'stripes@1',
+  })
+})
+
+describe('a batch that comes after the job that trains its model', () => {
+  const before = [{ job: 'chained', otherwise: 'fail' }] as const
+  const chained = { model: 'chained@latest', after: before }
+
+  test('is admitted with what can be said without the model', async () => {
+    const admit = (spec: EvaluateSpec | PredictSpec): ReturnType<typeof admitBatch> =>
+      admitBatch(house.batchPlan(running.client), spec, 'ann', new AbortController().signal)
+    expect(await admit(predict(chained))).toEqual([])
+    expect(await admit(predict({ ...chained, split: 'validation' }))).toMatchObject([{ path: 'split' }])
+    expect(await admit(predict({ ...chained, model: 'chained@7' }))).toMatchObject([{ path: 'model' }])
+    expect(await pinnedBatch(house.batchPlan(running.client), predict({ ...chained, model: 'stripes@champion' }))).toMatchObject({ model: 'stripes@champion' }) // prettier-ignore
+  })
+
+  test('uses the version that there is when that has completed, and so does a training', async () => {
+    const submit = (id: string, spec: object): Promise<unknown> =>
+      running.client.spawn(address('batch', id), { id, owner: 'ann', spec } as never)
+    await running.submit('chained', { ...STRIPES, register: { name: 'chained' } })
+    await submit('predict-chained', predict(chained))
+    await submit('evaluate-chained', evaluate({ ...chained, after: [{ job: 'predict-chained', otherwise: 'fail' }] }))
+    const { preprocess: _, ...rest } = STRIPES
+    await running.submit('further', { ...rest, model: { from: 'chained' }, after: before, register: { name: 'more' } })
+    await running.until('evaluate-chained', 'completed', 'failed')
+    const view = batchView(await running.snapshot(address('batch', 'evaluate-chained')))
+    expect(view).toMatchObject({ state: 'completed', spec: { model: 'chained@1' }, evaluation: trained })
+    await running.until('further', 'completed', 'failed')
+    const further = jobView(await running.snapshot(address('job', 'further')))
+    expect(further).toMatchObject({ state: 'completed', spec: { model: { from: 'chained@1' } } })
   })
 })

@@ -204,7 +204,7 @@ describe.skipIf(!has('chromium'))('the page in Chromium', () => {
     await fleet.project(id, 'sweep')
 
     const page = await signedIn()
-    await expect.poll(() => page.text('#sweeps')).toMatch(/rates\s+ada · \w+\s+running.*0 of 2.*8 of 32/s)
+    await expect.poll(() => page.text('#sweeps')).toMatch(/rates\s+ada · [\w-]+\s+running.*0 of 2.*8 of 32/s)
     await page.evaluate(`document.querySelector('#sweeps a').click()`)
 
     await expect.poll(() => page.text('#sweep-title')).toBe('rates: the best of 2 trials, by accuracy')

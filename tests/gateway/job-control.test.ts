@@ -78,6 +78,33 @@ test('a job to come after must be there, and may have failed only where the spec
   expect((await submit({ ...SPEC, after: [{ job: id, otherwise: 'begin' }] })).status).toBe(201)
 })
 
+test('jobs, batch jobs and sweeps come after one another, in one list of ids', async () => {
+  const after = (before: string): [string, object][] => [
+    ['/v1/jobs', { ...SPEC, after: [before] }],
+    ['/v1/batches', { kind: 'evaluate', model: 'cat', dataset: { name: 'pets' }, after: [before] }],
+    ['/v1/sweeps', { kind: 'sweep', name: 's', job: SPEC, parameters: { 'train.seed': [1] }, after: [before] }], // prettier-ignore
+  ]
+  let before = (await jobOf(await submit())).id
+  const first = before
+  const waiting: string[] = []
+  for (const [path, spec] of after('')) {
+    const { id, state } = await jobOf(await post(path, { ...spec, after: [before] }))
+    expect(state).toBe('waiting')
+    waiting.push(id)
+    before = id
+  }
+  expect(waiting).toMatchObject([/^JOB/, /^evaluate-/, /^sweep-/].map((kind) => expect.stringMatching(kind)))
+  const last = await jobOf(await submit({ ...SPEC, after: [before] }))
+  await post(`/v1/jobs/${first}/cancel`)
+  await fleet.reached(last.id, 'failed')
+  const { error } = await jobOf(await fleet.request(`/v1/jobs/${last.id}`))
+  expect(error).toMatchObject({ code: 'job.predecessor-failed', message: expect.stringContaining(`Sweep ${before}`) })
+  for (const [path, spec] of after('sweep-NOBODY')) {
+    const refused = await post(path, spec)
+    expect([refused.status, await refused.json()]).toMatchObject([422, { errors: [{ path: 'after[0].job' }] }])
+  }
+})
+
 test("another user's job cannot be steered, nor seen", async () => {
   const { id } = await jobOf(await submit(SPEC, await fleet.token('user', 'bob')))
   for (const verb of ['pause', 'resume', 'retry']) expect((await post(`/v1/jobs/${id}/${verb}`)).status).toBe(404)

@@ -143,39 +143,6 @@ describe('twins', () => {
   })
 })
 
-describe('jobs before it', () => {
-  const ended = (job: Chart, id: string, outcome: string, status = 'done'): Chart =>
-    job.send({ type: 'actor.ended', actor: `job/${id}`, status, output: { outcome } } as never)
-  const after = (otherwise: 'fail' | 'begin'): Chart =>
-    withSpec({ after: [{ job: 'A', otherwise }, { job: 'B', otherwise }] }) // prettier-ignore
-
-  test('a job waits until all of them have completed', () => {
-    const job = after('fail')
-    expect(job.ops.flatMap((op) => (op.op === 'watch' ? [op.to] : []))).toEqual(['job/A', 'job/B'])
-    expect(ended(job, 'A', 'completed').value).toBe('waiting')
-    expect(ended(job, 'B', 'completed').value).toBe('validating')
-  })
-
-  test.each([
-    ['failed', 'done'],
-    ['cancelled', 'done'],
-    ['', 'gone'],
-  ])('one that ended otherwise (%s %s) fails it, and is named', (outcome, status) => {
-    const job = ended(after('fail'), 'B', outcome, status)
-    expect([job.value, contextOf(job).fault?.code]).toEqual(['failed', 'job.predecessor-failed'])
-    expect(contextOf(job).fault?.message).toContain('Job B')
-  })
-
-  test('where the spec says so, it begins all the same', () => {
-    expect(ended(ended(after('begin'), 'A', 'failed'), 'B', 'cancelled').value).toBe('validating')
-  })
-
-  test('a job says how it ended', () => {
-    const outputs = [newJob().send({ type: 'cancel' }), newJob().fail('validate', FAULTS.user)].map((job) => job.output)
-    expect(outputs).toEqual([{ outcome: 'cancelled' }, { outcome: 'failed' }])
-  })
-})
-
 describe('limits', () => {
   test('a job that trains for too long fails', () => {
     const job = prepared(withSpec({ limits: { time: 60 } }))

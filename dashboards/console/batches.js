@@ -67,7 +67,7 @@ function batchesTable(steer, may) {
       { title: 'Progress', kind: 'wide', cell: ({ state, progress }) => progressBar({ state, progress: { step: progress.rows, steps: progress.rowsTotal } }) }, // prettier-ignore
       {
         title: 'Rows',
-        kind: 'number',
+        kind: 'number wide',
         cell: ({ progress }) => `${count(progress.rows)} of ${count(progress.rowsTotal)}`,
       },
       { title: 'Time', kind: 'number wide', cell: ({ createdAt, endedAt }) => duration((endedAt ?? Date.now()) - createdAt) }, // prettier-ignore

@@ -47,7 +47,7 @@ export class Registry {
   async register(input: RegisterInput): Promise<ModelRef> {
     const { blobs, collections, clock, code } = this.#services
     const { id, owner, spec, plan, weights, fingerprint, evaluation, validation, trial } = input
-    const { name } = spec.register
+    const { name } = spec.register ?? spec
     const pipeline = await readPipeline(blobs, plan.pipeline.sha256)
     const parent = plan.start && (await this.find(plan.start.name, String(plan.start.version)))
     const version = await this.#allocate(name, id)

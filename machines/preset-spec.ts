@@ -12,7 +12,7 @@ export interface PresetSpec {
   readonly dataset: DatasetRef
   /** Instead of the preset's own. */
   readonly train?: Readonly<Record<string, unknown>>
-  readonly register?: JobSpec['register']
+  readonly register?: NonNullable<JobSpec['register']>
   readonly pool?: string
   readonly priority?: JobSpec['priority']
 }

@@ -45,7 +45,9 @@ export function trialSpec(spec: SweepSpec, trial: number): JobSpec {
     (job, [path, value]) => withValue(job, pathOf(path), value),
     spec.job,
   )
-  return { ...(changed as JobSpec), name: `${spec.name}-${trial}` } // admission has checked every trial
+  const job = changed as JobSpec // admission has checked every trial
+  // One that is tried again by itself makes a version of the job's model.
+  return { ...job, name: `${spec.name}-${trial}`, register: job.register ?? { name: job.name } }
 }
 
 /** `model.config.layers[0].config.units` → its fields and places. */

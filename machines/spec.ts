@@ -12,7 +12,7 @@ export interface JobSpec {
   readonly model: ModelSpec
   readonly train: TrainSpec
   /** Where the finished model goes; the job's name when left out. */
-  readonly register: { readonly name: string }
+  readonly register?: { readonly name: string }
   readonly pool: string
   readonly priority: Priority
   /** How many slots each of its tasks takes; 1 when left out. */

@@ -157,7 +157,6 @@ export const jobSpecSchema = z
   .transform((spec) => ({
     ...spec,
     ...(spec.preprocess === undefined && !('from' in spec.model) && { preprocess: [] }),
-    register: spec.register ?? { name: spec.name },
   }))
   .meta({ id: 'JobSpec' }) satisfies z.ZodType<JobSpec>
 

@@ -101,7 +101,7 @@ describe('a preset', () => {
   test('cnn trains on pictures, and its fields may be told otherwise', async () => {
     const preset = { preset: 'cnn', dataset: { name: 'stripes' }, name: 'mine', train: { epochs: 1, seed: 9 } } as const
     const spec = await whole(preset)
-    expect(spec).toMatchObject({ name: 'mine', register: { name: 'mine' }, train: { epochs: 1, seed: 9 } })
+    expect(spec).toMatchObject({ name: 'mine', train: { epochs: 1, seed: 9 } })
     expect(jobView(await fleet.train('cnn', spec))).toMatchObject({ state: 'completed' })
   })
 

@@ -53,6 +53,14 @@ test('jobs that end at the same moment get versions without a gap', async () => 
   expect(models.map(({ version }) => version).toSorted((a, b) => a - b)).toEqual([1, 2, 3, 4, 5, 6, 7, 8])
 })
 
+test('a model whose job does not say where it goes has the name of the job', async () => {
+  const { register: _, ...spec } = STRIPES
+  expect(await house.registry.register({ ...input('N', ''), spec: { ...spec, name: 'by-job' } })).toMatchObject({
+    name: 'by-job',
+    version: 1,
+  })
+})
+
 test('a job gets one version, however often its effect runs', async () => {
   const runs = await Promise.all([registered('J', 'once'), registered('J', 'once'), registered('J', 'once')])
   expect(runs.map(({ version }) => version)).toEqual([1, 1, 1])

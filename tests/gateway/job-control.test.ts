@@ -48,13 +48,21 @@ test('a job that runs is not tried again; one that was cancelled is, as another 
 
 test('a clone is the job with what was changed, and nothing else', async () => {
   const { id, spec } = await jobOf(await submit())
-  const clone = await jobOf(await post(`/v1/jobs/${id}/clone`, { train: { epochs: 5 }, register: null, name: 'other' }))
+  const clone = await jobOf(await post(`/v1/jobs/${id}/clone`, { train: { epochs: 5 }, name: 'other' }))
   expect(clone.spec).toEqual({
     ...spec,
     name: 'other',
-    register: { name: 'other' },
     train: { ...spec.train, epochs: 5 },
   })
+})
+
+test('a clone under another name names its model so too, unless the job says where its model goes', async () => {
+  const registerOf = async (spec: object): Promise<unknown> => {
+    const { id } = await jobOf(await submit(spec))
+    return (await jobOf(await post(`/v1/jobs/${id}/clone`, { name: 'other' }))).spec.register
+  }
+  expect(await registerOf(SPEC)).toBeUndefined() // so it is the job's name
+  expect(await registerOf({ ...SPEC, register: { name: 'digits' } })).toEqual({ name: 'digits' })
 })
 
 test('a change that makes no sense names its field and starts nothing', async () => {

@@ -27,7 +27,7 @@ test('a submitted job is answered with its address and its view, defaults filled
   expect(response.headers.get('location')).toBe('/v1/jobs/JOB1')
   const job = jobViewSchema.parse(await response.json())
   expect(job).toMatchObject({ id: 'JOB1', name: 'mnist', owner: 'ada' })
-  expect(job.spec).toMatchObject({ register: { name: 'mnist' }, pool: 'default', train: { replicas: 1, epochs: 1 } })
+  expect(job.spec).toMatchObject({ pool: 'default', train: { replicas: 1, epochs: 1 } })
 })
 
 test('a specification may be written in YAML', async () => {

@@ -110,3 +110,8 @@ test('a trial is the job with its parameters in their places, and nothing else i
   })
   expect(JSON.stringify(spec)).toBe(before)
 })
+
+test('a trial that is tried again by itself makes a version of the model of the job', () => {
+  const { register: _, ...job } = SWEEP.job
+  expect(trialSpec({ ...SWEEP, job }, 0)).toMatchObject({ name: 'digits-sweep-0', register: { name: job.name } })
+})

@@ -42,8 +42,8 @@ export interface Ground {
   readonly isRolling?: true
   /** How the worst state is called that every process must see, and leave again by itself. */
   readonly fares?: 'degraded' | 'unreachable'
-  /** What befalls the server itself, until then; what it lost by that, or null. */
-  upheaval(namespace: string, random: SeededRandom, untilMs: number): Promise<Upset | null>
+  /** What befalls the server itself, until then; what it lost by that, or null. `isSeen`: every process has seen how it fares. */
+  upheaval(namespace: string, random: SeededRandom, untilMs: number, isSeen: () => boolean): Promise<Upset | null>
 }
 
 /** So many slots move under each scenario, however slow the machine. */
@@ -69,15 +69,15 @@ export function behindProxies(redis: TestRedis, folder: string): Ground {
 export function inTrouble(
   redis: TestRedis,
   fares: 'degraded' | 'unreachable',
-  trouble: (redis: TestRedis) => Promise<void>,
+  trouble: (redis: TestRedis, isSeen: () => boolean) => Promise<void>,
 ): Ground {
   return {
     look: () => lookInto({ path: redis.url }),
     way: async () => ({ url: redis.url, proxy: null, faults: [] }),
     fares,
-    async upheaval() {
+    async upheaval(_namespace, _random, _untilMs, isSeen) {
       await systemClock.sleep(800)
-      await trouble(redis)
+      await trouble(redis, isSeen)
       return null
     },
   }

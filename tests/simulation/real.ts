@@ -110,7 +110,8 @@ class RealWorld {
 
     const begun = systemClock.now()
     const faults = this.#disturb()
-    const upheaval = this.#ground.upheaval(this.#namespace, this.#random, begun + LOAD_MS)
+    const isSeen = (): boolean => this.#unseen().length === 0
+    const upheaval = this.#ground.upheaval(this.#namespace, this.#random, begun + LOAD_MS, isSeen)
     for (const operation of operations) {
       const wait = begun + (operation.atMs / healAtMs) * LOAD_MS - systemClock.now()
       if (wait > 0) await systemClock.sleep(wait)

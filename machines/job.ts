@@ -238,7 +238,7 @@ export const jobMachine = jobParts.createMachine({
       },
     },
     evaluating: {
-      entry: ['expectEvaluation', { type: 'spawn', params: evaluateTasks }],
+      entry: ['expectEvaluation', { type: 'spawn', params: evaluateTasks }, { type: 'schedule', params: timeLimit }],
       on: {
         'task.done': [
           { guard: 'isLastPending', target: 'scoring', actions: ['takeResult', 'countCost', 'settle'] },
@@ -284,7 +284,11 @@ export const jobMachine = jobParts.createMachine({
       after: { pauseLimit: 'paused' },
     },
     paused: {
-      entry: ['nextTake', { type: 'tell', params: ({ context }) => trialReport(context, true) }],
+      entry: [
+        'nextTake',
+        { type: 'tell', params: ({ context }) => trialReport(context, true) },
+        { type: 'unschedule', params: timeIsKept },
+      ],
       on: {
         resume: [
           { guard: 'isUnplanned', target: 'submitted', actions: 'takeUntil' },
@@ -357,8 +361,13 @@ function standingUnmeasured({ context }: Args): readonly Tell[] {
 
 function timeLimit({ context }: Args): readonly Schedule[] {
   const { time } = context.spec.limits ?? {}
-  if (time === undefined || context.take > 0) return []
-  return [{ id: 'time', event: { type: 'time.over' } satisfies JobEvent, delayMs: time * 1_000 }]
+  if (time === undefined) return []
+  return [{ id: 'time', event: { type: 'time.over' } satisfies JobEvent, delayMs: time * 1_000, keep: true }]
+}
+
+/** Pauses do not count: the job goes on with what is left of its time. */
+function timeIsKept({ context }: Args): readonly Unschedule[] {
+  return context.spec.limits?.time === undefined ? [] : [{ id: 'time', keep: true }]
 }
 
 function timeIsOver({ context }: Args): Fault {

@@ -31,7 +31,7 @@ export type ModelSpec =
   | { readonly from: string }
 
 export interface JobLimits {
-  /** Seconds from its first round to its end, pauses included. */
+  /** Seconds from its first round to its end, without its pauses. */
   readonly time?: number
   /** Slot-seconds of all its runs that brought a result. */
   readonly cost?: number

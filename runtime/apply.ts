@@ -70,7 +70,12 @@ export function apply(applied: Applied, collected: Consequences): void {
         break
       }
       case 'unschedule':
-        collected.send(actor, cause, { to: op.to ?? actor, type: UNSCHEDULE, data: { id: op.id } }, trace)
+        collected.send(
+          actor,
+          cause,
+          { to: op.to ?? actor, type: UNSCHEDULE, data: { id: op.id, ...(op.keep && { keep: true }) } },
+          trace,
+        )
         break
       case 'reply':
         break

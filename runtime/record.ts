@@ -35,6 +35,8 @@ export interface TimerRow {
   readonly event?: Json
   /** Of a scheduled tell that comes again and again. */
   readonly everyMs?: number
+  /** Of a scheduled tell that was called off, for it to go on with: until then it does not wait. */
+  readonly leftMs?: number
 }
 
 export interface ActorRecord {

@@ -26,6 +26,7 @@ export interface ScheduleData {
   readonly due: number
   readonly event: Json
   readonly everyMs?: number
+  readonly keep?: true
 }
 
 /** A scheduled tell, as it waits. */
@@ -36,10 +37,12 @@ export interface Scheduled {
   readonly due: number
   readonly event: Json
   readonly everyMs?: number
+  /** It was called off with what was left of its delay, which it goes on with when it is scheduled again. */
+  readonly leftMs?: number
 }
 
 /** Throws `schedule.invalid`. */
-export function scheduleData({ id, event, delayMs, at, everyMs }: Later, now: number): ScheduleData {
+export function scheduleData({ id, event, delayMs, at, everyMs, keep }: Later, now: number): ScheduleData {
   if (typeof id !== 'string' || id === '' || id.length > ID_LENGTH_MAX) {
     throw invalid('id', `a text of 1 to ${ID_LENGTH_MAX} characters`, id)
   }
@@ -50,7 +53,8 @@ export function scheduleData({ id, event, delayMs, at, everyMs }: Later, now: nu
   if (everyMs !== undefined && !(Number.isFinite(everyMs) && everyMs >= 1)) {
     throw invalid('everyMs', 'a number of at least 1', everyMs)
   }
-  return { id, due, event: event as unknown as Json, ...(everyMs !== undefined && { everyMs }) } // JSON is the sender's duty
+  // JSON is the sender's duty
+  return { id, due, event: event as unknown as Json, ...(everyMs !== undefined && { everyMs }), ...(keep && { keep }) }
 }
 
 function scheduleName(from: ActorAddress | undefined, id: string): string {
@@ -66,7 +70,13 @@ export function schedule(
   writing: Writing,
 ): void {
   const name = nameIn(envelope)
-  const row = scheduleRow(record, name, envelope, cell.actor)
+  const { keep } = envelope.data as unknown as ScheduleData // written by scheduleData
+  const before = keep ? record.tm?.[name] : undefined
+  if (before !== undefined && before.leftMs === undefined) {
+    collected.answer(envelope, record.s, true, undefined)
+    return
+  }
+  const row = before === undefined ? scheduleRow(record, name, envelope, cell.actor) : goingOn(before, record, writing)
   rearrange(collected, cell, record, envelope, { name, tm: { ...record.tm, [name]: row } }, writing)
   collected.setTimer({ actor: cell.actor, name, gen: row.gen, due: row.due })
 }
@@ -79,8 +89,23 @@ export function unschedule(
   writing: Writing,
 ): void {
   const name = nameIn(envelope)
-  if (record.tm?.[name] === undefined) collected.answer(envelope, record.s, false, undefined)
-  else rearrange(collected, cell, record, envelope, { name, tm: without(record.tm, name) }, writing)
+  const { keep } = envelope.data as { readonly keep?: true } // written by apply.ts
+  const row = record.tm?.[name]
+  if (row === undefined || (keep && row.leftMs !== undefined)) {
+    collected.answer(envelope, record.s, false, undefined)
+    return
+  }
+  const others = without(record.tm, name)
+  const tm = keep ? { ...others, [name]: calledOff(row, record, writing) } : others
+  rearrange(collected, cell, record, envelope, { name, tm }, writing)
+}
+
+function calledOff(row: TimerRow, record: ActorRecord, { now }: Writing): TimerRow {
+  return { ...row, gen: record.n + 1, leftMs: Math.max(0, row.due - now) }
+}
+
+function goingOn({ leftMs = 0, ...row }: TimerRow, record: ActorRecord, { now }: Writing): TimerRow {
+  return { ...row, gen: record.n + 1, due: now + leftMs }
 }
 
 function nameIn({ from, data }: Envelope): string {
@@ -143,7 +168,7 @@ export function isSchedule(name: string): boolean {
 export function schedulesOf(record: ActorRecord): Scheduled[] {
   return Object.entries(record.tm ?? {})
     .filter(([name]) => isSchedule(name))
-    .map(([name, { due, event, everyMs }]) => {
+    .map(([name, { due, event, everyMs, leftMs }]) => {
       const bar = name.indexOf('|', PREFIX.length)
       const from = name.slice(PREFIX.length, bar)
       return {
@@ -152,6 +177,7 @@ export function schedulesOf(record: ActorRecord): Scheduled[] {
         due,
         event: event ?? null,
         ...(everyMs !== undefined && { everyMs }),
+        ...(leftMs !== undefined && { leftMs }),
       }
     })
     .sort((a, b) => a.due - b.due)

@@ -31,20 +31,24 @@ export interface Watch {
 /**
  * An event, and when it is to be told. An id is the sender's own name for it at its receiver: under the same id it
  * replaces what waited there. With `everyMs` it comes again and again, on the beat of its first time; beats that were
- * missed are one.
+ * missed are one. With `keep` nothing is replaced: what waits there keeps its time, and what was called off with `keep`
+ * goes on with what was left of its delay.
  */
 export type Later = {
   readonly id: string
   readonly event: { readonly type: string }
   readonly everyMs?: number
+  readonly keep?: true
 } & ({ readonly delayMs: number; readonly at?: never } | { readonly at: number; readonly delayMs?: never })
 
 /** Tells an actor later: this actor itself where `to` is absent. */
 export type Schedule = Later & { readonly to?: string }
 
+/** With `keep` what is left of its delay is kept, for a later `schedule` with `keep`. */
 export interface Unschedule {
   readonly id: string
   readonly to?: string
+  readonly keep?: true
 }
 
 export const vocabulary = {

@@ -121,7 +121,7 @@ const limitsSchema = z.strictObject({
     .gt(0)
     .max(30 * 86_400)
     .exactOptional()
-    .describe('Seconds from its first round to its end, pauses included; over it, the job fails.'),
+    .describe('Seconds from its first round to its end, without its pauses; over it, the job fails.'),
   cost: z
     .number()
     .gt(0)

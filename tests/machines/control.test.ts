@@ -152,6 +152,17 @@ describe('limits', () => {
     expect(contextOf(job).fault?.code).toBe('job.time-limit')
   })
 
+  test('a job that was paused while it is tested goes on with what is left of its time', () => {
+    const oneRound = newJob({ ...SPEC, limits: { time: 60 } }).finish('validate', null).finish('prepare', { ...PLAN, steps: 4 }) // prettier-ignore
+    const job = done(oneRound, 'J.init', { kind: 'initialise', weights: blob('w0') })
+    for (let round = 0; job.value !== 'evaluating'; round++)
+      reduced(roundDone(roundDone(job, round, 0), round, 1), round)
+    const paused = cancelled(pause(job))
+    expect([paused.value, paused.ops]).toMatchObject(['paused', expect.arrayContaining([{ op: 'unschedule', id: 'time', keep: true }])]) // prettier-ignore
+    expect(paused.send({ type: 'resume' }).value).toBe('evaluating')
+    expect(paused.scheduled).toContainEqual({ id: 'time', delayMs: 60_000 })
+  })
+
   test('a job that costs too much fails at the end of its round', () => {
     const job = collecting(withSpec({ limits: { cost: 10 }, slots: 2 }))
     reduced(roundDone(roundDone(job, 0, 0, '', 2_000), 0, 1, '', 2_900), 0)

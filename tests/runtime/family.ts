@@ -12,7 +12,7 @@ export type MemberEvent =
   | { type: 'finish' }
   | { type: 'watch' | 'unwatch'; to: string }
   | { type: 'later'; to?: string; say: Later }
-  | { type: 'never'; to?: string; id: string }
+  | { type: 'never'; to?: string; id: string; keep?: true }
   | { type: 'note'; text: string }
   | { type: 'child.failed'; actor: string; fault: { message: string } }
   | { type: 'actor.ended'; actor: string; status: string; output?: unknown; fault?: { message: string } }
@@ -65,7 +65,7 @@ export const memberMachine = setup({
       },
     },
     never: {
-      actions: { type: 'unschedule', params: ({ event: { to, id } }) => ({ id, ...(to !== undefined && { to }) }) },
+      actions: { type: 'unschedule', params: ({ event: { type: _, ...what } }) => what },
     },
     note: { actions: { type: 'hear', params: ({ event }) => event } },
     'child.failed': {

@@ -65,6 +65,42 @@ describe('a tell that is scheduled', () => {
     expect((await a.heard()).filter((text) => text === 'late')).toHaveLength(1)
   })
 
+  test('goes on with what was left of its delay where it was called off with that, whoever owns it then', async () => {
+    await using world = await worldOf()
+    const a = await one(world, 'a')
+    const later = (): Promise<void> =>
+      a.tell({ type: 'later', say: { id: 'x', event: note('over'), delayMs: 60_000, keep: true } })
+    await later()
+    await world.advance('40 s')
+    await later() // it waits already, and is left as it is
+    await a.tell({ type: 'never', id: 'x', keep: true })
+    await a.tell({ type: 'never', id: 'x', keep: true })
+    await world.advance('1 h')
+    expect([await a.heard(), (await a.read())?.schedules]).toMatchObject([[], [{ id: 'x', leftMs: 20_000 }]])
+    await world.stop()
+    await world.start()
+    await later()
+    await world.advance(19_999)
+    expect(await a.heard()).toEqual([])
+    await world.advance(1)
+    expect(await a.heard()).toEqual(['over'])
+  })
+
+  test('that was called off with what was left begins anew where nothing is said of that, and ends for good', async () => {
+    await using world = await worldOf()
+    const a = await one(world, 'a')
+    await a.tell({ type: 'later', say: { id: 'x', event: note('old'), delayMs: 60_000 } })
+    await a.tell({ type: 'never', id: 'x', keep: true })
+    await a.tell({ type: 'later', say: { id: 'x', event: note('new'), delayMs: 1_000 } })
+    await world.advance('1 s')
+    expect(await a.heard()).toEqual(['new'])
+    await a.tell({ type: 'later', say: { id: 'y', event: note('never'), delayMs: 1_000 } })
+    await a.tell({ type: 'never', id: 'y', keep: true })
+    await a.tell({ type: 'never', id: 'y' })
+    await world.advance('1 h')
+    expect([await a.heard(), (await a.read())?.schedules]).toEqual([['new'], []])
+  })
+
   test('goes on repeating when a transition throws', async () => {
     await using world = await worldOf()
     const a = await one(world, 'a')

@@ -108,7 +108,8 @@ export class Datasets {
     const { blobs, kernels } = this.#services
     const { name, owner, files } = version
     const signal = options.signal === undefined ? {} : { signal: options.signal }
-    const sizes = await Promise.all(files.map((file) => sizeOf(name, file)))
+    const sizes: number[] = []
+    for (const file of files) sizes.push(await sizeOf(name, file)) // of several that cannot be read, the first is named
     const [sources, ingested] = await together(options.signal, [
       (both) => Promise.all(files.map((file, i) => sourceOf(name, file, sizes[i] ?? 0, both))),
       (both) => {

@@ -6,7 +6,7 @@ import type { PresetSpec } from '../machines/preset-spec.ts'
 import type { DatasetRef, JobSpec } from '../machines/spec.ts'
 import type { ResumePoint } from '../machines/training.ts'
 import type {
-  ColumnView,
+  FeatureView,
   DatasetDetailView,
   DatasetView,
   JobView,
@@ -56,7 +56,7 @@ export interface Services {
   /** Examples of a request as rows, or what is wrong with them. */
   examples(
     inputs: readonly unknown[],
-    columns: readonly ColumnView[],
+    columns: readonly FeatureView[],
   ): Rows & { readonly problems: readonly FieldError[] }
   predict(model: ModelVersionView, rows: Rows, signal: AbortSignal): Promise<Predictions>
   /** A new id, of characters that an actor's address allows. */

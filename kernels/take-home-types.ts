@@ -2,7 +2,7 @@
  * The types of `predict.js` for one model: its columns by name, categories and classes as the words that they are. A
  * TypeScript project that imports the file from the model's folder is told of a misspelt column before it runs.
  */
-import type { Column } from './data/column.ts'
+import type { FeatureColumn } from './data/column.ts'
 import type { Pipeline } from './data/pipeline.ts'
 
 /** Of more than so many a type says only that they are words. */
@@ -45,9 +45,10 @@ export function predict(tf: TensorFlow, model: LoadedModel, examples: readonly E
 `
 }
 
-function typeOf({ shape, categories }: Column): string {
-  if (shape.length > 0) return shape.every((dimension) => dimension === 1) ? 'Values | number | null' : 'Values'
-  return categories === undefined ? 'number | null' : `${wordsOf(categories.names, 'number')} | null`
+function typeOf({ shape, categories, nullable }: FeatureColumn): string {
+  const missing = nullable === true ? ' | null' : ''
+  if (shape.length > 0) return shape.every((dimension) => dimension === 1) ? `Values | number${missing}` : 'Values'
+  return `${categories === undefined ? 'number' : wordsOf(categories.names, 'number')}${missing}`
 }
 
 /** A class is a word where it has one, and else its number; an example may have its number in any case. */

@@ -104,8 +104,8 @@ var Filling = class {
 		return next;
 	}
 	#number(column, value, path) {
-		const { categories } = column;
-		if (value === null) return categories === void 0 ? NaN : -1;
+		const { categories, nullable } = column;
+		if (value === null && nullable === true) return categories === void 0 ? NaN : -1;
 		if (categories === void 0) {
 			if (typeof value === "number" && Number.isFinite(value)) return value;
 		} else {

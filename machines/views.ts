@@ -166,6 +166,12 @@ export interface ColumnView {
   readonly categories?: { readonly count: number; readonly names?: readonly string[] }
 }
 
+/** A column as predictions are asked with it. */
+export interface FeatureView extends ColumnView {
+  /** Null will do: preprocessing says what to make of a missing value. */
+  readonly nullable?: true
+}
+
 export interface DatasetView {
   readonly name: string
   readonly version: number
@@ -237,7 +243,7 @@ export interface ModelVersionView {
   readonly topology: { readonly sha256: string; readonly sizeBytes: number }
   readonly preprocess: NonNullable<JobSpec['preprocess']>
   /** The columns that predictions are asked with, as the dataset has them, in this order. */
-  readonly features: readonly ColumnView[]
+  readonly features: readonly FeatureView[]
   /** What preprocessing makes of them: the model's own input, and the target's column (null for an autoencoder). */
   readonly input: { readonly shape: readonly number[]; readonly dtype: string }
   readonly targetColumn: string | null

@@ -235,7 +235,16 @@ export const modelVersionSchema = z
     weights: blob,
     topology: blob,
     preprocess: z.array(preprocessStepSchema),
-    features: z.array(columnSchema).describe('The columns that predictions are asked with, in this order.'),
+    features: z
+      .array(
+        columnSchema.extend({
+          nullable: z
+            .literal(true)
+            .exactOptional()
+            .describe('Null will do: preprocessing says what to make of a missing value.'),
+        }),
+      )
+      .describe('The columns that predictions are asked with, in this order.'),
     input: z
       .object({ shape: z.array(z.int()).describe('Of one example, without the batch.'), dtype: z.string() })
       .describe('What preprocessing makes of the features: what the model itself takes.'),

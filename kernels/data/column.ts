@@ -23,6 +23,12 @@ export interface Column {
   readonly categories?: Categories
 }
 
+/** A column as predictions are asked with it. */
+export interface FeatureColumn extends Column {
+  /** Null will do: preprocessing says what to make of a missing value. */
+  readonly nullable?: true
+}
+
 export interface Categories {
   readonly count: number
   readonly names?: readonly string[]

@@ -1,12 +1,13 @@
 /**
  * Examples as people and programs give them, into one typed array, with every problem named by its place. An example
  * is an object that names the columns, or a list of them in the model's order; a column with a shape is nested as the
- * shape says, or flat, all its numbers in one list. A category is given by its name, or by its code. Null is a missing value.
+ * shape says, or flat, all its numbers in one list. A category is given by its name, or by its code. Null is a missing
+ * value, refused in a column of which preprocessing does not say what to make then: the model would answer with no number.
  */
 import { problem } from '../layer.ts'
 import type { Problem } from '../layer.ts'
 import { elementsOf, MISSING_CATEGORY } from './column.ts'
-import type { Column } from './column.ts'
+import type { FeatureColumn } from './column.ts'
 
 export interface Examples {
   /** [examples, all values of all columns]; of use only where there is no problem. */
@@ -16,7 +17,7 @@ export interface Examples {
 
 const PROBLEMS_MAX = 100
 
-export function readExamples(inputs: readonly unknown[], columns: readonly Column[]): Examples {
+export function readExamples(inputs: readonly unknown[], columns: readonly FeatureColumn[]): Examples {
   const width = columns.reduce((sum, column) => sum + elementsOf(column), 0)
   const filling = new Filling(columns, new Float32Array(inputs.length * width))
   for (const [i, input] of inputs.entries()) filling.fill(input, `inputs[${i}]`, i * width)
@@ -27,9 +28,9 @@ class Filling {
   readonly problems: Problem[] = []
   /** [inputs, all values of all columns] */
   readonly values: Float32Array<ArrayBuffer>
-  readonly #columns: readonly Column[]
+  readonly #columns: readonly FeatureColumn[]
 
-  constructor(columns: readonly Column[], values: Float32Array<ArrayBuffer>) {
+  constructor(columns: readonly FeatureColumn[], values: Float32Array<ArrayBuffer>) {
     this.#columns = columns
     this.values = values
   }
@@ -70,7 +71,7 @@ class Filling {
     }
   }
 
-  #fillColumn(column: Column, value: unknown, path: string, offset: number): void {
+  #fillColumn(column: FeatureColumn, value: unknown, path: string, offset: number): void {
     const size = elementsOf(column)
     const isOne = column.shape.length === 0 || size === 1
     const isFlat = Array.isArray(value) && value.length === size && !Array.isArray(value[0])
@@ -80,7 +81,7 @@ class Filling {
   }
 
   /** `shape` is what is left of it below `path`. Gives the offset after what it wrote. */
-  #fillNested(column: Column, value: unknown, shape: readonly number[], path: string, offset: number): number {
+  #fillNested(column: FeatureColumn, value: unknown, shape: readonly number[], path: string, offset: number): number {
     if (this.problems.length >= PROBLEMS_MAX) return offset
     const [length, ...inner] = shape
     if (length === undefined) {
@@ -98,9 +99,9 @@ class Filling {
     return next
   }
 
-  #number(column: Column, value: unknown, path: string): number {
-    const { categories } = column
-    if (value === null) return categories === undefined ? Number.NaN : MISSING_CATEGORY
+  #number(column: FeatureColumn, value: unknown, path: string): number {
+    const { categories, nullable } = column
+    if (value === null && nullable === true) return categories === undefined ? Number.NaN : MISSING_CATEGORY
     if (categories === undefined) {
       if (typeof value === 'number' && Number.isFinite(value)) return value
     } else {
@@ -125,7 +126,7 @@ function onlyOf(value: unknown): unknown {
   return Array.isArray(value) && value.length === 1 ? (value[0] as unknown) : value
 }
 
-function expectationOf({ categories, shape }: Column): string {
+function expectationOf({ categories, shape }: FeatureColumn): string {
   if (categories?.names !== undefined) {
     const names = categories.names.slice(0, 10).map((name) => JSON.stringify(name))
     return `one of ${names.join(', ')}${categories.count > 10 ? ', …' : ''}`

@@ -5,7 +5,7 @@
  */
 import { problem } from '../layer.ts'
 import type { Problem } from '../layer.ts'
-import type { Column } from './column.ts'
+import type { Column, FeatureColumn } from './column.ts'
 import type { DatasetManifest, SplitName } from './manifest.ts'
 import type { Pipeline } from './pipeline.ts'
 
@@ -22,7 +22,7 @@ export function checkPipelineFits(
   data: Pick<DatasetManifest, 'columns' | 'splits'>,
   { splits, isTargetRead }: PipelineUse,
 ): Problem[] {
-  const target = isTargetRead && pipeline.target !== null ? [pipeline.target] : []
+  const target: readonly FeatureColumn[] = isTargetRead && pipeline.target !== null ? [pipeline.target] : []
   return [...pipeline.features, ...target].flatMap((wanted) => {
     const index = data.columns.findIndex(({ name }) => name === wanted.name)
     const found = data.columns[index]
@@ -31,9 +31,9 @@ export function checkPipelineFits(
       return problem('dataset', `a column ${describe(wanted)}`, there)
     }
     const missing = splits.reduce((sum, split) => sum + (data.splits[split]?.statistics[index]?.missing ?? 0), 0)
-    const feature = pipeline.features.indexOf(wanted)
-    const mayMiss = pipeline.steps.some(({ op, column }) => column === feature && (op === 'impute' || op === 'onehot'))
-    return missing === 0 || mayMiss ? [] : problem('dataset', `no missing values of "${wanted.name}"`, String(missing))
+    return missing === 0 || wanted.nullable === true
+      ? []
+      : problem('dataset', `no missing values of "${wanted.name}"`, String(missing))
   })
 }
 

@@ -10,7 +10,7 @@ import { problem } from '../layer.ts'
 import type { Problem } from '../layer.ts'
 import { DIMENSION_MAX, EXAMPLE_ELEMENTS_MAX } from '../limits.ts'
 import { elementCount } from '../safetensors.ts'
-import type { Column, FeatureSpec, TargetSpec } from './column.ts'
+import type { Column, FeatureColumn, FeatureSpec, TargetSpec } from './column.ts'
 import type { DatasetManifest } from './manifest.ts'
 import type { AugmentOptions, PreprocessStep, ShuffleMode } from './preprocess.ts'
 import { groupsOf } from './statistics.ts'
@@ -31,7 +31,7 @@ export type FittedStep =
 
 export interface Pipeline {
   /** The columns that the model takes, as the data has them, in the order of its input. */
-  readonly features: readonly Column[]
+  readonly features: readonly FeatureColumn[]
   readonly steps: readonly FittedStep[]
   /** What the model is given of a row: the one feature in its shape, or all values of several, one after another. */
   readonly input: FeatureSpec
@@ -243,13 +243,18 @@ class Planning {
       this.#refuse('dataset.target', `a column without missing values ("${column.name}" lacks ${missing})`, column.name)
     }
     return {
-      features: this.#features.map(({ column }) => column),
+      features: this.#features.map(({ column }, i) => (this.#isReplaced(i) ? { ...column, nullable: true } : column)),
       steps: this.#fitted,
       input: this.#input(),
       target: this.#target?.column ?? null,
       output: this.#output(),
       shuffle: this.#shuffle,
     }
+  }
+
+  /** Whether a step says what to make of a missing value. */
+  #isReplaced(feature: number): boolean {
+    return this.#fitted.some(({ op, column }) => column === feature && (op === 'impute' || op === 'onehot'))
   }
 
   /** A linear step: for each entry of a feature's lists a factor and an offset. */
@@ -288,8 +293,7 @@ class Planning {
   #impute(step: Extract<PreprocessStep, { op: 'impute' }>, path: string): void {
     const suits = step.with === 'mode' ? isCategory : isNumber
     const what = step.with === 'mode' ? 'a category' : 'a column of numbers'
-    const lacks = (feature: Feature): boolean => suits(feature) && (step.columns !== undefined || feature.missing > 0)
-    for (const [column, feature] of this.#those(step, path, what, lacks, 'features')) {
+    for (const [column, feature] of this.#those(step, path, what, suits, 'features')) {
       const values = typeof step.with === 'number' ? [step.with] : feature.mean
       this.#fitted.push({ op: 'impute', column, isCategory: feature.kind === 'category', values })
       feature.missing = 0

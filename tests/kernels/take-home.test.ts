@@ -21,8 +21,8 @@ beforeAll(async () => {
 
 const TABLE: Pipeline = {
   features: [
-    { name: 'size', dtype: 'float32', shape: [] },
-    { name: 'colour', dtype: 'int32', shape: [], categories: { count: 2, names: ['red', 'blue'] } },
+    { name: 'size', dtype: 'float32', shape: [], nullable: true },
+    { name: 'colour', dtype: 'int32', shape: [], categories: { count: 2, names: ['red', 'blue'] }, nullable: true },
   ],
   steps: [
     { op: 'impute', column: 0, isCategory: false, values: [2] },

@@ -1,10 +1,10 @@
 import { expect, test } from 'vitest'
 import { readExamples } from '../../../kernels/mod.ts'
-import type { Column } from '../../../kernels/mod.ts'
+import type { Column, FeatureColumn } from '../../../kernels/mod.ts'
 
-const TABLE: Column[] = [
-  { name: 'size', dtype: 'float32', shape: [] },
-  { name: 'colour', dtype: 'int32', shape: [], categories: { count: 2, names: ['red', 'blue'] } },
+const TABLE: FeatureColumn[] = [
+  { name: 'size', dtype: 'float32', shape: [], nullable: true },
+  { name: 'colour', dtype: 'int32', shape: [], categories: { count: 2, names: ['red', 'blue'] }, nullable: true },
 ]
 
 test('numbers alone are rows of a model that takes one number', () => {
@@ -25,6 +25,16 @@ test('whatever does not fit is named by its place, all of it at once', () => {
     'inputs[1].colour: expected one of "red", "blue", found nothing',
     'inputs[2]: expected an object, or a list of 2 values: size, colour, found [1]',
     'inputs[3].taste: expected one of the columns size, colour, found taste',
+  ])
+})
+
+test('a missing value is refused where preprocessing does not say what to make of it', () => {
+  const columns: Column[] = TABLE.map(({ nullable: _, ...column }) => column)
+  expect(
+    readExamples([{ size: null, colour: 'red' }, [1, null]], columns).problems.map(({ message }) => message),
+  ).toEqual([
+    'inputs[0].size: expected a number, found null',
+    'inputs[1][1]: expected one of "red", "blue", found null',
   ])
 })
 

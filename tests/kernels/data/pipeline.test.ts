@@ -61,6 +61,16 @@ describe('a pipeline', () => {
     expect(round(unseen)).toEqual(round([997 / deviation, 0, 0, 1]))
   })
 
+  test('knows which columns may miss a value when it predicts: those of which a step says what to make then', () => {
+    const nullable = (steps: readonly PreprocessStep[]): unknown[] =>
+      planned([{ op: 'impute', with: 0, columns: ['size'] }, ...steps]).features.map((feature) => feature.nullable)
+    expect(nullable([{ op: 'impute', with: 'mode' }])).toEqual([true, true])
+    expect(nullable([{ op: 'onehot' }])).toEqual([true, true])
+    const { features } = planned([{ op: 'impute', with: 'mean' }], { target: null, features: ['price'] })
+    expect(features[0]?.nullable).toBe(true)
+    expect(planned([], { target: null, features: ['price'] }).features[0]?.nullable).toBeUndefined()
+  })
+
   test('moves what it learnt along with what earlier steps did', () => {
     const steps: PreprocessStep[] = [
       { op: 'scale', factor: -2 },

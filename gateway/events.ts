@@ -6,8 +6,8 @@
  * Invariants:
  * 1. Each metric line and log line that is kept is sent once, in order, however often the client reconnects with the
  *    id of the last event it got.
- * 2. `state` is sent for a job's newest view, never twice for one `seq`, and never back: a newer view stands for those
- *    that it overtook.
+ * 2. `state` is sent for a job's newest view, never twice for one `seq`, and never back, at most every `eventStateMs`: a
+ *    newer view stands for those that it overtook, and the last one is always sent.
  * 3. `gap` says that positions after the cursor were trimmed before they could be sent.
  * 4. `end` comes after everything that was kept when the job was seen to be over.
  */
@@ -16,6 +16,7 @@ import type { SweepView } from '../machines/sweep-spec.ts'
 import type { JobView } from '../machines/views.ts'
 import type { ActorAddress, Client, ReadFrom } from '../runtime/client.ts'
 import type { EventChannel, Frame } from './event-channel.ts'
+import { LIMITS } from './limits.ts'
 import { problemOf } from './problems.ts'
 
 export interface Cursor {
@@ -136,7 +137,9 @@ class Events {
         continue
       }
       this.#cursor = { ...this.#cursor, journal: line.position }
-      if (line.actor === actor && line.seq > this.#cursor.seq) await this.#sendState()
+      if (line.actor !== actor || line.seq <= this.#cursor.seq) continue
+      await this.#sendState()
+      await passed(LIMITS.eventStateMs, this.#following) // the journal keeps what comes meanwhile
     }
   }
 
@@ -182,6 +185,19 @@ class Events {
     this.#cursor = { ...this.#cursor, ...move }
     return { event, data, id: encodeCursor(this.#cursor) }
   }
+}
+
+function passed(ms: number, signal: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    const timer = setTimeout(done, ms)
+    signal.addEventListener('abort', done, { once: true })
+    if (signal.aborted) done()
+    function done(): void {
+      clearTimeout(timer)
+      signal.removeEventListener('abort', done)
+      resolve()
+    }
+  })
 }
 
 function readFrom(position: string | undefined): ReadFrom {

@@ -23,6 +23,8 @@ export const LIMITS = {
   eventStreamsMax: 1_000,
   /** Frames that wait for one client before its sources are held back. */
   eventQueueMax: 256,
+  /** A job that changes more often than this is shown as it is then. */
+  eventStateMs: 100,
   /** A client that takes nothing for so long while its queue is full is dropped. */
   eventStallMs: 30_000,
   /** Proxies cut a connection that is silent for a minute or less; a comment goes at least so often. */

@@ -1,7 +1,10 @@
 import fc from 'fast-check'
 import { afterEach, beforeEach, expect, test } from 'vitest'
-import { decodeCursor, encodeCursor, type Cursor } from '../../gateway/events.ts'
+import { EventChannel } from '../../gateway/event-channel.ts'
+import { decodeCursor, encodeCursor, sendEvents, type Cursor } from '../../gateway/events.ts'
 import type { JobView } from '../../machines/views.ts'
+import { address } from '../../runtime/mod.ts'
+import type { Client } from '../../runtime/mod.ts'
 import { EventStream, type ReceivedEvent } from './event-stream.ts'
 import { startFleet, type Fleet } from './fleet.ts'
 
@@ -140,6 +143,29 @@ test('the neighbours of a job in its shard are not heard', async () => {
   const events = await stream.until(({ event }) => event === 'metrics')
 
   expect(events.map(({ event }) => event)).toEqual(['metrics'])
+})
+
+test('of changes that come one upon another few are sent, the last one among them', async () => {
+  const actor = address('job', 'J')
+  const view = { seq: 1, state: 'training' as JobView['state'] }
+  const until = performance.now() + 300
+  async function* journal(): AsyncGenerator<object> {
+    while (view.state === 'training') {
+      view.seq++
+      if (performance.now() > until) view.state = 'completed'
+      yield { actor, seq: view.seq, position: String(view.seq) }
+    }
+  }
+  const client = { journal, journalEnd: async () => '1' } as unknown as Client // what sendEvents asks of it here
+  const channel = new EventChannel({ signals: [], heartbeatMs: 60_000, stallMs: 60_000 })
+  const stream = new EventStream(channel.response())
+  void sendEvents({ client, actor, view: async () => ({ ...view }) }, channel, 'start')
+  const events = await stream.rest()
+  expect(events.length).toBeLessThan(20)
+  expect(events.slice(-2)).toMatchObject([
+    { event: 'state', data: view },
+    { event: 'end', data: { state: 'completed' } },
+  ])
 })
 
 test('a heartbeat comes when nothing else does', async () => {

@@ -8,6 +8,7 @@
  * names), and nothing silently: dates and free text are refused until it is said what to make of them. A later field
  * that does not fit is an error with its line and column.
  */
+import { isUtf8 } from 'node:buffer'
 import { KernelError } from '../../errors.ts'
 import { LINE_BYTES_MAX } from '../../limits.ts'
 import { newValues } from '../column.ts'
@@ -64,6 +65,8 @@ class Records {
   line = 1
   #delimiter = 44
   #nextLine = 1
+  /** Of the first record, after the mark of UTF-8. */
+  #first = 0
   #at = 0
   #end = 0
   #isLast = false
@@ -76,7 +79,9 @@ class Records {
   /** Reads the first bytes and finds the delimiter. */
   async start({ delimiter }: IngestOptions): Promise<void> {
     await this.#refill()
-    if (this.buffer[0] === 0xef && this.buffer[1] === 0xbb && this.buffer[2] === 0xbf) this.#at = 3
+    const isMarked = this.buffer[0] === 0xef && this.buffer[1] === 0xbb && this.buffer[2] === 0xbf
+    this.#first = isMarked ? 3 : 0
+    this.#at = this.#first
     this.#delimiter = (delimiter ?? this.#likeliestDelimiter()).charCodeAt(0)
   }
 
@@ -104,14 +109,16 @@ class Records {
 
   /** Goes back to the first record, which must still be in the buffer. */
   rewind(): void {
-    this.#at = this.buffer[0] === 0xef ? 3 : 0
+    this.#at = this.#first
     this.#nextLine = 1
   }
 
   text(field: number): string {
     const [start, end] = [this.starts[field] ?? 0, this.ends[field] ?? 0]
-    if (end >= 0) return this.buffer.toString('utf8', start, end).trim()
-    return this.buffer.toString('utf8', start, -end).replaceAll('""', '"').trim()
+    const bytes = this.buffer.subarray(start, Math.abs(end))
+    if (!isUtf8(bytes)) throw this.malformed(JSON.stringify(bytes.toString('latin1')), 'text in UTF-8')
+    const text = bytes.toString('utf8')
+    return (end < 0 ? text.replaceAll('""', '"') : text).trim()
   }
 
   texts(): string[] {

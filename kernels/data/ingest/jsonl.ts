@@ -1,6 +1,7 @@
 /**
  * JSON Lines: an object in each line. Numbers, texts, true and false, null, and lists of numbers of one size.
  */
+import { isUtf8 } from 'node:buffer'
 import { KernelError } from '../../errors.ts'
 import { LINE_BYTES_MAX } from '../../limits.ts'
 import type { Column } from '../column.ts'
@@ -79,6 +80,7 @@ async function* linesOf(bytes: ByteReader): AsyncGenerator<readonly string[]> {
     isLast = read < buffer.length - end
     end += read
     const stop = isLast ? end : buffer.subarray(0, end).lastIndexOf(LF)
+    if (!isUtf8(buffer.subarray(0, Math.max(0, stop)))) throw notUtf8(bytes.name, buffer.subarray(0, stop), lines)
     const texts = stop < 0 ? [] : buffer.toString('utf8', 0, stop).split('\n')
     lines += texts.length
     if (texts.length > 0) yield lines === texts.length ? texts.with(0, texts[0]?.replace(/^\uFEFF/, '') ?? '') : texts
@@ -86,6 +88,20 @@ async function* linesOf(bytes: ByteReader): AsyncGenerator<readonly string[]> {
     end = Math.max(0, end - stop - 1)
     if (end >= LINE_BYTES_MAX) throw malformed(bytes.name, lines + 1, `expected at most ${LINE_BYTES_MAX} bytes`)
   }
+}
+
+/** Of lines of which one is not; `before` them lie so many. */
+function notUtf8(file: string, lines: Buffer, before: number): KernelError {
+  let line = before
+  for (let at = 0; at < lines.length;) {
+    const end = lines.indexOf(LF, at)
+    const text = lines.subarray(at, end < 0 ? lines.length : end)
+    line++
+    if (!isUtf8(text))
+      return malformed(file, line, `expected text in UTF-8, found ${text.toString('latin1').slice(0, 60)}`)
+    at += text.length + 1
+  }
+  return malformed(file, line, 'expected text in UTF-8')
 }
 
 function malformed(file: string, line: number, reason: string): KernelError {

@@ -110,6 +110,17 @@ describe('a CSV file', () => {
     },
   )
 
+  test('that is not in UTF-8 is refused with its place, for every text would lose what other letters it has', async () => {
+    await expect(ingest({ 'd.csv': Buffer.from('city,y\nBern,1\nZürich,2\n', 'latin1') })).rejects.toThrow(
+      'd.csv, line 3: expected text in UTF-8, found "Zürich"',
+    )
+  })
+
+  test('keeps a first letter that begins with the byte of the mark', async () => {
+    const read = await ingest({ 'd.csv': 'ａ,b\n1,2\n' })
+    expect(read.columns.map(({ name }) => name)).toEqual(['ａ', 'b'])
+  })
+
   test('gives every number as JavaScript would read it, and every text as it was written', async () => {
     const number = fc.oneof(
       fc.double({ noNaN: true, noDefaultInfinity: true, min: -3.4e38, max: 3.4e38 }),

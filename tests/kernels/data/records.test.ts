@@ -40,6 +40,13 @@ describe('JSON Lines', () => {
     )
   })
 
+  test('that are not in UTF-8 are refused with their place', async () => {
+    const bytes = Buffer.from('{"city":"Bern"}\n{"city":"Zürich"}\n', 'latin1')
+    await expect(ingest({ 'd.jsonl': bytes })).rejects.toThrow(
+      'd.jsonl, line 2: expected text in UTF-8, found {"city":"Zürich"}',
+    )
+  })
+
   test.each<[string, string, string]>([
     ['no JSON', '{"a":1}\n{a}', 'd.jsonl, line 2: expected JSON'],
     ['no object', '{"a":1}\n[1]', 'd.jsonl, line 2: expected an object, found [1]'],

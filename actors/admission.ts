@@ -11,10 +11,10 @@ import type { MetricSpec } from '../machines/train-spec.ts'
 import { basisOf, isAwaited } from './basis.ts'
 import type { BasisServices } from './basis.ts'
 import type { Datasets, ResolvedDataset } from './datasets.ts'
-import { FleetError } from './errors.ts'
 import { checkPool } from './pools.ts'
 import type { PoolNames } from './pools.ts'
 import { expandPreset } from './presets.ts'
+import { problem, problemOfDataset } from './problem.ts'
 
 export interface AdmissionServices extends BasisServices {
   readonly datasets: Datasets
@@ -53,12 +53,6 @@ export async function expand({ datasets }: Pick<AdmissionServices, 'datasets'>, 
 }
 
 type Expanded = ReturnType<typeof expandPreset>
-
-function problemOfDataset(error: unknown): Problem {
-  if (!(error instanceof FleetError) || error.remedy !== 'fix-request') throw error
-  const { path, expected, found } = error.data
-  return problem(String(path), String(expected), String(found))
-}
 
 async function checkModelFits(
   services: AdmissionServices,
@@ -108,8 +102,4 @@ function checkReplicas(spec: JobSpec, { name, data }: ResolvedDataset): readonly
   const { count } = data.splits.train
   if (replicas <= count) return []
   return [problem('train.replicas', `at most ${count}, the training examples of ${name}`, String(replicas))]
-}
-
-export function problem(path: string, expected: string, found: string): Problem {
-  return { path, expected, found, message: `${path}: expected ${expected}, found ${found}` }
 }

@@ -8,6 +8,7 @@ import type { DatasetManifest, Pipeline, Problem } from '../kernels/mod.ts'
 import type { JobSpec, Predecessor } from '../machines/spec.ts'
 import type { ModelVersionView } from '../machines/views.ts'
 import type { Blobs } from '../stores/mod.ts'
+import { problem } from './problem.ts'
 import { readPipeline } from './registry.ts'
 import type { Registry } from './registry.ts'
 
@@ -97,8 +98,4 @@ function checkSelection({ dataset }: JobSpec, pipeline: Pipeline): readonly Prob
 function unknownModel(model: JobSpec['model']): Problem {
   const found = 'from' in model ? model.from : model.class_name
   return problem('model.from', 'a model that is there, as NAME, NAME@VERSION or NAME@ALIAS', found)
-}
-
-function problem(path: string, expected: string, found: string): Problem {
-  return { path, expected, found, message: `${path}: expected ${expected}, found ${found}` }
 }

@@ -5,6 +5,7 @@
 import type { Problem } from '../kernels/mod.ts'
 import { address } from '../runtime/mod.ts'
 import type { Client } from '../runtime/mod.ts'
+import { problem } from './problem.ts'
 
 export interface PoolNames {
   has(pool: string): Promise<boolean>
@@ -48,6 +49,5 @@ export class Pools implements PoolNames {
 
 export async function checkPool(pools: PoolNames, pool: string): Promise<readonly Problem[]> {
   if (await pools.has(pool)) return []
-  const expected = `one of ${(await pools.names()).join(', ')}`
-  return [{ path: 'pool', expected, found: pool, message: `pool: expected ${expected}, found ${pool}` }]
+  return [problem('pool', `one of ${(await pools.names()).join(', ')}`, pool)]
 }

@@ -6,6 +6,7 @@
  */
 import type { Column, DatasetManifest, Problem } from '../kernels/mod.ts'
 import type { PresetName, PresetSpec } from '../machines/preset-spec.ts'
+import { problem } from './problem.ts'
 
 type Layer = { readonly class_name: string; readonly config: Readonly<Record<string, unknown>> }
 type Step = Readonly<Record<string, unknown>>
@@ -195,8 +196,4 @@ function convolution(filters: number): Layer {
     activation: 'relu',
     kernel_initializer: 'he_normal',
   })
-}
-
-function problem(path: string, expected: string, found: string): Problem {
-  return { path, expected, found, message: `${path}: expected ${expected}, found ${found}` }
 }

@@ -1,7 +1,7 @@
 /**
- * The projector keeps the read model of jobs and sweeps: it follows the journals of the shards, and for each line about
- * one writes its view. The journal says only that something changed; what is written is the snapshot as it is then,
- * so lines may be skipped, read twice or read by two projectors, and the document ends the same.
+ * The projector keeps the read model of jobs, batch jobs and sweeps: it follows the journals of the shards, and for each
+ * line about one writes its view. The journal says only that something changed; what is written is the snapshot as it is
+ * then, so lines may be skipped, read twice or read by two projectors, and the document ends the same.
  *
  * Invariants:
  * 1. A document is never replaced by an older one (`seq`).

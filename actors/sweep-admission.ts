@@ -9,9 +9,10 @@ import { SWEEP_LIMITS } from '../machines/limits.ts'
 import { gridSize, parametersOf, pathOf, trialCount, trialSpec, withValue } from '../machines/search.ts'
 import type { JobSpec } from '../machines/spec.ts'
 import type { ParameterSpec, SweepSpec } from '../machines/sweep-spec.ts'
-import { admit, problem } from './admission.ts'
+import { admit } from './admission.ts'
 import type { AdmissionServices } from './admission.ts'
 import { exactModel, pinned } from './basis.ts'
+import { problem } from './problem.ts'
 
 export interface SweepAdmissionServices extends AdmissionServices {
   /** The check at the edge, for jobs that come of one: the job with its defaults, or what is wrong with it. */

@@ -9,7 +9,7 @@ import type { KernelInputSpec, KernelSpec } from '../../machines/batch-spec.ts'
 import { checkPool } from '../pools.ts'
 import { assemble, chunksOf } from './plan.ts'
 import type { BatchPlanServices, Planned } from './plan.ts'
-import { FleetError } from '../errors.ts'
+import { problem, problemOfDataset } from '../problem.ts'
 
 /** What a chunk should hold at least, so that what it costs to hand it out does not show. */
 const CHUNK_ELEMENTS = 1_048_576
@@ -158,15 +158,11 @@ async function findRows(
     const shape = [count, ...kernels.rowShape(pipeline.input.shape)]
     return { input: { name, mapped, from: 'dataset', manifest, split, pipeline }, shape }
   } catch (error) {
-    if (!(error instanceof FleetError) || error.remedy !== 'fix-request') throw error
-    return problem(`${path}.dataset`, String(error.data['expected']), String(error.data['found']))
+    const { expected, found } = problemOfDataset(error)
+    return problem(`${path}.dataset`, expected, found)
   }
 }
 
 function elements(shape: readonly number[]): number {
   return shape.reduce((a, b) => a * b, 1)
-}
-
-function problem(path: string, expected: string, found: string): Problem {
-  return { path, expected, found, message: `${path}: expected ${expected}, found ${found}` }
 }

@@ -7,8 +7,8 @@ import type { EvaluateSpec, PredictSpec } from '../../machines/batch-spec.ts'
 import type { ModelVersionView } from '../../machines/views.ts'
 import type { BatchPlanServices } from './plan.ts'
 import type { ResolvedDataset } from '../datasets.ts'
-import { FleetError } from '../errors.ts'
 import { checkPool } from '../pools.ts'
+import { problem, problemOfDataset } from '../problem.ts'
 import { readPipeline } from '../registry.ts'
 
 export interface ModelUse {
@@ -52,27 +52,9 @@ export async function findData(
   signal: AbortSignal,
 ): Promise<{ readonly dataset: ResolvedDataset | null; readonly problems: Problem[] }> {
   const problems = [...(await checkPool(services.pools, spec.pool))]
-  const dataset = await findDataset(services, spec, signal)
+  const dataset = await services.datasets.resolve(spec.dataset, { signal }).catch(problemOfDataset)
   if ('path' in dataset) return { dataset: null, problems: [...problems, dataset] }
   const { splits } = dataset.data
   if ((splits[spec.split]?.count ?? 0) === 0) problems.push(problem('split', `one of ${Object.keys(splits).join(', ')}`, spec.split)) // prettier-ignore
   return { dataset, problems }
-}
-
-async function findDataset(
-  { datasets }: BatchPlanServices,
-  { dataset }: EvaluateSpec | PredictSpec,
-  signal: AbortSignal,
-): Promise<ResolvedDataset | Problem> {
-  try {
-    return await datasets.resolve(dataset, { signal })
-  } catch (error) {
-    if (!(error instanceof FleetError) || error.remedy !== 'fix-request') throw error
-    const { path, expected, found } = error.data
-    return problem(String(path), String(expected), String(found))
-  }
-}
-
-function problem(path: string, expected: string, found: string): Problem {
-  return { path, expected, found, message: `${path}: expected ${expected}, found ${found}` }
 }

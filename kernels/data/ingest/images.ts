@@ -62,6 +62,10 @@ export async function readImages(
   }
   const [first] = found
   if (first === undefined) throw malformed(files[0]?.name ?? '', 'pictures', 'none')
+  const loose = found.find(({ label }) => label === '')
+  if (loose !== undefined && found.some(({ label }) => label !== '')) {
+    throw malformed(loose.name, 'a folder that says the class, as the other pictures have', 'none')
+  }
   const isSplit = found.every(({ split }) => split !== undefined) && found.some(({ split }) => split === 'train')
   const names = [...new Set(found.map(({ label }) => label))].toSorted()
   const model = await decoded(first)
@@ -134,11 +138,15 @@ interface Header {
   readonly components: number
 }
 
+const PNG_SIGNATURE = 0x89504e470d0a1a0an
+/** The type of the chunk that comes first. */
+const IHDR = 0x49484452
+
 /** What the header claims: PNG's first chunk, JPEG's frame. */
 function sizeInHeader(data: Uint8Array): Header | undefined {
   const view = new DataView(data.buffer, data.byteOffset, data.byteLength)
-  if (data.byteLength > 24 && view.getUint32(0) === 0x89504e47)
-    return { width: view.getUint32(16), height: view.getUint32(20), components: 0 }
+  const isPng = data.byteLength > 24 && view.getBigUint64(0) === PNG_SIGNATURE && view.getUint32(12) === IHDR
+  if (isPng) return { width: view.getUint32(16), height: view.getUint32(20), components: 0 }
   if (data.byteLength < 4 || view.getUint16(0) !== 0xffd8) return undefined
   for (let at = 2; at + 9 < data.byteLength;) {
     if (data[at] !== 0xff) return undefined

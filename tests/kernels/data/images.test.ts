@@ -71,6 +71,8 @@ describe('a zip of pictures', () => {
     ['colour after grey', { 'a/1.png': png(2, 2, 1, 0), 'b/2.png': png(2, 2, 4, 0) }, 'd.zip/b/2.png: expected a grey picture as the first one is (or say how many channels: image), found one in colour'],
     ['four inks', { 'a/1.jpg': inks(jpg(8, 8, 90)) }, 'd.zip/a/1.jpg: expected a JPEG file in grey or RGB, found one of four inks (CMYK)'],
     ['no picture', { 'a/1.png': Buffer.from('hello, this is no picture at all') }, 'd.zip/a/1.png: expected a PNG or JPEG file'],
+    ['the beginning of a PNG before something else', { 'a/1.png': Buffer.concat([png(2, 2, 1, 0).subarray(0, 8), Buffer.from('garbage'.repeat(9))]) }, 'd.zip/a/1.png: expected a PNG or JPEG file, found something else'],
+    ['a picture outside of the folders', { 'a/1.png': png(2, 2, 1, 0), 'b/1.png': png(2, 2, 1, 0), '2.png': png(2, 2, 1, 0) }, 'd.zip/2.png: expected a folder that says the class, as the other pictures have, found none'],
     ['another file', { 'a/1.png': png(2, 2, 1, 0), 'a/notes.txt': Buffer.from('x') }, 'd.zip/a/notes.txt: expected a picture that ends in .png, .jpg or .jpeg'],
     ['more pixels than fit', { 'a/1.png': claiming(100_000, 100_000) }, 'd.zip/a/1.png: expected at most 67108864 pixels, found 100000 × 100000'],
     ['half a picture', { 'a/1.png': png(20, 20, 3, 7).subarray(0, 50) }, 'd.zip/a/1.png: expected a picture that can be decoded'],

@@ -28,7 +28,7 @@ export function expandPreset(
   manifest: DatasetManifest,
 ): { readonly spec: Readonly<Record<string, unknown>> } | { readonly problems: readonly Problem[] } {
   const { preset, dataset, train, ...rest } = spec
-  const selection = preset === 'autoencoder' ? { ...dataset, target: null } : dataset
+  const selection = preset === 'autoencoder' ? inputAlone(dataset, manifest) : dataset
   const data = dataOf(manifest, selection)
   // What the features are is known once the target is.
   const [wrongTarget] = checkTarget(selection, manifest, data)
@@ -44,6 +44,13 @@ export function expandPreset(
       train: { ...trainFor(preset, data), ...train },
     },
   }
+}
+
+/** What an autoencoder gives back: the chosen columns, else all but the one that others predict. */
+function inputAlone(selection: PresetSpec['dataset'], { columns, target }: DatasetManifest): PresetSpec['dataset'] {
+  const predicted = selection.target === undefined ? target : selection.target
+  const features = selection.features ?? columns.map(({ name }) => name).filter((name) => name !== predicted)
+  return { ...selection, target: null, features }
 }
 
 function dataOf(manifest: DatasetManifest, { target, features }: PresetSpec['dataset']): Data {
@@ -79,7 +86,7 @@ function checkFit(preset: PresetName, { target, classes, picture }: Data): Probl
   }
   if (target === null) return []
   if (preset === 'linear' && classes !== null)
-    return [problem('preset', `logistic, mlp or cnn: ${target.name} is a category`, found)]
+    return [problem('preset', `${picture === null ? 'logistic or mlp' : 'logistic, mlp or cnn'}: ${target.name} is a category`, found)] // prettier-ignore
   if (preset === 'logistic' && classes === null)
     return [problem('preset', `linear or mlp: ${target.name} is a number`, found)]
   return []

@@ -98,6 +98,7 @@ class Writer {
   readonly #fixed = new Set<string>()
   #depth = 0
   #loops = 0
+  #returns = false
 
   constructor(facts: KernelFacts) {
     this.#facts = facts
@@ -116,6 +117,7 @@ class Writer {
     }
     this.#scopes.push(new Set(names))
     const body = this.#statements(node.body.body)
+    if (!this.#returns) this.#refuse(node, 'a function that returns a number', 'no "return" in it')
     return `function (${[...names.map(written), CHUNK_START].join(', ')}) {\n${body}}`
   }
 
@@ -142,6 +144,7 @@ class Writer {
         return `${this.#effect(node.expression)};\n`
       case 'ReturnStatement':
         if (!node.argument) return this.#refused(node, 'a value after "return"')
+        this.#returns = true
         return `return ${this.#expression(node.argument)};\n`
       case 'IfStatement': {
         const otherwise = node.alternate ? ` else ${this.#block(node.alternate)}` : '\n'

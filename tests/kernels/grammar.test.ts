@@ -66,6 +66,12 @@ describe('a kernel function', () => {
     expect(check(body(statements)).problems).toEqual([])
   })
 
+  it('must give a number: gpu.js fails without a word that anybody understands', () => {
+    expect(reasons(body('const x = 1;'))).toEqual([
+      'source line 1: expected a function that returns a number, found no "return" in it',
+    ])
+  })
+
   it('says what is wrong, where, and all of it', () => {
     expect(reasons('function (a, b) {\n  let x = fetch(1);\n  return process.env;\n}')).toEqual([
       expect.stringMatching(/^source line 2: expected a call of Math's functions .*, found fetch\(1\)$/),

@@ -423,6 +423,7 @@ async function problemOf(response: Response): Promise<CliError> {
   const whole = problem.detail ?? problem.title ?? `The server answered ${response.status}`
   // Each message names its field. The sentence quotes the first one, which is not said twice.
   const details = (problem.errors ?? []).map(({ message }) => message)
+  if (details[0] === whole) details.shift()
   const sentence = whole.split(`: ${details[0]}`)[0] ?? whole
   if (response.status === 401) details.push('Name a token in TENSORFLEET_TOKEN, or run where "tensorfleet up" runs.')
   const unreachable = response.status === 401 || response.status === 403 || response.status >= 502

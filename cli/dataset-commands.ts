@@ -6,6 +6,7 @@ import { Option } from 'commander'
 import type { Command } from 'commander'
 import type { DatasetDetailView, DatasetView } from '../machines/views.ts'
 import { onApi } from './api-command.ts'
+import { count } from './count.ts'
 import { CliError, EXIT } from './errors.ts'
 import { ago, note, print, printJson, sizeOf, table } from './output.ts'
 
@@ -29,7 +30,7 @@ export function addDatasetCommands(program: Command): void {
         share,
       )
       .option('--test <share>', 'share of the rows for testing, likewise', share)
-      .option('--seed <number>', 'of the split', Number)
+      .option('--seed <number>', 'of the split', seed)
       .option('--format <format>', 'where the names do not tell')
       .option('--header', 'CSV: the first line names the columns')
       .option('--no-header', 'CSV: the first line is data')
@@ -71,16 +72,17 @@ export function addDatasetCommands(program: Command): void {
     dataset
       .command('show')
       .argument('<dataset>', DATASET)
-      .option('-n, --rows <count>', 'also so many rows', Number, 0)
+      .option('-n, --rows <count>', 'also so many rows', count)
       .description('columns, splits and statistics of a version'),
     async (api, options, ref) => {
       const { name, version } = refOf(ref)
       const detail = await api.dataset(name, version)
-      const count = options['rows'] as number
-      const { rows } = count > 0 ? await api.datasetRows(name, String(detail.version), count) : { rows: [] }
-      if (options.json === true) return printJson(count > 0 ? { ...detail, sample: rows } : detail)
+      const wanted = options['rows'] as number | undefined
+      const sample =
+        wanted === undefined ? undefined : (await api.datasetRows(name, String(detail.version), wanted)).rows
+      if (options.json === true) return printJson({ ...detail, ...(sample !== undefined && { sample }) })
       print(describe(detail))
-      for (const row of rows) print(JSON.stringify(row))
+      for (const row of sample ?? []) print(JSON.stringify(row, shortened))
     },
   )
 
@@ -155,6 +157,20 @@ function share(text: string): number {
   const value = Number(text)
   if (value >= 0 && value < 1) return value
   throw new CliError(`Cannot use "${text}": expected a share from 0 to below 1, as in 0.2`, { exitCode: EXIT.usage })
+}
+
+function seed(text: string): number {
+  const value = Number(text)
+  if (text.trim() !== '' && Number.isInteger(value)) return value
+  throw new CliError(`Cannot use "${text}": expected a whole number`, { exitCode: EXIT.usage })
+}
+
+const VALUES_SHOWN = 12
+
+/** A picture has more numbers than anybody reads. */
+function shortened(_: string, value: unknown): unknown {
+  if (!Array.isArray(value) || value.length <= VALUES_SHOWN) return value
+  return [...(value as unknown[]).slice(0, VALUES_SHOWN), `… of ${value.length}`]
 }
 
 function collect(text: string, before: readonly string[]): string[] {

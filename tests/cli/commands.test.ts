@@ -59,6 +59,24 @@ describe('dead letters', () => {
   })
 })
 
+describe('dataset', () => {
+  test('shows rows with the beginnings of their pictures', async () => {
+    const { code, stdout } = await run(['dataset', 'show', 'mnist', '-n', '2'])
+    expect(code).toBe(0)
+    expect(stdout.split('\n').slice(-3, -1)).toEqual([
+      expect.stringMatching(/^\{"image":\[(0,){12}"… of 784"\],"label":/),
+      expect.stringMatching(/^\{"image":\[(0,){12}"… of 784"\],"label":/),
+    ])
+  })
+
+  test('that is not there is said once', async () => {
+    expect(await run(['dataset', 'show', 'minst'])).toMatchObject({
+      code: 2,
+      stderr: 'tensorfleet: There is no dataset "minst"; there are cars, iris, mnist\n',
+    })
+  })
+})
+
 describe('help and wrong use', () => {
   test.each(COMMANDS)('%s explains itself', async (command) => {
     const { code, stdout } = await run([command, '--help'])
@@ -71,6 +89,8 @@ describe('help and wrong use', () => {
   test.each([
     [['frobnicate'], "unknown command 'frobnicate'"],
     [['ps', '--bogus'], "unknown option '--bogus'"],
+    [['dataset', 'show', 'iris', '-n', 'x'], 'Cannot use "x": expected a whole number above 0'],
+    [['dataset', 'add', 'a', 'a.csv', '--seed', 'x'], 'Cannot use "x": expected a whole number'],
     [['submit'], "missing required argument 'file'"],
     [['up', '--port', '99999'], 'expected a port, 0 to 65535'],
     [['up', '--workers', '0'], 'expected a whole number above 0'],

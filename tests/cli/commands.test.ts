@@ -327,6 +327,17 @@ describe('using a model', () => {
     expect(JSON.parse(json.stdout)).toMatchObject({ outputs: [{ length: 10 }], classes: [expect.any(Number)] })
   })
 
+  test('a chain is submitted before any of it has run: the model is what the job before made', async () => {
+    const job = { ...tinyJob, name: 'chained', train: { ...tinyJob.train, seed: 2 } }
+    const id = (await run(['submit', '-'], { input: JSON.stringify(job) })).stdout.trim()
+    const out = join(files.path, 'chained.csv')
+    const predicted = await run(['predict', 'chained', '--dataset', 'mnist', '-o', out, '--after', id])
+    expect(predicted).toMatchObject({ code: 0, stdout: `${out}\n` })
+    expect((await readFile(out, 'utf8')).trimEnd().split('\n')).toHaveLength(10_001)
+    const unknown = await run(['evaluate', 'chained', '--dataset', 'mnist', '--after', 'evaluate-NOBODY'])
+    expect(unknown).toMatchObject({ code: 2, stderr: expect.stringContaining('after[0].job: expected a job') })
+  })
+
   test('predict refuses what does not fit the model, and says where', async () => {
     const ran = await run(['predict', 'tiny@1', '-'], { input: '[[1, 2]]' })
     expect(ran).toMatchObject({ code: 2, stderr: expect.stringContaining('inputs[0]: expected 28 lists') })

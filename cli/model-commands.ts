@@ -124,7 +124,7 @@ export function addModelCommands(program: Command): void {
       if (options.json === true) return printJson(comparison)
       const { differences } = comparison
       if (differences.length === 0) return note('They were made alike and do equally well.')
-      const shown = (value: unknown): string => (value === undefined ? '–' : JSON.stringify(value))
+      const shown = (value: unknown): string => (value === undefined ? '–' : cut(JSON.stringify(value)))
       const heads = [`@${comparison.left.version}`, `@${comparison.right.version}`] as const
       print(
         table(
@@ -134,6 +134,13 @@ export function addModelCommands(program: Command): void {
       )
     },
   )
+}
+
+const CELL_CHARACTERS_MAX = 48
+
+/** What makes no line longer than people read; `--json` has the whole. */
+function cut(text: string): string {
+  return text.length > CELL_CHARACTERS_MAX ? `${text.slice(0, CELL_CHARACTERS_MAX - 1)}…` : text
 }
 
 /** Each file's address behind the version's, and where it goes. */

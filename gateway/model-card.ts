@@ -3,10 +3,10 @@
  * Mitchell et al., "Model Cards for Model Reporting", 2019). Everything in it is taken from the registry; names that
  * users chose are escaped.
  */
-import type { ModelAliasView, ModelVersionView } from '../machines/views.ts'
+import type { FeatureView, ModelAliasView, ModelVersionView } from '../machines/views.ts'
 
 export function modelCard(model: ModelVersionView, aliases: readonly ModelAliasView[]): string {
-  const { name, version, stage, spec, dataset, input, target, weights, topology } = model
+  const { name, version, stage, spec, dataset, features, input, targetColumn, target, weights, topology } = model
   const pointing = aliases.filter((alias) => alias.version === version).map(({ alias }) => alias)
   const { train } = spec
   return [
@@ -22,6 +22,8 @@ export function modelCard(model: ModelVersionView, aliases: readonly ModelAliasV
         : [['Started from', `${text(model.parent.name)} version ${model.parent.version}`] as const]),
       ['Dataset', `${text(dataset.name)} version ${dataset.version}`],
       ...(model.fingerprint === undefined ? [] : [['Computed on', `\`${model.fingerprint}\``] as const]),
+      ['Asked with', firstOf(features.map(featureOf), '; ')],
+      ['Predicts', targetColumn === null ? 'what it is asked with' : text(targetColumn)],
       ['Input', `${input.dtype} [${input.shape.join(', ')}]`],
       ['Output', outputOf(target)],
     ]),
@@ -62,9 +64,26 @@ function trialOf({ sweep }: ModelVersionView): string {
 }
 
 function outputOf(target: ModelVersionView['target']): string {
-  if (target.kind === 'value') return `values [${target.shape.join(', ')}]`
-  const names = target.names === undefined ? '' : `: ${target.names.map(text).join(', ')}`
-  return `${target.classes} classes${names}`
+  if (target.kind === 'value') return target.shape.length === 0 ? 'a number' : `values [${target.shape.join(', ')}]`
+  return classesOf(target.classes, target.names)
+}
+
+/** A column as predictions are asked with it. */
+function featureOf({ name, dtype, shape, categories, nullable }: FeatureView): string {
+  const scalar = categories === undefined ? 'a number' : classesOf(categories.count, categories.names)
+  const what = shape.length === 0 ? scalar : `${dtype} [${shape.join(', ')}]`
+  return `${text(name)}: ${what}${nullable === true ? ' (or missing)' : ''}`
+}
+
+function classesOf(count: number, names: readonly string[] | undefined): string {
+  return `${count} classes${names === undefined ? '' : `: ${firstOf(names.map(text), ', ')}`}`
+}
+
+const SHOWN_MAX = 50
+
+function firstOf(items: readonly string[], separator: string): string {
+  const more = items.length > SHOWN_MAX ? [`${items.length - SHOWN_MAX} more`] : []
+  return [...items.slice(0, SHOWN_MAX), ...more].join(separator)
 }
 
 function reached({ evaluation, validation }: ModelVersionView): readonly string[] {

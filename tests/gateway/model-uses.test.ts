@@ -121,6 +121,26 @@ test('two versions are compared by how they were made and by what they reached',
   expect(await response.json()).toMatchObject({ left: { version: 1 }, right: { version: 3 }, differences: [] })
 })
 
+test('a model card says what a version is asked with and what it predicts', () => {
+  const card = modelCard(
+    modelOf('m', 1, {
+      features: [
+        { name: 'size', dtype: 'float32', shape: [], nullable: true },
+        { name: 'city', dtype: 'int32', shape: [], categories: { count: 2, names: ['Bern', 'Basel'] } },
+        { name: 'picture', dtype: 'uint8', shape: [8, 8, 1] },
+      ],
+      targetColumn: 'price',
+      target: { kind: 'value', shape: [] },
+    }),
+    [],
+  )
+  expect(card).toContain(
+    '| Asked with | size: a number (or missing); city: 2 classes: Bern, Basel; picture: uint8 [8, 8, 1] |',
+  )
+  expect(card).toContain('| Predicts | price |')
+  expect(card).toContain('| Output | a number |')
+})
+
 test('a model card tells what a version is, and takes no marks from what users wrote', async () => {
   await put('/v1/models/mnist/aliases/champion', { version: 2 })
   const response = await fleet.request('/v1/models/mnist/versions/champion/card')

@@ -35,8 +35,11 @@ export async function readForm(
   }
   const { promise, resolve, reject } = Promise.withResolvers<void>()
   const taken: Promise<void>[] = []
+  const files: Readable[] = []
   const fail = (error: unknown): void => {
     body.destroy()
+    // The parser would leave who reads a file waiting for its end, which does not come any more.
+    for (const file of files) file.destroy()
     reject(error as Error) // Error or what a caller threw: handed on as it is
   }
   // The web stream is the same class under two names of types.
@@ -47,12 +50,10 @@ export async function readForm(
     fields.set(name, value)
   })
   parser.on('file', (field, stream, name) => {
+    files.push(stream)
     const done = take({ field, name, bytes: stream })
     taken.push(done)
-    done.catch((error: unknown) => {
-      stream.resume() // nobody reads it any more, and the parser waits for its end
-      fail(error)
-    })
+    done.catch(fail)
   })
   parser.on('filesLimit', () =>
     fail(new GatewayError('body.too-large', `Cannot take more than ${LIMITS.uploadFilesMax} files`)),

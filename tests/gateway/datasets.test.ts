@@ -1,6 +1,6 @@
-import { readdir } from 'node:fs/promises'
+import { readdir, stat } from 'node:fs/promises'
 import { join } from 'node:path'
-import { afterEach, beforeEach, describe, expect, test } from 'vitest'
+import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
 import type { Problem } from '../../gateway/problems.ts'
 import type { DatasetDetailView, DatasetView } from '../../machines/views.ts'
 import { modelOf, startFleet, type Fleet } from './fleet.ts'
@@ -117,6 +117,28 @@ describe('a dataset', () => {
       duplex: 'half',
       headers: { 'content-type': 'multipart/form-data; boundary=b' },
     }
+    const response = await fleet.request('/v1/datasets', init)
+    expect(response.status).toBe(400)
+    expect(await leftovers()).toEqual([])
+  })
+
+  test('whose upload breaks off in the middle of a file leaves nothing of that file', async () => {
+    const body = new ReadableStream<Uint8Array>({
+      start(controller) {
+        controller.enqueue(new TextEncoder().encode(`--b\r\nContent-Disposition: form-data; name="file"; filename="a.csv"\r\n\r\n${'1,2\n'.repeat(100_000)}`)) // prettier-ignore
+      },
+      async pull(controller) {
+        const written = async (): Promise<number> => {
+          const [folder] = await leftovers()
+          if (folder === undefined) return 0
+          return (await stat(join(fleet.folder, 'uploads', folder, '0')).catch(() => ({ size: 0 }))).size
+        }
+        await vi.waitUntil(async () => (await written()) > 0)
+        controller.error(new Error('the cable was pulled'))
+      },
+    })
+    const headers = { 'content-type': 'multipart/form-data; boundary=b' }
+    const init = { method: 'POST', body, duplex: 'half', headers }
     const response = await fleet.request('/v1/datasets', init)
     expect(response.status).toBe(400)
     expect(await leftovers()).toEqual([])

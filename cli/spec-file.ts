@@ -3,6 +3,7 @@ import { readFile } from 'node:fs/promises'
 import { extname } from 'node:path'
 import { text as textOf } from 'node:stream/consumers'
 import { parse, parseDocument } from 'yaml'
+import { yamlMistake } from '../gateway/body.ts'
 import { CliError, EXIT } from './errors.ts'
 
 export interface SpecFile {
@@ -20,7 +21,7 @@ export async function readSpecFile(path: string): Promise<SpecFile> {
   if (errors.length > 0) {
     throw new CliError(`${path} is not YAML`, {
       exitCode: EXIT.usage,
-      details: errors.map(({ message }) => message.trimEnd()),
+      details: errors.map(yamlMistake),
     })
   }
   return { text, type: 'application/yaml' }

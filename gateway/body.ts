@@ -2,7 +2,7 @@
  * Request bodies: read up to a limit, then parsed as what their content type says. Nothing here trusts what it reads;
  * a schema does the rest.
  */
-import { LineCounter, parseDocument } from 'yaml'
+import { LineCounter, parseDocument, type YAMLError } from 'yaml'
 import type { z } from 'zod'
 import type { Context } from './api.ts'
 import { GatewayError } from './problems.ts'
@@ -70,12 +70,22 @@ function parseJson(text: string): unknown {
   }
 }
 
+/** The parser's own words, except where they advise a programmer to call another function of it. */
+export function yamlMistake({ code, message }: YAMLError): string {
+  return code === 'MULTIPLE_DOCS' ? 'Expected one document, found another one after "---"' : message.trimEnd()
+}
+
 function parseYaml(text: string): unknown {
   const lineCounter = new LineCounter()
   const document = parseDocument(text, { lineCounter, prettyErrors: false })
-  const errors = document.errors.map(({ message, pos: [start] }) => {
-    const { line, col } = lineCounter.linePos(start)
-    return { path: `line ${line}, column ${col}`, expected: 'YAML', found: 'something else', message }
+  const errors = document.errors.map((error) => {
+    const { line, col } = lineCounter.linePos(error.pos[0])
+    return {
+      path: `line ${line}, column ${col}`,
+      expected: 'YAML',
+      found: 'something else',
+      message: yamlMistake(error),
+    }
   })
   if (errors.length > 0) {
     const [first] = errors

@@ -104,6 +104,15 @@ test('a YAML mistake is told with its line and column', async () => {
   expect((await problem(response)).detail).toMatch(/line 2, column \d+/)
 })
 
+test('two YAML documents in one body are told as that', async () => {
+  const init = { method: 'POST', body: 'name: a\n---\nname: b', headers: { 'content-type': 'application/yaml' } }
+
+  const response = await fleet.request('/v1/jobs', init)
+
+  expect(response.status).toBe(400)
+  expect((await problem(response)).detail).toContain('line 2, column 1: Expected one document, found another one')
+})
+
 test('a body of another type, or too large, is refused before it is read as a specification', async () => {
   const text = await fleet.request('/v1/jobs', {
     method: 'POST',

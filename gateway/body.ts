@@ -70,6 +70,8 @@ function parseJson(text: string): unknown {
   }
 }
 
+const FOUND_LENGTH = 20
+
 /** The parser's own words, except where they advise a programmer to call another function of it. */
 export function yamlMistake({ code, message }: YAMLError): string {
   return code === 'MULTIPLE_DOCS' ? 'Expected one document, found another one after "---"' : message.trimEnd()
@@ -82,8 +84,8 @@ function parseYaml(text: string): unknown {
     const { line, col } = lineCounter.linePos(error.pos[0])
     return {
       path: `line ${line}, column ${col}`,
-      expected: 'YAML',
-      found: 'something else',
+      expected: 'well-formed YAML',
+      found: JSON.stringify(text.slice(error.pos[0], error.pos[0] + FOUND_LENGTH)),
       message: yamlMistake(error),
     }
   })

@@ -6,13 +6,13 @@ import type { DatasetRef, JobSpec } from './spec.ts'
 
 export type PresetName = 'linear' | 'logistic' | 'mlp' | 'cnn' | 'autoencoder'
 
-export interface PresetSpec {
+/** How it runs is said as in every job. */
+type RunFields = Partial<Pick<JobSpec, 'register' | 'pool' | 'priority' | 'slots' | 'gang' | 'limits' | 'after'>>
+
+export interface PresetSpec extends RunFields {
   readonly preset: PresetName
   readonly name?: string
   readonly dataset: DatasetRef
   /** Instead of the preset's own. */
   readonly train?: Readonly<Record<string, unknown>>
-  readonly register?: NonNullable<JobSpec['register']>
-  readonly pool?: string
-  readonly priority?: JobSpec['priority']
 }

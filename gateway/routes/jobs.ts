@@ -131,9 +131,11 @@ const ELSEWHERE = new Map<unknown, string>([
 
 function refuseOtherKinds(body: unknown): void {
   const kind = typeof body === 'object' && body !== null && 'kind' in body ? body.kind : undefined
+  if (kind === undefined) return
   const path = ELSEWHERE.get(kind)
-  if (path === undefined) return
-  const expected = `nothing for a job that trains (submit this one to ${path})`
+  const kinds = [...ELSEWHERE.keys()].join(', ')
+  const where = path === undefined ? `, or one of ${kinds} elsewhere` : ` (submit this one to ${path})`
+  const expected = `nothing for a job that trains${where}`
   const found = JSON.stringify(kind)
   const message = `kind: expected ${expected}, found ${found}`
   throw new GatewayError('spec.invalid', `The job specification has an error: ${message}`, {

@@ -129,6 +129,23 @@ const limitsSchema = z.strictObject({
     .describe('Slot-seconds of all its runs that brought a result; over it, the job fails at the end of a round.'),
 })
 
+/** How a job runs, whatever it trains. */
+export const runFields = {
+  register: z
+    .strictObject({ name })
+    .exactOptional()
+    .describe("Where the finished model goes; the job's name when left out."),
+  pool: name.default('default'),
+  priority: z
+    .enum(['high', 'normal', 'low'])
+    .default('normal')
+    .describe('High work takes slots from normal and low, which go on later with the same result.'),
+  slots: z.int().min(1).max(64).exactOptional().describe('How many slots each of its tasks takes; 1 when left out.'),
+  gang: z.boolean().exactOptional().describe('All replicas of a round start together, or none.'),
+  limits: limitsSchema.exactOptional(),
+  after: jobSpecFields.after,
+}
+
 export const jobSpecSchema = z
   .strictObject({
     name,
@@ -140,19 +157,7 @@ export const jobSpecSchema = z
       .describe('None when left out; beside `model.from`, what the version was trained with.'),
     model: modelSchema,
     train: trainSchema,
-    register: z
-      .strictObject({ name })
-      .exactOptional()
-      .describe("Where the finished model goes; the job's name when left out."),
-    pool: name.default('default'),
-    priority: z
-      .enum(['high', 'normal', 'low'])
-      .default('normal')
-      .describe('High work takes slots from normal and low, which go on later with the same result.'),
-    slots: z.int().min(1).max(64).exactOptional().describe('How many slots each of its tasks takes; 1 when left out.'),
-    gang: z.boolean().exactOptional().describe('All replicas of a round start together, or none.'),
-    limits: limitsSchema.exactOptional(),
-    after: jobSpecFields.after,
+    ...runFields,
   })
   .transform((spec) => ({
     ...spec,

@@ -1,7 +1,7 @@
 /** The schema of a job in a few words: a preset, a dataset and what to predict. `train` is checked when it is whole. */
 import { z } from 'zod'
 import type { PresetSpec } from '../../machines/preset-spec.ts'
-import { jobSpecFields } from './job-spec.ts'
+import { jobSpecFields, runFields } from './job-spec.ts'
 
 export const presetSpecSchema = z
   .strictObject({
@@ -12,8 +12,6 @@ export const presetSpecSchema = z
       .record(z.string(), z.unknown())
       .exactOptional()
       .describe("Fields of `train`, instead of the preset's own."),
-    register: z.strictObject({ name: jobSpecFields.name }).exactOptional(),
-    pool: jobSpecFields.name.exactOptional(),
-    priority: z.enum(['high', 'normal', 'low']).exactOptional(),
+    ...runFields,
   })
   .meta({ id: 'PresetSpec' }) satisfies z.ZodType<PresetSpec>

@@ -2,6 +2,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { expand, jobView } from '../../actors/mod.ts'
 import { cars, iris } from '../../actors/built-in-datasets.ts'
 import { jobSpecSchema } from '../../gateway/schemas/job-spec.ts'
+import { presetSpecSchema } from '../../gateway/schemas/preset-spec.ts'
 import type { PresetSpec } from '../../machines/preset-spec.ts'
 import type { JobSpec } from '../../machines/spec.ts'
 import type { JobView } from '../../machines/views.ts'
@@ -104,6 +105,12 @@ describe('a preset', () => {
     const spec = await whole(preset)
     expect(spec).toMatchObject({ name: 'mine', train: { epochs: 1, seed: 9 } })
     expect(jobView(await fleet.train('cnn', spec))).toMatchObject({ state: 'completed' })
+  })
+
+  test('runs as it is told', async () => {
+    const how = { priority: 'low', slots: 2, gang: true, limits: { time: 60 }, register: { name: 'm' } }
+    const said = presetSpecSchema.parse({ preset: 'linear', dataset: { name: 'cars' }, ...how, after: ['J'] })
+    expect(await whole(said)).toMatchObject({ ...how, after: [{ job: 'J', otherwise: 'fail' }] })
   })
 
   test('gives the same specification for the same data, and trains to the same weights', async () => {

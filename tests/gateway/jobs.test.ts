@@ -58,6 +58,14 @@ test.each([
   expect((await problem(response)).errors?.map((error) => error.message)).toEqual([message])
 })
 
+test('a kind that is none is told which there are', async () => {
+  const body = JSON.stringify({ kind: 'trainn', name: 'x' })
+  const response = await fleet.request('/v1/jobs', { method: 'POST', body, headers: json })
+  const message =
+    'kind: expected nothing for a job that trains, or one of sweep, kernel, evaluate, predict elsewhere, found "trainn"'
+  expect((await problem(response)).errors?.map((error) => error.message)).toEqual([message])
+})
+
 test('all errors of a specification are named at once, and nothing is started', async () => {
   const bad = {
     name: '../etc',

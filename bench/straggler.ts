@@ -14,7 +14,8 @@ import { CNN } from './plain-training.ts'
 const WARM_ROUNDS = 3
 const CALM_ROUNDS = 5
 const LATER_ROUNDS = 8
-const LOCAL_STEPS = 25
+/** H of DiLoCo, and of the other benchmarks. */
+const LOCAL_STEPS = 50
 const PERIOD_MS = 100
 const SLOWNESS = 10
 

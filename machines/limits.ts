@@ -39,9 +39,9 @@ export const TASK_LIMITS = {
   runFactor: 20,
   stopMs: 1_500,
   withdrawMs: 1_500,
-  /** A run is slow when it takes this many times what it should, but not for less than half a second. */
+  /** A run is slow when it takes this many times what it should, but not for less than a quarter of a second. */
   slowFactor: 1.15,
-  slowMinMs: 500,
+  slowMinMs: 250,
   /** Runs that end in an error worth retrying. */
   failuresMax: 4,
   /** A run that hung counts for so many: it has taken a slot for minutes, and a loop without end hangs at the next try too. */
